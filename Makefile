@@ -1,0 +1,37 @@
+# Two commands: `make demo` and `make test`.  Both set up .venv on first use and reuse it afterwards.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV ?= .venv
+PY := $(VENV)/bin/python
+
+export OMP_WAIT_POLICY := PASSIVE
+
+.PHONY: demo test lint env clean
+
+env: $(VENV)/.runtime
+
+$(VENV)/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "internvideo needs Python 3.11 or newer; set PYTHON=")'
+	$(PYTHON) -m venv $(VENV)
+
+# opencv-python, which mmengine asks for, wants libGL; where that is missing the headless build serves.
+$(VENV)/.runtime: requirements/runtime.txt setup.py | $(VENV)/bin/python
+	$(PY) -m pip install --quiet --upgrade pip
+	$(PY) -m pip install --quiet -r requirements/runtime.txt
+	$(PY) -c 'import cv2' 2>/dev/null || \
+		($(PY) -m pip uninstall --quiet -y opencv-python && $(PY) -m pip install --quiet opencv-python-headless)
+	$(PY) -m pip install --quiet --no-deps --editable .
+	touch $@
+
+$(VENV)/.tests: $(VENV)/.runtime requirements/tests.txt
+	$(PY) -m pip install --quiet -r requirements/tests.txt
+	touch $@
+
+lint: $(VENV)/.tests
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+
+test: $(VENV)/.tests
+	$(PY) -m pytest $(PYTEST_ARGS)
+
+clean:
+	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache .hypothesis

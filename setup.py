@@ -1,0 +1,45 @@
+"""Packaging of internvideo: ranges here, the tested set in ``requirements/``."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+ROOT = Path(__file__).parent
+
+INSTALL_REQUIRES = [
+    'torch>=2.4',
+    'torchvision>=0.19',
+    'mmengine>=0.10.7,<0.11',
+    'mmcv-lite>=2.2,<3',
+    'timm>=1.0',
+    'einops>=0.8',
+    'numpy>=1.26',
+    'pillow>=10',
+    'decord>=0.6',
+    'av>=12',
+    'safetensors>=0.4',
+    'huggingface_hub>=0.24',
+    'tensorboard>=2.16',
+    'matplotlib>=3.8',
+    'scikit-learn>=1.4',
+]
+
+EXTRAS_REQUIRE = {
+    'torchcodec': ['torchcodec>=0.10'],
+    'wandb': ['wandb>=0.17'],
+    'gpu': ['flash-attn>=2.6'],
+    'tests': ['pytest>=8', 'pytest-timeout>=2.3', 'pytest-xdist>=3.6', 'hypothesis>=6.100', 'ruff>=0.6'],
+}
+
+setup(
+    name='internvideo',
+    version='0.1.0',
+    description='The InternVideo family of video foundation models in one registry-based package',
+    long_description=(ROOT / 'README.md').read_text(encoding='utf-8'),
+    long_description_content_type='text/markdown',
+    packages=find_packages(include=['internvideo', 'internvideo.*']),
+    package_data={'internvideo': ['**/*.json']},
+    python_requires='>=3.11',
+    install_requires=INSTALL_REQUIRES,
+    extras_require=EXTRAS_REQUIRE,
+)
