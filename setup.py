@@ -28,7 +28,13 @@ EXTRAS_REQUIRE = {
     'torchcodec': ['torchcodec>=0.10'],
     'wandb': ['wandb>=0.17'],
     'gpu': ['flash-attn>=2.6'],
-    'tests': ['pytest>=8', 'pytest-timeout>=2.3', 'pytest-xdist>=3.6', 'hypothesis>=6.100', 'ruff>=0.6'],
+    'tests': [
+        'pytest>=8',
+        'pytest-timeout>=2.3',
+        'pytest-xdist>=3.6',
+        'hypothesis>=6.100',
+        'ruff>=0.6',
+    ],
 }
 
 setup(

@@ -32,7 +32,9 @@ class VideoDataSample(BaseDataElement):
     def set_pred_score(self, score: Tensor) -> 'VideoDataSample':
         """Set class probabilities (K,) and the label they imply."""
         if score.ndim != 1:
-            raise ValueError(f'pred_score must have one axis (classes), got shape {tuple(score.shape)}')
+            raise ValueError(
+                f'pred_score must have one axis (classes), got shape {tuple(score.shape)}'
+            )
         self.pred_score = score
         self.pred_label = score.argmax()
         return self

@@ -1,0 +1,1 @@
+"""Inferencers and the model zoo."""

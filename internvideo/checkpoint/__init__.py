@@ -1,0 +1,1 @@
+"""Checkpoints: safe reading, published layouts, and a report of every load."""

@@ -1,0 +1,1 @@
+"""Samplers that know epochs, ranks and where a resumed run stands."""

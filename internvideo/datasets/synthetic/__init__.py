@@ -1,0 +1,1 @@
+"""The generated world: seeded real mp4 files with labels for every task."""

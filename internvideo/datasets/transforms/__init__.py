@@ -1,0 +1,1 @@
+"""Transforms from an annotation to a packed uint8 clip."""

@@ -1,0 +1,1 @@
+"""Parameter schedules, computed from the step alone."""

@@ -1,0 +1,1 @@
+"""Metrics, one file each; exact under any world size."""

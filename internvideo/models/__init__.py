@@ -1,0 +1,1 @@
+"""Models: layers, encoders, heads, losses and one folder per task."""

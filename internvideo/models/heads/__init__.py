@@ -1,0 +1,1 @@
+"""Heads: from encoder outputs to scores."""

@@ -1,0 +1,1 @@
+"""Layers shared by encoders; the only place that knows attention and norm kernels."""

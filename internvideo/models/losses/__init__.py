@@ -1,0 +1,1 @@
+"""Losses, kept apart from the towers they train."""

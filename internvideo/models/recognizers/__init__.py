@@ -1,0 +1,1 @@
+"""Action recognition: encoder and head driven as one mmengine model."""
