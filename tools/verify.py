@@ -7,8 +7,8 @@ Prints one line per case (verdict, case, family, worst error as a share of its t
 import argparse
 import dataclasses
 import json
-import os
 import math
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING

@@ -1,0 +1,121 @@
+"""Top-k and mean-class accuracy of video classification."""
+
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mmengine.logging import print_log
+
+from internvideo.registry import METRICS
+
+from .class_scores import class_record, label_ranks, score_matrix
+from .gathered_metric import GatheredMetric, Record
+
+UNREADABLE_FILE = 'unreadable_test_videos.jsonl'
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write ``text`` under a temporary name first, so that no reader meets half a file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f'{path.name}.part')
+    part.write_text(text, encoding='utf-8')
+    part.replace(path)
+
+
+def _prediction(record: Record) -> dict[str, Any]:
+    scores = record['pred_score']
+    return dict(
+        path=record['path'],
+        sample_index=record['sample_index'],
+        gt_label=record['gt_label'],
+        pred_label=None if scores is None else int(scores.argmax()),
+        pred_score=None if scores is None else [float(f'{score:.6g}') for score in scores],
+        unreadable=record['unreadable'],
+    )
+
+
+@METRICS.register_module()
+class AccuracyMetric(GatheredMetric):
+    """Accuracy in percent over videos, whose views the model has averaged (:func:`merge_views`).
+
+    Reports ``top{k}``, ``mean_class`` (mean over classes of the top-1 of each), ``num_videos``,
+    ``unreadable`` and ``top1_readable``.  A video that could not be read counts as wrong in every
+    figure but ``top1_readable``, and is listed with the reason in
+    ``<output_dir>/unreadable_test_videos.jsonl``, which describes the latest evaluation.
+
+    Args:
+        topk: the k to report; ``top1`` is always there.
+        dump: JSON file for the predictions of all videos: a list of ``path``, ``sample_index``,
+            ``gt_label``, ``pred_label``, ``pred_score``, ``unreadable``.
+        output_dir: folder for the list of unreadable videos; the runner sets it.
+        prefix: put before the names (``acc/top1``).
+    """
+
+    default_prefix = 'acc'
+
+    def __init__(
+        self,
+        topk: Sequence[int] = (1, 5),
+        dump: str | None = None,
+        output_dir: str | None = None,
+        prefix: str | None = None,
+    ) -> None:
+        super().__init__(output_dir=output_dir, prefix=prefix)
+        if any(k < 1 for k in topk):
+            raise ValueError(f'topk must hold positive numbers, got {tuple(topk)}')
+        self.topk = sorted({1, *topk})
+        self.dump = dump
+
+    def record(self, sample: Mapping[str, Any]) -> Record:
+        """Path, label and scores of one video."""
+        return class_record(sample)
+
+    def compute_metrics(self, results: list[Record]) -> dict[str, float]:
+        """Metrics of all videos; writes the files on the way."""
+        readable = [record for record in results if record['unreadable'] is None]
+        self._report_unreadable([record for record in results if record['unreadable'] is not None])
+        if self.dump:
+            text = json.dumps([_prediction(record) for record in results])
+            write_whole(Path(self.dump), text)
+        return self._figures(results, readable)
+
+    def _figures(self, results: list[Record], readable: list[Record]) -> dict[str, float]:
+        readable_labels = np.array([record['gt_label'] for record in readable], dtype=np.int64)
+        ranks = np.full(len(results), np.iinfo(np.int64).max)
+        seen = np.array([record['unreadable'] is None for record in results], dtype=bool)
+        if readable:
+            ranks[seen] = label_ranks(score_matrix(readable), readable_labels)
+        labels = np.array([record['gt_label'] for record in results])
+        by_class = [np.mean(ranks[labels == label] < 1) for label in np.unique(labels)]
+        figures = {f'top{k}': _percent(ranks < k) for k in self.topk}
+        figures['mean_class'] = _percent(by_class)
+        figures['top1_readable'] = _percent(ranks[seen] < 1)
+        figures['num_videos'] = len(results)
+        figures['unreadable'] = int((~seen).sum())
+        return figures
+
+    def _report_unreadable(self, records: list[Record]) -> None:
+        path = Path(self.output_dir) / UNREADABLE_FILE if self.output_dir else None
+        if not records:
+            if path:
+                path.unlink(missing_ok=True)
+            return
+        lines = [
+            json.dumps({'path': record['path'], 'reason': record['unreadable']})
+            for record in records
+        ]
+        if path:
+            write_whole(path, '\n'.join(lines) + '\n')
+        where = f'listed in {path}' if path else f'first: {lines[0]}'
+        print_log(
+            f'{len(records)} videos could not be read and count as wrong; {where}',
+            logger='current',
+            level=logging.WARNING,
+        )
+
+
+def _percent(values: Sequence[float] | np.ndarray) -> float:
+    return 100.0 * float(np.mean(values)) if len(values) else 0.0

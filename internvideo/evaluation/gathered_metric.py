@@ -1,0 +1,76 @@
+"""Gathering of per-sample records across processes, by identity."""
+
+from abc import abstractmethod
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mmengine.dist import all_gather_object, broadcast_object_list, is_main_process
+from mmengine.evaluator import BaseMetric
+
+Record = dict[str, Any]
+
+
+def merge_records(parts: Sequence[Sequence[Record]], size: int) -> list[Record]:
+    """The records of all processes in the order of their ``sample_index``.
+
+    Raises :class:`ValueError` when a sample comes twice or when the number of samples is not
+    ``size``, the length of the data set: a score over another set would be silently wrong.
+    """
+    records = sorted(
+        (record for part in parts for record in part), key=lambda record: record['sample_index']
+    )
+    counts = Counter(record['sample_index'] for record in records)
+    repeated = [index for index, count in counts.items() if count > 1]
+    if repeated:
+        raise ValueError(
+            f'{len(repeated)} samples were evaluated more than once (sample_index {repeated[:5]}): '
+            'use a sampler without padding, such as EvalSampler'
+        )
+    if len(records) != size:
+        raise ValueError(f'{len(records)} samples were evaluated, the data set holds {size}')
+    return records
+
+
+class GatheredMetric(BaseMetric):
+    """A metric over one record per sample, exact under any number of processes.
+
+    Records are gathered by ``sample_index``, ordered by it, and checked to be the whole data set
+    once; then rank 0 computes and all ranks receive the result, or raise the same error.  A
+    subclass defines :meth:`record` and ``compute_metrics``.
+
+    Args:
+        output_dir: folder for files the metric writes; the runner sets it to its work folder.
+        prefix: put before each metric's name as ``prefix/name``.
+    """
+
+    default_prefix = 'metric'
+
+    def __init__(self, output_dir: str | None = None, prefix: str | None = None) -> None:
+        super().__init__(collect_device='cpu', prefix=prefix)
+        self.output_dir = output_dir
+
+    @abstractmethod
+    def record(self, sample: Mapping[str, Any]) -> Record:
+        """What to keep of one evaluated sample; must hold an integer ``sample_index``."""
+
+    def process(self, data_batch: Any, data_samples: Sequence[Mapping[str, Any]]) -> None:
+        """Keep one record per data sample."""
+        self.results.extend(self.record(sample) for sample in data_samples)
+
+    def evaluate(self, size: int) -> dict[str, float]:
+        """Metrics over the whole data set of ``size`` samples, the same on every rank."""
+        parts = all_gather_object(self.results)
+        self.results = []
+        outcome: list[Any] = [None, None]
+        if is_main_process():
+            try:
+                metrics = self.compute_metrics(merge_records(parts, size))
+                outcome[0] = {f'{self.prefix}/{name}': value for name, value in metrics.items()}
+            except Exception as error:  # the other ranks wait: tell them instead of leaving
+                outcome[1] = error
+        broadcast_object_list(outcome)
+        metrics, error = outcome
+        if error is not None:
+            raise error
+        return metrics
