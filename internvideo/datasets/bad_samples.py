@@ -1,0 +1,74 @@
+"""What happens to samples whose media cannot be read while training."""
+
+import json
+import os
+from pathlib import Path
+
+
+class MediaError(ValueError):
+    """A media file that cannot be read; the text names the file and the reason."""
+
+    def __init__(self, path: str | Path, reason: str) -> None:
+        super().__init__(path, reason)
+        self.path, self.reason = str(path), reason
+
+    def __str__(self) -> str:
+        return f'{self.path}: {self.reason}'
+
+
+class TooManyBadSamples(RuntimeError):
+    """More samples were unreadable than the data set tolerates."""
+
+
+class BadSampleLog:
+    """Counts unreadable samples and appends one JSON line for each: path and reason.
+
+    Every process counts what it draws itself; a share is judged once a process has drawn
+    ``min_samples``, so a run stops when any of its workers meets too many.
+
+    Args:
+        file: Where lines go; None writes none.
+        max_share: Largest tolerated share of unreadable samples, None for any.
+        min_samples: Samples drawn before the share is judged.
+    """
+
+    def __init__(
+        self, file: str | Path | None, max_share: float | None, min_samples: int = 100
+    ) -> None:
+        if max_share is not None and not 0 <= max_share <= 1:
+            raise ValueError(f'max_bad_share must lie in 0..1 or be None, got {max_share}')
+        self.file, self.max_share, self.min_samples = file, max_share, min_samples
+        self.drawn = self.bad = 0
+
+    def count_drawn(self) -> None:
+        """Count one sample that was asked for, whether it can be read or not."""
+        self.drawn += 1
+
+    def add(self, error: MediaError) -> None:
+        """Record one unreadable sample.
+
+        Raises:
+            TooManyBadSamples: the share passed ``max_share``.
+        """
+        self.bad += 1
+        if self.file is not None:
+            append_json_line(self.file, dict(path=error.path, reason=error.reason))
+        if self.max_share is None or self.drawn < self.min_samples:
+            return
+        if self.bad > self.max_share * self.drawn:
+            where = '' if self.file is None else f'; all of them are listed in {self.file}'
+            raise TooManyBadSamples(
+                f'{self.bad} of {self.drawn} samples could not be read, more than '
+                f'max_bad_share={self.max_share:g}; the last: {error}{where}'
+            )
+
+
+def append_json_line(file: str | Path, record: dict) -> None:
+    """Append ``record`` as one line by a single write, so that processes never mix theirs."""
+    Path(file).parent.mkdir(parents=True, exist_ok=True)
+    line = (json.dumps(record, ensure_ascii=False) + '\n').encode()
+    descriptor = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    try:
+        os.write(descriptor, line)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,200 @@
+"""Readers of video files and frame folders, all with one interface."""
+
+import importlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from internvideo.datasets.bad_samples import MediaError
+
+
+class Reader(Protocol):
+    """Random access to the frames of one video.
+
+    ``len(reader)`` frames at ``fps`` (0.0 when unknown); ``get_batch(indices)`` decodes them to
+    uint8 (N, H, W, 3) RGB at native size and raises :class:`MediaError` when it cannot.
+    Display rotation stored in a container is not applied by any reader but torchcodec's, which
+    follows its library.
+    """
+
+    fps: float
+
+    def __len__(self) -> int: ...
+
+    def get_batch(self, indices: Sequence[int]) -> np.ndarray: ...
+
+
+class DecordReader:
+    """Frames through decord, one thread."""
+
+    def __init__(self, path: str) -> None:
+        decord = _library('decord', 'decord')
+        self.path = path
+        try:
+            self._reader = decord.VideoReader(path, num_threads=1)
+            self.fps = float(self._reader.get_avg_fps())
+        except (RuntimeError, decord.DECORDError) as error:
+            raise MediaError(path, _first_line(error, 'no readable video stream')) from None
+        self._errors = (RuntimeError, IndexError, decord.DECORDError)
+
+    def __len__(self) -> int:
+        return len(self._reader)
+
+    def get_batch(self, indices: Sequence[int]) -> np.ndarray:
+        try:
+            return self._reader.get_batch([int(i) for i in indices]).asnumpy()
+        except self._errors as error:
+            raise MediaError(self.path, _first_line(error, 'decoding failed')) from None
+
+
+class TorchCodecReader:
+    """Frames through torchcodec, frame-exact seeking, one thread."""
+
+    def __init__(self, path: str) -> None:
+        decoders = _library('torchcodec.decoders', 'torchcodec')
+        self.path = path
+        try:
+            self._decoder = decoders.VideoDecoder(
+                path, dimension_order='NHWC', num_ffmpeg_threads=1, seek_mode='exact'
+            )
+        except (RuntimeError, ValueError) as error:
+            raise MediaError(path, _first_line(error, 'no readable video stream')) from None
+        self.fps = float(self._decoder.metadata.average_fps or 0.0)
+
+    def __len__(self) -> int:
+        return len(self._decoder)
+
+    def get_batch(self, indices: Sequence[int]) -> np.ndarray:
+        try:
+            return self._decoder.get_frames_at([int(i) for i in indices]).data.numpy()
+        except (RuntimeError, IndexError) as error:
+            raise MediaError(self.path, _first_line(error, 'decoding failed')) from None
+
+
+class PyAVReader:
+    """Frames through PyAV, decoded in sequence from the start, one thread."""
+
+    def __init__(self, path: str) -> None:
+        self._av = _library('av', 'av')
+        self.path = path
+        with self._open() as container:
+            stream = self._video_stream(container)
+            self.fps = float(stream.average_rate or 0.0)
+            self._count = stream.frames or sum(1 for _ in self._decode(container))
+
+    def __len__(self) -> int:
+        return self._count
+
+    def get_batch(self, indices: Sequence[int]) -> np.ndarray:
+        wanted = {int(i) for i in indices}
+        with self._open() as container:
+            frames = {}
+            for number, frame in enumerate(self._decode(container)):
+                if number in wanted:
+                    frames[number] = frame.to_ndarray(format='rgb24')
+                if len(frames) == len(wanted):
+                    break
+        if len(frames) < len(wanted):
+            missing = min(wanted - set(frames))
+            raise MediaError(self.path, f'frame {missing} of {len(self)} cannot be decoded')
+        return np.stack([frames[int(i)] for i in indices])
+
+    def _open(self):
+        try:
+            return self._av.open(self.path)
+        except (self._av.FFmpegError, ValueError) as error:
+            raise MediaError(self.path, _first_line(error, 'cannot be opened')) from None
+
+    def _video_stream(self, container):
+        if not container.streams.video:
+            raise MediaError(self.path, 'no video stream')
+        stream = container.streams.video[0]
+        stream.thread_count = 1
+        return stream
+
+    def _decode(self, container):
+        try:
+            yield from container.decode(self._video_stream(container))
+        except self._av.FFmpegError as error:
+            raise MediaError(self.path, _first_line(error, 'decoding failed')) from None
+
+
+class FrameFolderReader:
+    """Frames kept as image files, numbered from 1: frame ``i`` is ``filename_tmpl.format(i + 1)``.
+
+    Args:
+        path: Folder.
+        filename_tmpl: Name of a frame, such as ``img_{:05}.jpg`` or ``{:05}.jpg``.
+        total_frames: Number of frames; None counts the files.
+    """
+
+    fps = 0.0
+
+    def __init__(
+        self, path: str, filename_tmpl: str = 'img_{:05}.jpg', total_frames: int | None = None
+    ) -> None:
+        self.path, self.filename_tmpl = Path(path), filename_tmpl
+        if not self.path.is_dir():
+            raise MediaError(path, 'frame folder not found')
+        self._count = self._count_files() if total_frames is None else total_frames
+
+    def _count_files(self) -> int:
+        suffix = Path(self.filename_tmpl).suffix
+        return sum(1 for file in self.path.iterdir() if file.suffix == suffix)
+
+    def __len__(self) -> int:
+        return self._count
+
+    def get_batch(self, indices: Sequence[int]) -> np.ndarray:
+        return np.stack([self._frame(int(i)) for i in indices])
+
+    def _frame(self, index: int) -> np.ndarray:
+        import cv2
+
+        file = self.path / self.filename_tmpl.format(index + 1)
+        if not file.is_file():
+            raise MediaError(self.path, f'frame file {file.name} is missing')
+        image = cv2.imdecode(np.fromfile(file, np.uint8), cv2.IMREAD_COLOR)
+        if image is None:
+            raise MediaError(self.path, f'frame file {file.name} is not an image')
+        return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+
+READERS = dict(decord=DecordReader, torchcodec=TorchCodecReader, pyav=PyAVReader)
+
+
+def open_video(path: str, backend: str = 'decord') -> Reader:
+    """Open a video file.
+
+    Raises:
+        MediaError: missing, empty, without video stream or frames.
+        ValueError: unknown ``backend``.
+        ImportError: the backend's package is not installed.
+    """
+    if backend not in READERS:
+        raise ValueError(f'unknown video backend {backend!r}; known: {", ".join(READERS)}, frames')
+    if not Path(path).is_file():
+        raise MediaError(path, 'file not found')
+    if Path(path).stat().st_size == 0:
+        raise MediaError(path, 'file is empty')
+    reader = READERS[backend](path)
+    if len(reader) <= 0:
+        raise MediaError(path, 'no frame in the video stream')
+    return reader
+
+
+def _library(module: str, package: str):
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise ImportError(
+            f'this video backend needs the package {package!r}: pip install {package}'
+        ) from error
+
+
+def _first_line(error: BaseException, fallback: str) -> str:
+    """The part of a decoder's message that says something, on one line."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f'{fallback} ({lines[0][:200]})' if lines else fallback

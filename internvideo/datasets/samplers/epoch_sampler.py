@@ -1,0 +1,92 @@
+"""Order of samples in training and evaluation, for any number of processes."""
+
+from collections.abc import Iterator, Sized
+
+import torch
+from mmengine.dist import get_dist_info, sync_random_seed
+from torch.utils.data import Sampler
+
+from internvideo.registry import DATA_SAMPLERS
+
+
+@DATA_SAMPLERS.register_module()
+class EpochSampler(Sampler[tuple[int, int]]):
+    """Training order: one permutation per epoch, dealt to ranks in turn; yields ``(epoch, row)``.
+
+    The permutation depends on ``seed + epoch`` only.  Rank ``r`` takes entries ``r, r + world,
+    ...``; with ``drop_last`` the remainder of the division is left out, so that every rank has
+    the same number.  Without it, ranks short of one repeat entries from the start.
+
+    Args:
+        dataset: Data set; its ``set_seed`` is called when it has one.
+        shuffle: Whether rows are permuted.
+        seed: Seed of the order; None draws one and shares it between ranks.
+        drop_last: Whether the remainder is dropped.
+
+    Raises:
+        ValueError: fewer samples than processes while the remainder is dropped.
+    """
+
+    def __init__(
+        self, dataset: Sized, shuffle: bool = True, seed: int | None = None, drop_last: bool = True
+    ) -> None:
+        self.rank, self.world_size = get_dist_info()
+        self.num_rows, self.shuffle, self.drop_last = len(dataset), shuffle, drop_last
+        self.seed = sync_random_seed() if seed is None else seed
+        self.epoch, self._skipped = 0, 0
+        if len(self) == 0:
+            raise ValueError(f'{self.num_rows} samples cannot feed {self.world_size} processes')
+        if hasattr(dataset, 'set_seed'):
+            dataset.set_seed(self.seed)
+
+    def __len__(self) -> int:
+        """Samples of this rank in a whole epoch."""
+        rounded = self.num_rows if self.drop_last else self.num_rows + self.world_size - 1
+        return rounded // self.world_size
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch that the next pass draws."""
+        self.epoch = epoch
+
+    def skip(self, num_samples: int) -> None:
+        """Let the next pass, and only that one, start after ``num_samples`` of this rank.
+
+        Raises:
+            ValueError: more than an epoch holds.
+        """
+        if not 0 <= num_samples <= len(self):
+            raise ValueError(f'cannot skip {num_samples} of {len(self)} samples')
+        self._skipped = num_samples
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        order = self._order()
+        order = torch.cat([order, order])[: len(self) * self.world_size]
+        rows = order[self.rank :: self.world_size][self._skipped :]
+        self._skipped = 0
+        epoch = self.epoch
+        return ((epoch, int(row)) for row in rows)
+
+    def _order(self) -> torch.Tensor:
+        if not self.shuffle:
+            return torch.arange(self.num_rows)
+        generator = torch.Generator().manual_seed(self.seed + self.epoch)
+        return torch.randperm(self.num_rows, generator=generator)
+
+
+@DATA_SAMPLERS.register_module()
+class EvalSampler(Sampler[tuple[int, int]]):
+    """Evaluation order: rank ``r`` of ``w`` takes rows ``r, r + w, ...``; yields ``(0, row)``.
+
+    Nothing is padded or repeated: ranks may differ in length by one and together see each row
+    exactly once.  ``seed`` is accepted because loaders pass it; nothing is drawn.
+    """
+
+    def __init__(self, dataset: Sized, seed: int | None = None) -> None:
+        rank, world_size = get_dist_info()
+        self.rows = range(rank, len(dataset), world_size)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        return ((0, row) for row in self.rows)

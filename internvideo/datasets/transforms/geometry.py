@@ -1,0 +1,224 @@
+"""Size and place of frames: uint8 ``imgs`` (N, H, W, 3), the same draw for every frame."""
+
+import math
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from internvideo.registry import TRANSFORMS
+
+OFFSETS_IN_STEPS = (
+    *((0, 0), (4, 0), (0, 4), (4, 4), (2, 2), (0, 2), (4, 2), (2, 4), (2, 0)),
+    *((1, 1), (3, 1), (1, 3), (3, 3)),
+)
+
+
+def resize_frames(imgs: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Resize (N, H, W, 3) by OpenCV's bilinear interpolation on uint8, no antialiasing."""
+    if imgs.shape[1:3] == (height, width):
+        return imgs
+    resized = np.empty((len(imgs), height, width, imgs.shape[3]), np.uint8)
+    for source, target in zip(imgs, resized, strict=True):
+        cv2.resize(source, (width, height), dst=target, interpolation=cv2.INTER_LINEAR)
+    return resized
+
+
+@TRANSFORMS.register_module()
+@dataclass
+class Resize:
+    """Scale the short side to ``short_side``, the long one in proportion (cut to an integer).
+
+    ``size`` (one number or height and width) scales to a fixed size in its place.
+    """
+
+    short_side: int | None = None
+    size: int | tuple[int, int] | None = None
+
+    def __post_init__(self) -> None:
+        if (self.short_side is None) == (self.size is None):
+            raise ValueError('Resize: give either short_side or size')
+
+    def __call__(self, sample: dict) -> dict:
+        height, width = sample['imgs'].shape[1:3]
+        sample['imgs'] = resize_frames(sample['imgs'], *self._target(height, width))
+        return sample
+
+    def _target(self, height: int, width: int) -> tuple[int, int]:
+        if self.size is not None:
+            return _pair(self.size)
+        short = self.short_side
+        if min(height, width) == short:
+            return height, width
+        if width < height:
+            return int(short * height / width), short
+        return short, int(short * width / height)
+
+
+@TRANSFORMS.register_module()
+@dataclass
+class CenterCrop:
+    """The ``crop_size`` square (or (height, width)) in the middle.
+
+    Raises:
+        ValueError: frames smaller than the crop.
+    """
+
+    crop_size: int | tuple[int, int]
+
+    def __call__(self, sample: dict) -> dict:
+        imgs = sample['imgs']
+        height, width = _pair(self.crop_size)
+        if imgs.shape[1] < height or imgs.shape[2] < width:
+            raise ValueError(
+                f'CenterCrop {height}x{width} is larger than the frames '
+                f'{imgs.shape[1]}x{imgs.shape[2]} of {sample.get("path")}; resize them first'
+            )
+        top = round((imgs.shape[1] - height) / 2)
+        left = round((imgs.shape[2] - width) / 2)
+        sample['imgs'] = imgs[:, top : top + height, left : left + width]
+        return sample
+
+
+@TRANSFORMS.register_module()
+@dataclass
+class UniformCrops:
+    """``num_crops`` squares of the short side, evenly along the long one.
+
+    A single crop is central.  Views multiply: ``imgs`` becomes (V*C*T, S, S, 3) with view ``v``,
+    crop ``c`` at ``v*C + c``; ``num_views`` becomes V*C and ``num_crops`` is added.
+    """
+
+    num_crops: int = 3
+
+    def __post_init__(self) -> None:
+        if self.num_crops < 1:
+            raise ValueError(f'UniformCrops: num_crops must be at least 1, got {self.num_crops}')
+
+    def __call__(self, sample: dict) -> dict:
+        imgs = sample['imgs']
+        views = imgs.reshape(sample['num_views'], -1, *imgs.shape[1:])
+        crops = np.stack([self._crop(views, c) for c in range(self.num_crops)], axis=1)
+        sample['imgs'] = crops.reshape(-1, *crops.shape[3:])
+        sample['num_views'] *= self.num_crops
+        sample['num_crops'] = self.num_crops
+        return sample
+
+    def _crop(self, views: np.ndarray, number: int) -> np.ndarray:
+        height, width = views.shape[2:4]
+        side, room = min(height, width), abs(height - width)
+        if self.num_crops == 1:
+            first = int(room / 2)
+        else:
+            first = int(number * room / (self.num_crops - 1))
+        if height >= width:
+            return views[:, :, first : first + side]
+        return views[:, :, :, first : first + side]
+
+
+def resized_crop_box(
+    height: int,
+    width: int,
+    scale: tuple[float, float] = (0.08, 1.0),
+    ratio: tuple[float, float] = (3 / 4, 4 / 3),
+    uniform: Callable[[float, float], float] = random.uniform,
+    randint: Callable[[int, int], int] = random.randint,
+) -> tuple[int, int, int, int]:
+    """Draw (top, left, height, width): area share uniform, aspect log-uniform, ten tries.
+
+    When no try fits, the largest central box with an aspect inside ``ratio``.
+    """
+    for _ in range(10):
+        area = uniform(*scale) * height * width
+        aspect = math.exp(uniform(math.log(ratio[0]), math.log(ratio[1])))
+        w, h = round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
+        if 0 < w <= width and 0 < h <= height:
+            return randint(0, height - h), randint(0, width - w), h, w
+    w, h = width, height
+    if width / height < ratio[0]:
+        h = round(width / ratio[0])
+    elif width / height > ratio[1]:
+        w = round(height * ratio[1])
+    return (height - h) // 2, (width - w) // 2, h, w
+
+
+@TRANSFORMS.register_module()
+@dataclass
+class RandomResizedCrop:
+    """A random box (see :func:`resized_crop_box`) scaled to ``size``, without antialiasing."""
+
+    size: int | tuple[int, int]
+    scale: tuple[float, float] = (0.08, 1.0)
+    ratio: tuple[float, float] = (3 / 4, 4 / 3)
+
+    def __call__(self, sample: dict) -> dict:
+        imgs = sample['imgs']
+        top, left, h, w = resized_crop_box(*imgs.shape[1:3], tuple(self.scale), tuple(self.ratio))
+        box = imgs[:, top : top + h, left : left + w]
+        sample['imgs'] = resize_frames(box, *_pair(self.size))
+        return sample
+
+
+@TRANSFORMS.register_module()
+@dataclass
+class RandomFlip:
+    """Mirror left and right with probability ``prob``; never rows of ``skip_sources``.
+
+    Something-Something must not be mirrored: its labels say left and right.
+    """
+
+    prob: float = 0.5
+    skip_sources: Sequence[str] = ('ssv2',)
+
+    def __call__(self, sample: dict) -> dict:
+        if random.random() < self.prob and sample.get('source') not in self.skip_sources:
+            imgs = sample['imgs']
+            flipped = np.empty(imgs.shape, np.uint8)
+            for source, target in zip(imgs, flipped, strict=True):
+                cv2.flip(source, 1, dst=target)
+            sample['imgs'] = flipped
+        return sample
+
+
+def multi_scale_sizes(
+    width: int, height: int, size: int, scales: Sequence[float], max_distortion: int = 1
+) -> list[tuple[int, int]]:
+    """Candidate (width, height) of the multi-scale crop; sizes near ``size`` snap to it."""
+    sides = [int(min(width, height) * scale) for scale in scales]
+    sides = [size if abs(side - size) < 3 else side for side in sides]
+    return [
+        (w, h)
+        for i, h in enumerate(sides)
+        for j, w in enumerate(sides)
+        if abs(i - j) <= max_distortion
+    ]
+
+
+def fixed_offsets(width: int, height: int, crop_w: int, crop_h: int) -> list[tuple[int, int]]:
+    """The thirteen (left, top) corners of the multi-scale crop."""
+    step_x, step_y = (width - crop_w) // 4, (height - crop_h) // 4
+    return [(x * step_x, y * step_y) for x, y in OFFSETS_IN_STEPS]
+
+
+@TRANSFORMS.register_module()
+@dataclass
+class MultiScaleCrop:
+    """The crop of masked pretraining: drawn size and one of thirteen places, scaled to ``size``."""
+
+    size: int
+    scales: Sequence[float] = (1, 0.875, 0.75, 0.66)
+
+    def __call__(self, sample: dict) -> dict:
+        imgs = sample['imgs']
+        height, width = imgs.shape[1:3]
+        w, h = random.choice(multi_scale_sizes(width, height, self.size, self.scales))
+        left, top = random.choice(fixed_offsets(width, height, w, h))
+        box = imgs[:, top : top + h, left : left + w]
+        sample['imgs'] = resize_frames(box, self.size, self.size)
+        return sample
+
+
+def _pair(size: int | Sequence[int]) -> tuple[int, int]:
+    return (size, size) if isinstance(size, int) else (size[0], size[1])

@@ -1,0 +1,41 @@
+"""From frames to the tensor and the data sample that leave a worker."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+
+from internvideo.registry import TRANSFORMS
+from internvideo.structures import VideoDataSample
+
+
+@TRANSFORMS.register_module()
+@dataclass
+class PackInputs:
+    """Pack ``imgs`` (V*T, H, W, 3) into ``dict(inputs, data_samples)``.
+
+    ``inputs`` is uint8 (V, 3, T, H, W); ``data_samples`` a :class:`VideoDataSample` with the
+    label, if there is one, and ``meta_keys`` as meta information.
+    """
+
+    meta_keys: Sequence[str] = ('path', 'sample_index')
+
+    def __call__(self, sample: dict) -> dict:
+        facts = {key: sample[key] for key in self.meta_keys if key in sample}
+        data_sample = VideoDataSample(metainfo=facts)
+        if 'label' in sample:
+            data_sample.set_gt_label(sample['label'])
+        clip = channels_first(sample['imgs'], sample['num_views'])
+        return dict(inputs=torch.from_numpy(clip), data_samples=data_sample)
+
+
+def channels_first(imgs: np.ndarray, num_views: int) -> np.ndarray:
+    """(V*T, H, W, 3) to contiguous (V, 3, T, H, W)."""
+    clip_len, height, width = len(imgs) // num_views, *imgs.shape[1:3]
+    clip = np.empty((num_views, 3, clip_len, height, width), np.uint8)
+    for number, frame in enumerate(imgs):
+        view, time = divmod(number, clip_len)
+        cv2.split(frame, [clip[view, channel, time] for channel in range(3)])
+    return clip

@@ -1,0 +1,170 @@
+"""Transforms that choose frames: ``total_frames`` -> ``frame_inds`` int64 (V, T)."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from internvideo.datasets.bad_samples import MediaError
+from internvideo.datasets.transforms import frame_sampling
+from internvideo.registry import TRANSFORMS
+
+MODES = ('train', 'val', 'test')
+
+
+@TRANSFORMS.register_module()
+@dataclass
+class UniformSample:
+    """Sparse sampling: one frame from each of ``num_frames`` equal stretches of the video.
+
+    ``mode='train'`` draws within each stretch, ``'val'`` takes middles, ``'test'`` gives
+    ``num_views`` clips.  Where the list has ``duration``, ``start`` and ``end`` (seconds, -1 for
+    the whole video) only that interval is sampled, cut at the end of the video.  Videos shorter
+    than ``num_frames`` repeat frames.
+    """
+
+    num_frames: int
+    mode: str = 'train'
+    num_views: int = 1
+
+    def __post_init__(self) -> None:
+        _check(self, 'UniformSample')
+
+    def __call__(self, sample: dict) -> dict:
+        total = sample['total_frames']
+        first, length = _window(sample)
+        if self.mode == 'train':
+            clips = [frame_sampling.uniform_train(length, self.num_frames)]
+        elif self.mode == 'val':
+            clips = [frame_sampling.uniform_val(length, self.num_frames)]
+        else:
+            clips = frame_sampling.uniform_test(length, self.num_frames, self.num_views)
+        sample['frame_inds'] = np.minimum(np.array(clips, np.int64) + first, total - 1)
+        return sample
+
+
+@TRANSFORMS.register_module()
+@dataclass
+class DenseSample:
+    """Dense sampling: ``num_frames`` frames ``stride`` apart, ``num_views`` spans in testing.
+
+    ``published_val`` keeps the published validation span, which begins before the video (and so
+    wraps to its end) for videos shorter than three spans.
+    """
+
+    num_frames: int
+    stride: int
+    mode: str = 'train'
+    num_views: int = 1
+    published_val: bool = False
+
+    def __post_init__(self) -> None:
+        _check(self, 'DenseSample')
+        if self.stride < 1:
+            raise ValueError(f'DenseSample: stride must be at least 1, got {self.stride}')
+
+    def __call__(self, sample: dict) -> dict:
+        total, n = sample['total_frames'], self.num_frames
+        if self.mode == 'train':
+            clips = [frame_sampling.dense_train(total, n, self.stride)]
+        elif self.mode == 'val':
+            clips = [frame_sampling.dense_val(total, n, self.stride, self.published_val)]
+        else:
+            clips = frame_sampling.dense_test(total, n, self.stride, self.num_views)
+        sample['frame_inds'] = np.array(clips, np.int64) % total
+        return sample
+
+
+@TRANSFORMS.register_module()
+@dataclass
+class SegmentSample:
+    """Segment sampling of Something-Something and HMDB51.
+
+    ``media='video'`` follows the published reader of video files, ``'frames'`` the one of frame
+    folders.  Video files with other than two test views are sampled as folders are, since the
+    published rule gives views of ``num_frames`` frames for two only.
+    """
+
+    num_frames: int
+    mode: str = 'train'
+    num_views: int = 1
+    media: str = 'video'
+
+    def __post_init__(self) -> None:
+        _check(self, 'SegmentSample')
+        if self.media not in ('video', 'frames'):
+            raise ValueError(
+                f"SegmentSample: media must be 'video' or 'frames', got {self.media!r}"
+            )
+
+    def __call__(self, sample: dict) -> dict:
+        clips = self._clips(sample['total_frames'], self.num_frames)
+        sample['frame_inds'] = np.array(clips, np.int64)
+        return sample
+
+    def _clips(self, total: int, n: int) -> list[np.ndarray]:
+        video = self.media == 'video'
+        if self.mode == 'train':
+            return [frame_sampling.segments_train(total, n, pad_front=not video)]
+        if self.mode == 'val' and video:
+            return [frame_sampling.segments_video_val(total, n)]
+        if self.mode == 'val':
+            return [frame_sampling.segments_frames_val(total, n)]
+        if video and self.num_views == 2:
+            return frame_sampling.segments_video_test(total, n, 2)
+        return frame_sampling.segments_frames_test(total, n, self.num_views)
+
+
+@TRANSFORMS.register_module()
+@dataclass
+class PretrainSample:
+    """Clips of masked pretraining: one frame from each of ``num_segments`` segments, or, with
+    one segment, ``num_frames`` frames ``stride`` apart; inside the row's interval if it has one.
+
+    ``published_interval`` keeps the published off-by-one of lists with intervals: each index is
+    one too low, -1 standing for the last frame.
+    """
+
+    num_frames: int
+    stride: int = 1
+    num_segments: int | None = None
+    published_interval: bool = False
+
+    def __call__(self, sample: dict) -> dict:
+        total = sample['total_frames']
+        first, length = _window(sample)
+        segments = self.num_frames if self.num_segments is None else self.num_segments
+        in_interval = 'start' in sample
+        if in_interval and self.published_interval:
+            clip = frame_sampling.pretrain(
+                length, segments, self.num_frames, self.stride, first=first
+            )
+        else:
+            clip = first + frame_sampling.pretrain(length, segments, self.num_frames, self.stride)
+        sample['frame_inds'] = np.where(clip < 0, clip + total, np.minimum(clip, total - 1))[None]
+        return sample
+
+
+def _check(transform: 'UniformSample | DenseSample | SegmentSample', name: str) -> None:
+    if transform.mode not in MODES:
+        raise ValueError(f'{name}: mode must be one of {MODES}, got {transform.mode!r}')
+    if transform.num_frames < 1 or transform.num_views < 1:
+        raise ValueError(f'{name}: num_frames and num_views must be at least 1')
+    if transform.num_views > 1 and transform.mode != 'test':
+        raise ValueError(f"{name}: num_views > 1 needs mode='test', got mode={transform.mode!r}")
+
+
+def _window(sample: dict) -> tuple[int, int]:
+    """First frame and length of the part to sample, never empty nor beyond the video."""
+    total = sample['total_frames']
+    if 'start' not in sample:
+        return 0, total
+    first, length = frame_sampling.interval_window(
+        total, sample['duration'], sample['start'], sample['end']
+    )
+    if first >= total or length < 0:
+        raise MediaError(
+            sample['path'],
+            f'interval {sample["start"]:g}..{sample["end"]:g} s lies outside the video '
+            f'of {sample["duration"]:g} s',
+        )
+    return first, max(length, 1)
