@@ -1,0 +1,60 @@
+"""uint8 clips to normalised (and mixed) batches on the model's device."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from mmengine.model import BaseDataPreprocessor
+from torch import Tensor
+
+from internvideo.registry import MODELS
+
+IMAGENET_MEAN = (123.675, 116.28, 103.53)
+IMAGENET_STD = (58.395, 57.12, 57.375)
+
+
+@MODELS.register_module()
+class ClipDataPreprocessor(BaseDataPreprocessor):
+    """Moves a batch to the device, normalises it, and in training augments it there.
+
+    Args:
+        mean, std: per colour channel, on the scale 0..255.
+        batch_augments: configs (or objects) ``(inputs, data_samples) -> inputs`` applied in this
+            order in training only, for instance ``RandomErasing`` then ``MixupCutmix``.
+        non_blocking: passed to the copy to the device.
+
+    Input and output: ``dict(inputs, data_samples)``; ``inputs`` is uint8 (B, V, C, T, H, W), or
+    None when no video of the batch could be read, and comes out as float32.
+    """
+
+    def __init__(
+        self,
+        mean: Sequence[float] = IMAGENET_MEAN,
+        std: Sequence[float] = IMAGENET_STD,
+        batch_augments: Sequence[dict[str, Any]] = (),
+        non_blocking: bool = True,
+    ) -> None:
+        super().__init__(non_blocking)
+        shape = (-1, 1, 1, 1)
+        self.register_buffer('mean', torch.tensor(mean).view(shape), persistent=False)
+        self.register_buffer('std', torch.tensor(std).view(shape), persistent=False)
+        self.batch_augments = [
+            MODELS.build(augment) if isinstance(augment, dict) else augment
+            for augment in batch_augments
+        ]
+
+    def forward(self, data: dict[str, Any], training: bool = False) -> dict[str, Any]:
+        """Normalise, and augment when ``training``."""
+        data = self.cast_data(data)
+        inputs, data_samples = data['inputs'], data.get('data_samples')
+        if inputs is None:
+            return dict(inputs=None, data_samples=data_samples)
+        inputs = self.normalise(inputs)
+        if training:
+            for augment in self.batch_augments:
+                inputs = augment(inputs, data_samples)
+        return dict(inputs=inputs, data_samples=data_samples)
+
+    def normalise(self, clips: Tensor) -> Tensor:
+        """(..., C, T, H, W) on the scale 0..255 -> float32, as a new tensor."""
+        return torch.sub(clips, self.mean).div_(self.std)

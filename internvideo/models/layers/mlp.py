@@ -1,0 +1,52 @@
+"""The two-layer perceptron of a transformer block."""
+
+import functools
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .kernels import Fused, fused_mlp
+from .linear import Linear
+
+ACTIVATIONS = {'gelu': F.gelu, 'gelu_tanh': functools.partial(F.gelu, approximate='tanh')}
+
+
+class Mlp(nn.Module):
+    """``fc2(act(fc1(x)))`` on the last axis.
+
+    Args:
+        in_dim, hidden_dim, out_dim: widths; ``out_dim`` defaults to ``in_dim``.
+        act: ``'gelu_tanh'`` (what released InternVideo2 weights were trained with) or ``'gelu'``.
+        out_std: standard deviation of the initial ``fc2`` weight.
+        fused: as for :class:`~internvideo.models.layers.norm.RMSNorm`; the kernel knows the tanh
+            GELU only.
+
+    Raises:
+        ValueError: unknown ``act``, or ``fused=True`` with another activation than ``gelu_tanh``.
+        ImportError: ``fused`` is True and the kernel is missing.
+    """
+
+    def __init__(
+        self,
+        in_dim: int,
+        hidden_dim: int,
+        out_dim: int | None = None,
+        act: str = 'gelu_tanh',
+        out_std: float = 0.02,
+        fused: Fused = 'auto',
+    ) -> None:
+        super().__init__()
+        if act not in ACTIVATIONS:
+            raise ValueError(f'act must be one of {", ".join(ACTIVATIONS)}, got {act!r}')
+        if fused is True and act != 'gelu_tanh':
+            raise ValueError(f"fused=True computes act='gelu_tanh', got act={act!r}")
+        self.act = ACTIVATIONS[act]
+        self.fc1 = Linear(in_dim, hidden_dim)
+        self.fc2 = Linear(hidden_dim, out_dim or in_dim, std=out_std)
+        self._kernel = fused_mlp(fused) if act == 'gelu_tanh' else None
+        self._kernel_anywhere = fused is True
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self._kernel is not None and (x.is_cuda or self._kernel_anywhere):
+            return self._kernel(x, self.fc1, self.fc2)
+        return self.fc2(self.act(self.fc1(x)))

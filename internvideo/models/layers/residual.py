@@ -1,0 +1,69 @@
+"""What stands between a branch and the residual stream: layer scale and stochastic depth."""
+
+import torch
+from torch import Tensor, nn
+
+
+class LayerScale(nn.Module):
+    """One learned factor ``gamma`` per channel, starting at ``init_value``.
+
+    Args:
+        dim: number of channels.
+        init_value: first value of every factor.
+        force_fp32: multiply in float32 whatever the dtype around, autocast included.
+    """
+
+    def __init__(self, dim: int, init_value: float, force_fp32: bool = True) -> None:
+        super().__init__()
+        self.init_value = init_value
+        self.force_fp32 = force_fp32
+        self.gamma = nn.Parameter(torch.empty(dim))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        nn.init.constant_(self.gamma, self.init_value)
+
+
+class DropPath(nn.Module):
+    """Stochastic depth: drops a branch for whole samples, rescaling the kept ones."""
+
+    def __init__(self, rate: float) -> None:
+        super().__init__()
+        if not 0.0 <= rate < 1.0:
+            raise ValueError(f'drop_path_rate must be in [0, 1), got {rate}')
+        self.rate = rate
+
+    def draw(self, x: Tensor) -> Tensor | None:
+        """Factor per sample (B, 1, ...) in float32: 0 or 1/(1-rate); None when nothing drops."""
+        if not self.training or self.rate == 0.0:
+            return None
+        keep = 1.0 - self.rate
+        shape = (x.shape[0],) + (1,) * (x.ndim - 1)
+        return torch.empty(shape, device=x.device).bernoulli_(keep).div_(keep)
+
+    def forward(self, x: Tensor) -> Tensor:
+        factor = self.draw(x)
+        return x if factor is None else x * factor.to(x.dtype)
+
+    def extra_repr(self) -> str:
+        return f'rate={self.rate}'
+
+
+def add_branch(
+    stream: Tensor, branch: Tensor, scale: LayerScale | None, drop_path: DropPath
+) -> Tensor:
+    """``stream + drop_path(scale * branch)`` in one pass over memory; ``stream.dtype`` result.
+
+    Args:
+        stream, branch: (B, N, D).
+        scale: None leaves the branch unscaled.
+    """
+    if scale is None:
+        return stream + drop_path(branch)
+    if not scale.force_fp32:
+        return stream + drop_path(branch * scale.gamma)
+    factor = drop_path.draw(branch)
+    gamma = scale.gamma if factor is None else scale.gamma * factor
+    # Outside autocast the kernel multiplies and adds in float32 and rounds once.
+    with torch.autocast(stream.device.type, enabled=False):
+        return torch.addcmul(stream, branch.to(stream.dtype), gamma.to(stream.dtype))
