@@ -9,6 +9,7 @@ optional library (transformers, peft, deepspeed, ...) is imported by the constru
 import difflib
 import importlib
 import pkgutil
+from collections.abc import Sequence
 
 from mmengine.registry import DATA_SAMPLERS as MMENGINE_DATA_SAMPLERS
 from mmengine.registry import DATASETS as MMENGINE_DATASETS
@@ -48,26 +49,57 @@ class Registry(MMEngineRegistry):
 
     Looking up an unknown name raises :class:`KeyError` with the closest registered names,
     in place of mmengine's advice to check imports, which cannot be the reason here.
+
+    Args:
+        name: what its entries are called in messages.
+        locations: packages that are imported, with all modules below, before the first lookup.
+        inherited_from: mmengine's package behind the parent registry, imported when a name is
+            not found without it; mmengine's own registries do not import what they list.
     """
 
+    def __init__(
+        self, name: str, *, locations: Sequence[str], inherited_from: str | None = None, **kwargs
+    ) -> None:
+        super().__init__(name, locations=list(locations), **kwargs)
+        self._inherited_from = inherited_from
+
     def import_from_location(self) -> None:
-        if not self._imported:
-            # Set first: a module below a location may look something up while it is imported.
-            self._imported = True
+        if self._imported:
+            return
+        # Set first: a module below a location may look something up while it is imported.
+        self._imported = True
+        try:
             for location in self._locations:
                 import_tree(location)
+        except BaseException:
+            self._imported = False  # the next lookup shall meet the same error, not a missing name
+            raise
 
     def get(self, key: str) -> type:
-        found = super().get(key)
+        found = self._find(key)
         if found is None:
             known = self.known_names()
-            near = difflib.get_close_matches(str(key), known, n=3, cutoff=0.5)
+            near = difflib.get_close_matches(str(key).rpartition('.')[2], known, n=3, cutoff=0.5)
             hint = f'did you mean {", ".join(near)}?' if near else f'known: {", ".join(known)}'
             raise KeyError(f'{key!r} is not a registered {self.name}; {hint}')
         return found
 
+    def _find(self, key: str) -> type | None:
+        found = self._find_imported(key)
+        if found is None and self._inherited_from:
+            importlib.import_module(self._inherited_from)
+            found = self._find_imported(key)
+        return found
+
+    def _find_imported(self, key: str) -> type | None:
+        try:
+            found = super().get(key)
+        except RuntimeError:  # a name that cannot be a dotted path either
+            return None
+        return found if callable(found) else None
+
     def __contains__(self, key: str) -> bool:
-        return super().get(key) is not None
+        return self._find(key) is not None
 
     def known_names(self) -> list[str]:
         """Names this registry and its ancestors can build, sorted."""
@@ -79,37 +111,45 @@ class Registry(MMEngineRegistry):
         return sorted(names)
 
 
-def _child(name: str, parent: MMEngineRegistry, *locations: str) -> Registry:
-    return Registry(name, parent=parent, scope=SCOPE, locations=list(locations))
+def _child(name: str, parent: MMEngineRegistry, location: str, inherited_from: str) -> Registry:
+    return Registry(
+        name,
+        parent=parent,
+        scope=SCOPE,
+        locations=[f'{SCOPE}.{location}'],
+        inherited_from=f'mmengine.{inherited_from}',
+    )
 
 
-RUNNERS = _child('runner', MMENGINE_RUNNERS, 'internvideo.engine')
-LOOPS = _child('loop', MMENGINE_LOOPS, 'internvideo.engine')
-HOOKS = _child('hook', MMENGINE_HOOKS, 'internvideo.engine')
-STRATEGIES = _child('strategy', MMENGINE_STRATEGIES, 'internvideo.engine')
-LOG_PROCESSORS = _child('log processor', MMENGINE_LOG_PROCESSORS, 'internvideo.engine')
-OPTIMIZERS = _child('optimizer', MMENGINE_OPTIMIZERS, 'internvideo.engine')
-OPTIM_WRAPPERS = _child('optimizer wrapper', MMENGINE_OPTIM_WRAPPERS, 'internvideo.engine')
+RUNNERS = _child('runner', MMENGINE_RUNNERS, 'engine', 'runner')
+LOOPS = _child('loop', MMENGINE_LOOPS, 'engine', 'runner')
+HOOKS = _child('hook', MMENGINE_HOOKS, 'engine', 'hooks')
+STRATEGIES = _child('strategy', MMENGINE_STRATEGIES, 'engine', '_strategy')
+LOG_PROCESSORS = _child('log processor', MMENGINE_LOG_PROCESSORS, 'engine', 'runner')
+OPTIMIZERS = _child('optimizer', MMENGINE_OPTIMIZERS, 'engine', 'optim')
+OPTIM_WRAPPERS = _child('optimizer wrapper', MMENGINE_OPTIM_WRAPPERS, 'engine', 'optim')
 OPTIM_WRAPPER_CONSTRUCTORS = _child(
-    'optimizer wrapper constructor', MMENGINE_OPTIM_WRAPPER_CONSTRUCTORS, 'internvideo.engine'
+    'optimizer wrapper constructor', MMENGINE_OPTIM_WRAPPER_CONSTRUCTORS, 'engine', 'optim'
 )
-PARAM_SCHEDULERS = _child('parameter scheduler', MMENGINE_PARAM_SCHEDULERS, 'internvideo.engine')
+PARAM_SCHEDULERS = _child('parameter scheduler', MMENGINE_PARAM_SCHEDULERS, 'engine', 'optim')
 
-DATASETS = _child('dataset', MMENGINE_DATASETS, 'internvideo.datasets')
-DATA_SAMPLERS = _child('data sampler', MMENGINE_DATA_SAMPLERS, 'internvideo.datasets')
-TRANSFORMS = _child('transform', MMENGINE_TRANSFORMS, 'internvideo.datasets')
-FUNCTIONS = _child('function', MMENGINE_FUNCTIONS, 'internvideo.datasets')
+DATASETS = _child('dataset', MMENGINE_DATASETS, 'datasets', 'dataset')
+DATA_SAMPLERS = _child('data sampler', MMENGINE_DATA_SAMPLERS, 'datasets', 'dataset')
+TRANSFORMS = _child('transform', MMENGINE_TRANSFORMS, 'datasets', 'dataset')
+FUNCTIONS = _child('function', MMENGINE_FUNCTIONS, 'datasets', 'dataset')
 
-MODELS = _child('model', MMENGINE_MODELS, 'internvideo.models')
-MODEL_WRAPPERS = _child('model wrapper', MMENGINE_MODEL_WRAPPERS, 'internvideo.engine')
-TASK_UTILS = _child('task utility', MMENGINE_TASK_UTILS, 'internvideo.models')
+MODELS = _child('model', MMENGINE_MODELS, 'models', 'model')
+MODEL_WRAPPERS = _child('model wrapper', MMENGINE_MODEL_WRAPPERS, 'engine', 'model')
+TASK_UTILS = _child('task utility', MMENGINE_TASK_UTILS, 'models', 'model')
 
-METRICS = _child('metric', MMENGINE_METRICS, 'internvideo.evaluation')
-EVALUATOR = _child('evaluator', MMENGINE_EVALUATOR, 'internvideo.evaluation')
+METRICS = _child('metric', MMENGINE_METRICS, 'evaluation', 'evaluator')
+EVALUATOR = _child('evaluator', MMENGINE_EVALUATOR, 'evaluation', 'evaluator')
 
-VISUALIZERS = _child('visualizer', MMENGINE_VISUALIZERS, 'internvideo.visualization')
-VISBACKENDS = _child('visualization backend', MMENGINE_VISBACKENDS, 'internvideo.visualization')
-INFERENCERS = _child('inferencer', MMENGINE_INFERENCERS, 'internvideo.apis')
+VISUALIZERS = _child('visualizer', MMENGINE_VISUALIZERS, 'visualization', 'visualization')
+VISBACKENDS = _child(
+    'visualization backend', MMENGINE_VISBACKENDS, 'visualization', 'visualization'
+)
+INFERENCERS = _child('inferencer', MMENGINE_INFERENCERS, 'apis', 'infer')
 CHECKPOINT_ADAPTERS = Registry(
     'checkpoint adapter', scope=SCOPE, locations=['internvideo.checkpoint']
 )

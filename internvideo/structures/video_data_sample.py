@@ -21,7 +21,10 @@ class VideoDataSample(BaseDataElement):
 
     def set_gt_label(self, label: int | Tensor) -> 'VideoDataSample':
         """Set the class index."""
-        self.gt_label = torch.as_tensor(label, dtype=torch.long)
+        label = torch.as_tensor(label, dtype=torch.long)
+        if label.ndim:
+            raise ValueError(f'gt_label must be a single index, got shape {tuple(label.shape)}')
+        self.gt_label = label
         return self
 
     def set_gt_score(self, score: Sequence[float] | Tensor) -> 'VideoDataSample':
