@@ -7,7 +7,7 @@ from pathlib import Path
 from internvideo.datasets.annotations import AnnotationList
 from internvideo.datasets.bad_samples import BadSampleLog, MediaError, TooManyBadSamples
 from internvideo.datasets.seeding import sample_seed
-from internvideo.datasets.transforms.loading import DecodeFrames
+from internvideo.datasets.transforms.loading import DecodeFrames, OpenVideo
 from internvideo.registry import DATASETS, TRANSFORMS
 from internvideo.structures import VideoDataSample
 
@@ -29,7 +29,11 @@ class VideoDataset:
 
     Args:
         ann_file: Annotation list, see :class:`AnnotationList`.
-        pipeline: Transforms, as configs or callables.
+        sampling: Transform that chooses the frames of a video, as a config or a callable.
+        pipeline: Transforms of the decoded frames, as configs or callables; run ``num_repeats``
+            times on one decode.
+        backend: ``'decord'``, ``'torchcodec'``, ``'pyav'``, or ``'frames'`` for folders of images.
+        filename_tmpl: Names of the images of a folder, numbered from 1.
         data_prefix: Folder that relative paths of the list start from.
         columns, delimiter: Layout of the list; ``delimiter=None`` finds it.
         num_classes: Number of classes; every label is checked against it.
@@ -50,7 +54,10 @@ class VideoDataset:
     def __init__(
         self,
         ann_file: str | Path,
+        sampling: dict | Callable,
         pipeline: Sequence[dict | Callable],
+        backend: str = 'decord',
+        filename_tmpl: str = 'img_{:05}.jpg',
         data_prefix: str | Path = '',
         columns: Sequence[str] = ('path', 'label'),
         delimiter: str | None = None,
@@ -69,8 +76,10 @@ class VideoDataset:
         self.metainfo = _class_facts(classes, num_classes)
         self.test_mode, self.num_repeats, self.seed = test_mode, num_repeats, seed
         self.bad_samples = BadSampleLog(bad_samples_file, max_bad_share)
-        self.transforms = [t if callable(t) else TRANSFORMS.build(t) for t in pipeline]
-        self._num_shared = self._count_shared()
+        if num_repeats < 1:
+            raise ValueError(f'num_repeats must be at least 1, got {num_repeats}')
+        self.loading = (OpenVideo(backend, filename_tmpl), _build(sampling), DecodeFrames())
+        self.pipeline = [_build(transform) for transform in pipeline]
         if check_annotations:
             self.annotations.check(self.metainfo.get('num_classes'))
 
@@ -86,14 +95,6 @@ class VideoDataset:
     def set_seed(self, seed: int) -> None:
         """Set the seed of all draws."""
         self.seed = seed
-
-    def _count_shared(self) -> int:
-        if self.num_repeats < 1:
-            raise ValueError(f'num_repeats must be at least 1, got {self.num_repeats}')
-        decoders = [i for i, t in enumerate(self.transforms) if isinstance(t, DecodeFrames)]
-        if not decoders and self.num_repeats > 1:
-            raise ValueError('num_repeats > 1 needs a DecodeFrames transform in the pipeline')
-        return decoders[-1] + 1 if decoders else 0
 
     def __len__(self) -> int:
         return len(self.annotations)
@@ -140,15 +141,19 @@ class VideoDataset:
             return random.randrange(len(self))
 
     def _run(self, sample: dict) -> dict | list[dict]:
-        for transform in self.transforms[: self._num_shared]:
+        for transform in self.loading:
             sample = transform(sample)
         repeats = [self._augment(dict(sample)) for _ in range(self.num_repeats)]
         return repeats if self.num_repeats > 1 else repeats[0]
 
     def _augment(self, sample: dict) -> dict:
-        for transform in self.transforms[self._num_shared :]:
+        for transform in self.pipeline:
             sample = transform(sample)
         return sample
+
+
+def _build(transform: dict | Callable) -> Callable:
+    return transform if callable(transform) else TRANSFORMS.build(transform)
 
 
 def _unreadable_sample(info: dict, reason: str) -> VideoDataSample:
