@@ -32,6 +32,7 @@ from mmengine.registry import TASK_UTILS as MMENGINE_TASK_UTILS
 from mmengine.registry import TRANSFORMS as MMENGINE_TRANSFORMS
 from mmengine.registry import VISBACKENDS as MMENGINE_VISBACKENDS
 from mmengine.registry import VISUALIZERS as MMENGINE_VISUALIZERS
+from mmengine.registry import WEIGHT_INITIALIZERS as MMENGINE_WEIGHT_INITIALIZERS
 from mmengine.registry import Registry as MMEngineRegistry
 
 SCOPE = 'internvideo'
@@ -150,6 +151,9 @@ VISBACKENDS = _child(
     'visualization backend', MMENGINE_VISBACKENDS, 'visualization', 'visualization'
 )
 INFERENCERS = _child('inferencer', MMENGINE_INFERENCERS, 'apis', 'infer')
+WEIGHT_INITIALIZERS = _child(
+    'weight initializer', MMENGINE_WEIGHT_INITIALIZERS, 'checkpoint', 'model'
+)
 CHECKPOINT_ADAPTERS = Registry(
     'checkpoint adapter', scope=SCOPE, locations=['internvideo.checkpoint']
 )

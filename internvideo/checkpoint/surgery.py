@@ -193,14 +193,20 @@ def remap_k710_head(
     return weight[rows], None if bias is None else bias[rows]
 
 
+def strip_prefix(name: str, prefixes: Iterable[str]) -> str:
+    """Remove the first of ``prefixes`` that ``name`` starts with, once."""
+    prefix = next((p for p in prefixes if name.startswith(p)), '')
+    return name.removeprefix(prefix)
+
+
 def strip_prefixes(state: Mapping[str, Tensor], prefixes: Iterable[str]) -> State:
-    """Remove the first of ``prefixes`` that a name starts with, once; the order is kept.
+    """Apply :func:`strip_prefix` to every name; the order is kept.
 
     Raises:
         ValueError: two entries end up with the same name.
     """
     prefixes = tuple(prefixes)
-    stripped = {_strip(name, prefixes): tensor for name, tensor in state.items()}
+    stripped = {strip_prefix(name, prefixes): tensor for name, tensor in state.items()}
     if len(stripped) < len(state):
         raise ValueError(f'removing the prefixes {", ".join(prefixes)} makes two entries collide')
     return stripped
@@ -227,11 +233,6 @@ def extract_stage2_vision(stage2: Mapping[str, Tensor]) -> State:
 def is_decoder_part(name: str) -> bool:
     """Whether ``name`` belongs to a decoder of pretraining, distillation or stage 2."""
     return name.startswith(DECODER_PARTS)
-
-
-def _strip(name: str, prefixes: tuple[str, ...]) -> str:
-    prefix = next((p for p in prefixes if name.startswith(p)), '')
-    return name.removeprefix(prefix)
 
 
 def _is_square(rows: int, steps: int) -> bool:

@@ -1,0 +1,174 @@
+"""Loading checkpoints into models, strictly, and writing models in published layouts."""
+
+import logging
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mmengine.logging import print_log
+from mmengine.model import is_model_wrapper, update_init_info
+from torch import Tensor, nn
+
+from internvideo.registry import CHECKPOINT_ADAPTERS, WEIGHT_INITIALIZERS
+
+from .files import read_state_dict, write_state_dict
+from .report import CheckpointMismatchError, LoadReport, Shapes, mismatch_hints
+
+
+def load_pretrained(
+    model: nn.Module,
+    source: str | os.PathLike,
+    adapter: str | Mapping[str, Any] = 'internvideo2_single',
+    *,
+    trusted_pickle: bool = False,
+    **options: Any,
+) -> LoadReport:
+    """Load a published checkpoint into ``model`` and log what happened.
+
+    Args:
+        model: the model to fill; parameters on the meta device take the tensors of the file.
+        source: what :func:`~internvideo.checkpoint.files.read_state_dict` reads.
+        adapter: name (or config) of a registered checkpoint adapter.
+        trusted_pickle: accept files with arbitrary Python objects.
+        **options: of the adapter, such as ``head='remap'``.
+
+    Returns:
+        The report, also written to the log.
+
+    Raises:
+        CheckpointMismatchError: anything is missing, unexpected or of another shape, and neither
+            the layout nor an option explains it.  The model is unchanged then.
+        ValueError, FileNotFoundError, CheckpointSourceError: the file cannot be read.
+    """
+    converter = build_adapter(adapter, **options)
+    model = unwrap_model(model)
+    report = LoadReport(source=os.fspath(source))
+    state = converter.to_ours(read_state_dict(source, trusted_pickle), model, report)
+    return _load(model, state, report)
+
+
+def load_checkpoint(
+    model: nn.Module,
+    source: str | os.PathLike,
+    *,
+    strict: bool = True,
+    trusted_pickle: bool = False,
+) -> LoadReport:
+    """Load a checkpoint that this project wrote (the ``state_dict`` of a run) and log a report.
+
+    Args:
+        model: the model to fill.
+        source: what :func:`~internvideo.checkpoint.files.read_state_dict` reads.
+        strict: every entry must fit.  Off: missing and unexpected entries are only reported;
+            another shape is an error all the same.
+        trusted_pickle: accept files with arbitrary Python objects.
+
+    Raises:
+        CheckpointMismatchError: the checkpoint is of another architecture, frame count,
+            resolution or class count.  The model is unchanged then.
+        ValueError, FileNotFoundError, CheckpointSourceError: the file cannot be read.
+    """
+    state = read_state_dict(source, trusted_pickle)
+    return _load(unwrap_model(model), state, LoadReport(source=os.fspath(source)), strict)
+
+
+def export_published(
+    model: nn.Module,
+    path: str | os.PathLike,
+    adapter: str | Mapping[str, Any] = 'internvideo2_single',
+) -> Path:
+    """Write the weights of ``model`` in a published layout, ``.safetensors`` or ``.pth``.
+
+    Raises:
+        ValueError: another suffix.
+    """
+    state = build_adapter(adapter).to_published(unwrap_model(model).state_dict())
+    return write_state_dict(state, path, container='model')
+
+
+def build_adapter(adapter: str | Mapping[str, Any], **options: Any) -> Any:
+    """The checkpoint adapter of that name (or config), with ``options``.
+
+    Raises:
+        KeyError: no such adapter.
+        TypeError: the adapter has no such option.
+    """
+    config = dict(type=adapter) if isinstance(adapter, str) else dict(adapter)
+    return CHECKPOINT_ADAPTERS.build({**config, **options})
+
+
+def unwrap_model(model: nn.Module) -> nn.Module:
+    """The module inside a distributed wrapper, or ``model`` itself."""
+    return model.module if is_model_wrapper(model) else model
+
+
+def _load(
+    model: nn.Module, state: Mapping[str, Tensor], report: LoadReport, strict: bool = True
+) -> LoadReport:
+    own = model.state_dict()
+    theirs, ours = _shapes(state), _shapes(own)
+    report.compare(theirs, ours)
+    if report.mismatched or (strict and not report.explained):
+        raise CheckpointMismatchError(_mismatch_text(model, theirs, ours, report))
+    fitting = {name: state[name].to(own[name].dtype) for name in report.matched}
+    on_meta = any(tensor.is_meta for tensor in own.values())
+    model.load_state_dict(fitting, strict=False, assign=on_meta)
+    is_partial = report.new or not report.explained
+    level = logging.WARNING if is_partial else logging.INFO
+    print_log(str(report), logger='current', level=level)
+    return report
+
+
+def _mismatch_text(model: nn.Module, theirs: Shapes, ours: Shapes, report: LoadReport) -> str:
+    lines = [f'checkpoint {report.source} does not fit {type(model).__name__}']
+    lines += report.faults()
+    lines += [f'likely reason: {hint}' for hint in mismatch_hints(theirs, ours, report)]
+    return '\n  '.join(lines)
+
+
+def _shapes(state: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(tensor.shape) for name, tensor in state.items()}
+
+
+@WEIGHT_INITIALIZERS.register_module(name='Published')
+class PublishedInit:
+    """Weight initialiser ``init_cfg=dict(type='Published', ...)``: loads a published checkpoint.
+
+    mmengine runs initialisers of its own choosing before those of the children, which would
+    overwrite what was loaded.  So this one lets the children initialise themselves first and
+    marks them as done.  Every process reads the file for itself.
+
+    Args:
+        checkpoint: what :func:`~internvideo.checkpoint.files.read_state_dict` reads.
+        adapter: name (or config) of a registered checkpoint adapter.
+        trusted_pickle: accept files with arbitrary Python objects.
+        **options: of the adapter.
+    """
+
+    def __init__(
+        self,
+        checkpoint: str | os.PathLike,
+        adapter: str | Mapping[str, Any] = 'internvideo2_single',
+        trusted_pickle: bool = False,
+        **options: Any,
+    ) -> None:
+        self.checkpoint = checkpoint
+        self.adapter = adapter
+        self.trusted_pickle = trusted_pickle
+        self.options = options
+
+    def __call__(self, module: nn.Module) -> None:
+        for child in module.children():
+            if hasattr(child, 'init_weights') and not getattr(child, 'is_init', False):
+                child.init_weights()
+                child._is_init = True
+        load_pretrained(
+            module,
+            self.checkpoint,
+            self.adapter,
+            trusted_pickle=self.trusted_pickle,
+            **self.options,
+        )
+        if hasattr(module, '_params_init_info'):
+            update_init_info(module, init_info=f'Published: loaded from {self.checkpoint}')
