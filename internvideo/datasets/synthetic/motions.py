@@ -89,8 +89,10 @@ def _circle(direction: int) -> Callable[[Action, int], Pose]:
 
 
 def _bounce(action: Action, frame: int) -> Pose:
+    # Three quarters of the reach high, whose mean over time is half the reach: the place does
+    # not tell a bounce from other motions.
     tau, period = cycle(action, frame), action.period
-    height = action.reach * 4 * tau * (period - tau) // (period * period)
+    height = 3 * action.reach * tau * (period - tau) // (period * period)
     return Pose(action.x, action.y + action.reach // 2 - height)
 
 

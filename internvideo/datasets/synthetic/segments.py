@@ -16,7 +16,7 @@ SUBSETS = dict(train='training', val='validation', test='testing')
 
 
 def _draw_timeline(rng: np.random.RandomState, parameters: WorldParameters) -> list[Action]:
-    """Three to five actions; each, and the start, may be followed by a stretch of rest."""
+    """Three to five actions, most of them after a stretch of rest."""
     actions: list[Action] = []
     for _ in range(between(rng, 3, 5)):
         for motion in (REST, choose(rng, parameters.motions)):
