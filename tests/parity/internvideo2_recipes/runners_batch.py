@@ -1,0 +1,57 @@
+"""Runners of batch mixing and of the random mask generators."""
+
+import numpy as np
+import torch
+
+from internvideo.models.data_preprocessors.mixup_cutmix import (
+    Mix,
+    apply_mixes,
+    make_mix,
+    mix_groups,
+)
+from internvideo.models.losses.classification import soft_target_cross_entropy
+from internvideo.models.masks import random_mask, tube_mask
+from internvideo.models.targets import smooth_one_hot
+from tests.parity.harness import Case, Result, RunEnv, parity_runner
+
+
+def _listed(value: object, count: int) -> list:
+    return list(value) if isinstance(value, list) else [value] * count
+
+
+def _given_mixes(combo: dict) -> list[Mix]:
+    """The mixes of a combination whose shares, kinds and box centres are given."""
+    batch, size = combo['shape'][0], tuple(combo['shape'][-2:])
+    groups = mix_groups(batch, combo['mode'])
+    centers = iter(combo.get('centers', ()))
+    mixes = []
+    lams, cuts = _listed(combo['lam'], len(groups)), _listed(combo['cutmix'], len(groups))
+    for rows, lam, cut in zip(groups, lams, cuts, strict=True):
+        center = tuple(next(centers)) if cut and lam != 1.0 else None
+        mixes.append(make_mix(rows, lam, center, size, combo['correct_lam']))
+    return mixes
+
+
+@parity_runner('internvideo2_recipes/mixup')
+def run_mixup(case: Case, env: RunEnv) -> Result:
+    outputs = {}
+    for index, combo in enumerate(case.facts['combos']):
+        labels = env.tensor(case.role(f'y{index}'))
+        target = smooth_one_hot(labels, combo['classes'], combo['smoothing'])
+        clips = env.tensor(case.role(f'x{index}').copy())
+        clips, target = apply_mixes(clips, target, _given_mixes(combo))
+        loss = soft_target_cross_entropy(env.tensor(case.role(f'logits{index}')), target)
+        outputs |= {f'x{index}': clips, f'target{index}': target, f'loss{index}': loss}
+    return Result(outputs)
+
+
+@parity_runner('internvideo2_recipes/masks')
+def run_masks(case: Case, env: RunEnv) -> Result:
+    makers, outputs = dict(tube=tube_mask, random=random_mask), {}
+    for index, combo in enumerate(case.facts['combos']):
+        window, rng = tuple(combo['window']), np.random.RandomState(combo['seed'])
+        outputs[f'mask{index}'] = makers[combo['type']](window, combo['ratio'], rng)
+        order = np.arange(np.prod(window[1:] if combo['type'] == 'tube' else window))
+        np.random.RandomState(combo['seed']).shuffle(order)
+        outputs[f'perm{index}'] = torch.as_tensor(order)
+    return Result(outputs)

@@ -1,0 +1,201 @@
+"""Runners of the InternVideo2 classifier, its two probes, position tables and initialisation.
+
+``ARCHS`` says how to build each published architecture and what it returns; a module that serves
+more architectures (students, teachers) adds its own entries.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from internvideo.models.layers.position import sincos_1d, sincos_2d, sincos_3d, videomae_table
+from internvideo.registry import MODELS
+from tests.parity.harness import Case, Result, RunEnv, parity_runner
+
+ENCODER_FIELDS = (
+    'embed_dim',
+    'depth',
+    'num_heads',
+    'mlp_ratio',
+    'img_size',
+    'patch_size',
+    'num_frames',
+    'tubelet_size',
+    'qkv_bias',
+    'qk_normalization',
+    'init_values',
+    'sep_pos_embed',
+    'drop_path_rate',
+    'attn_pool_num_heads',
+    'clip_embed_dim',
+)
+HEAD_PARTS = ('fc_norm', 'head', 'extra_mlp', 'down', 'down_norm')
+HEADS = {
+    'InternVideo2': 'ClassificationHead',
+    'InternVideo2_ap': 'AttentiveProbeHead',
+    'InternVideo2_cat': 'ConcatProbeHead',
+}
+
+
+@dataclass(frozen=True)
+class Arch:
+    """One published architecture: how to build it, name its parameters and call it."""
+
+    build: Callable[[dict[str, Any], RunEnv], nn.Module]
+    to_ours: Callable[[str], str]
+    outputs: Callable[[nn.Module, Case, RunEnv], dict[str, Any]]
+
+
+def encoder_config(facts: dict[str, Any], env: RunEnv) -> dict[str, Any]:
+    """Config of our encoder for the ``model`` facts of a case."""
+    fields = {name: facts[name] for name in ENCODER_FIELDS if name in facts}
+    act = 'gelu_tanh' if facts.get('fused') else 'gelu'
+    return dict(type='InternVideo2', arch=None, act=act, attn_backend=env.attn_backend, **fields)
+
+
+def build_classifier(facts: dict[str, Any], env: RunEnv) -> nn.Module:
+    """Our recogniser for the ``model`` facts of a classifier case."""
+    head = dict(
+        type=HEADS[facts['arch']],
+        num_classes=facts['num_classes'],
+        in_dim=facts['clip_embed_dim'],
+        dropout=facts['fc_drop_rate'],
+        init_scale=facts['init_scale'],
+    )
+    if facts['arch'] == 'InternVideo2_cat':
+        head.update(
+            embed_dim=facts['embed_dim'],
+            num_steps=facts['num_frames'] // facts['tubelet_size'],
+            merge_method=facts['merge_method'],
+            merge_norm=facts['merge_norm'],
+        )
+    return MODELS.build(
+        dict(type='VideoRecognizer', backbone=encoder_config(facts, env), head=head)
+    )
+
+
+def classifier_name(published: str) -> str:
+    """Our name of a published classifier parameter."""
+    part = 'head' if published.split('.')[0] in HEAD_PARTS else 'backbone'
+    return f'{part}.{published}'
+
+
+def published_entries(model: nn.Module, arch: Arch, names: list[str]) -> dict[str, Tensor]:
+    """State of ``model`` under published names: those of ``names`` first, others as they are."""
+    own = dict(model.state_dict())
+    known = {name: own.pop(arch.to_ours(name)) for name in names if arch.to_ours(name) in own}
+    return known | own
+
+
+def load_case_model(case: Case, env: RunEnv) -> nn.Module:
+    """The model of a case, filled with the case's checkpoint, on the device, in eval mode."""
+    arch = ARCHS[case.facts['model']['arch']]
+    model = arch.build(case.facts['model'], env)
+    filled = case.fill(published_entries(model, arch, [entry[0] for entry in case.state]))
+    state = {arch.to_ours(name): torch.as_tensor(value) for name, value in filled.items()}
+    model.load_state_dict(state, strict=True)
+    return model.to(env.device, env.torch_dtype).eval()
+
+
+def classifier_outputs(model: nn.Module, case: Case, env: RunEnv) -> dict[str, Any]:
+    """Recorded activations, logits, and the loss with its gradients where the case asks."""
+    facts = case.facts
+    model.train(facts['train'])
+    video = env.tensor(case.inputs['video'].astype(facts.get('cast', {}).get('video', 'float32')))
+    with torch.set_grad_enabled(facts['loss'] is not None):
+        features = model.backbone(video, return_layers=[0] if model.backbone.depth else [])
+        outputs = {
+            'patch_embed': model.backbone.patch_embed(video),
+            'tokens': features.tokens,
+            'pooled': features.pooled,
+            'logits': model.head(features),
+        }
+    if features.layers:
+        outputs['block0'] = features.layers[0]
+    if facts['loss'] == 'cross_entropy':
+        outputs['loss'] = cross_entropy(outputs['logits'], env.tensor(case.inputs['label']))
+        outputs |= gradients(model, outputs['loss'], facts['grad_of'], classifier_name)
+    buffers = dict(model.named_buffers())
+    return outputs | {
+        f'buffer:{name}': buffers[classifier_name(name)] for name in facts['buffers_of']
+    }
+
+
+def gradients(
+    model: nn.Module, loss: Tensor, names: list[str], to_ours: Callable[[str], str]
+) -> dict[str, Tensor]:
+    """``grad:`` and ``gradnorm:`` outputs of the parameters with published ``names``."""
+    loss.backward()
+    parameters, outputs = dict(model.named_parameters()), {}
+    for name in names:
+        grad = parameters[to_ours(name)].grad
+        outputs |= {f'grad:{name}': grad, f'gradnorm:{name}': grad.norm()}
+    return outputs
+
+
+CLASSIFIER = Arch(build_classifier, classifier_name, classifier_outputs)
+ARCHS: dict[str, Arch] = dict.fromkeys(HEADS, CLASSIFIER)
+
+
+@parity_runner(
+    *(f'internvideo2_single/{name}' for name in ('finetune', 'small_signal', 'ap', 'cat'))
+)
+def run_model(case: Case, env: RunEnv) -> Result:
+    model = load_case_model(case, env)
+    outputs = ARCHS[case.facts['model']['arch']].outputs(model, case, env)
+    trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    skipped = getattr(model, 'backbone', model).no_weight_decay()
+    return Result(outputs, dict(no_weight_decay=sorted(skipped), trainable_params=trainable))
+
+
+@parity_runner('internvideo2_single/init_stats')
+def run_init_stats(case: Case, env: RunEnv) -> Result:
+    arch = ARCHS[case.facts['model']['arch']]
+    model = arch.build(case.facts['model'], env)
+    parameters = dict(model.named_parameters())
+    stds = [parameters[arch.to_ours(name)].std() for name in case.facts['std_of']]
+    constants = [parameters[arch.to_ours(name)] for name in case.facts['constant_of']]
+    varying = [p.unique() for p in constants if len(p.unique()) > 1]
+    if varying:
+        raise AssertionError(f'{len(varying)} parameters should start constant')
+    expected = dict(
+        std_of=case.facts['std_of'],
+        constant=case.facts['constant_of'],
+        drop_path=[block.drop_path.rate for block in getattr(model, 'backbone', model).blocks],
+    )
+    outputs = dict(std=torch.stack(stds), constant=torch.stack([p.flatten()[0] for p in constants]))
+    return Result(outputs, expected)
+
+
+@parity_runner('internvideo2_single/sincos_tables')
+def run_sincos_tables(case: Case, env: RunEnv) -> Result:
+    return Result({table['name']: _table(**table) for table in case.facts['tables']})
+
+
+def _table(kind: str, name: str, **facts: Any) -> Tensor:
+    if kind == 'videomae':
+        steps = facts['cur_frame'] if facts['cur_frame'] > 0 else None
+        rows, width = facts['n_position'], facts['d_hid']
+        return videomae_table(rows, width, steps, facts['pre_n_position'])[None]
+    width, cls_token = facts['embed_dim'], facts['cls_token']
+    if kind == '1d':
+        return sincos_1d(width, facts['t_size'], cls_token)
+    grid = (facts['grid_size'],) * 2
+    if kind == '2d':
+        return sincos_2d(width, grid, cls_token)
+    return sincos_3d(width, facts['t_size'], grid, cls_token)
+
+
+@parity_runner('internvideo2_single/probe_freeze')
+def run_probe_freeze(case: Case, env: RunEnv) -> Result:
+    model = load_case_model(case, env)
+    model.backbone.freeze(case.facts['open_block_num'], case.facts['open_clip_projector'])
+    flags = {name: p.requires_grad for name, p in model.named_parameters()}
+    names = [entry[0] for entry in case.state if classifier_name(entry[0]) in flags]
+    trainable = [flags[classifier_name(name)] for name in names]
+    kept = [name for name, open_ in zip(names, trainable, strict=True) if open_]
+    return Result(dict(trainable=trainable), dict(trainable=kept))
