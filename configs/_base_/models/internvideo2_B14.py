@@ -1,0 +1,3 @@
+_base_ = './internvideo2_recognizer.py'
+
+model = dict(backbone=dict(arch='base', drop_path_rate=0.1))

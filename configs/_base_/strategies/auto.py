@@ -1,0 +1,2 @@
+# One process: the bare model.  Several: DistributedDataParallel.
+strategy = dict(type='auto')

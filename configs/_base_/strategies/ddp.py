@@ -1,0 +1,1 @@
+strategy = dict(type='DDP', find_unused_parameters=False, broadcast_buffers=False)
