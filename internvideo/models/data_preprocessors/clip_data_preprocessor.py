@@ -43,6 +43,12 @@ class ClipDataPreprocessor(BaseDataPreprocessor):
             for augment in batch_augments
         ]
 
+    def set_num_classes(self, num_classes: int) -> None:
+        """Tell augments that make soft targets, and were not told, the number of classes."""
+        for augment in self.batch_augments:
+            if getattr(augment, 'num_classes', num_classes) is None:
+                augment.num_classes = num_classes
+
     def forward(self, data: dict[str, Any], training: bool = False) -> dict[str, Any]:
         """Normalise, and augment when ``training``."""
         data = self.cast_data(data)

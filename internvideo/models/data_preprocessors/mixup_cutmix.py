@@ -89,7 +89,7 @@ class MixupCutmix:
     """Mixes each clip with the clip at the mirrored place in the batch and softens the targets.
 
     Args:
-        num_classes: number of classes K.
+        num_classes: number of classes K; None takes it from the model's head.
         mixup_alpha, cutmix_alpha: Beta parameters of the share; 0 switches that kind off.
         prob: probability that a group is mixed.
         switch_prob: probability of CutMix where both kinds are on.
@@ -103,7 +103,7 @@ class MixupCutmix:
 
     def __init__(
         self,
-        num_classes: int,
+        num_classes: int | None = None,
         mixup_alpha: float = 0.8,
         cutmix_alpha: float = 1.0,
         prob: float = 1.0,

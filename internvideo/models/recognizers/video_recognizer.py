@@ -48,6 +48,8 @@ class VideoRecognizer(BaseModel):
         self.max_views_per_forward = max_views_per_forward
         self.backbone = MODELS.build(backbone)
         self.head = MODELS.build(head)
+        if hasattr(self.data_preprocessor, 'set_num_classes') and 'num_classes' in head:
+            self.data_preprocessor.set_num_classes(head['num_classes'])
         options = dict(freeze or {})
         if options.pop('backbone', bool(freeze)):
             self.backbone.freeze(**options)
