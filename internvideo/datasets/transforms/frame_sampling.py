@@ -110,17 +110,21 @@ def segments_video_val(L: int, n: int) -> np.ndarray:
     return _points(L / n, n, L / n / 2)
 
 
-def segments_video_test(L: int, n: int, V: int | None) -> list[np.ndarray]:
-    """Segment middles and starts interleaved; view ``v`` takes every second from ``v``.
-
-    ``V=None`` gives the whole sorted list as one view.  Since every second entry is taken
-    whatever ``V`` is, only ``V = 2`` gives views of ``n`` frames.
-    """
+def segments_video_all(L: int, n: int, V: int | None = None) -> np.ndarray:
+    """Segment middles and starts of a video file, sorted; at least ``n * V`` of them."""
     step = L / n
     points = np.concatenate([_points(step, n, step / 2), _points(step, n, 0.0)])
     missing = n * (V or 0) - len(points)
-    points = np.sort(np.pad(points, (0, max(missing, 0)), mode='edge'))
-    return [points] if V is None else [points[v::2] for v in range(V)]
+    return np.sort(np.pad(points, (0, max(missing, 0)), mode='edge'))
+
+
+def segments_video_test(L: int, n: int, V: int) -> list[np.ndarray]:
+    """View ``v`` takes every second of :func:`segments_video_all` from ``v``.
+
+    Since it is every second whatever ``V`` is, only ``V = 2`` gives views of ``n`` frames.
+    """
+    points = segments_video_all(L, n, V)
+    return [points[v::2] for v in range(V)]
 
 
 def segments_frames_val(L: int, n: int) -> np.ndarray:

@@ -60,17 +60,17 @@ class Resize:
 @TRANSFORMS.register_module()
 @dataclass
 class CenterCrop:
-    """The ``crop_size`` square (or (height, width)) in the middle.
+    """The ``size`` square (or (height, width)) in the middle.
 
     Raises:
         ValueError: frames smaller than the crop.
     """
 
-    crop_size: int | tuple[int, int]
+    size: int | tuple[int, int]
 
     def __call__(self, sample: dict) -> dict:
         imgs = sample['imgs']
-        height, width = _pair(self.crop_size)
+        height, width = _pair(self.size)
         if imgs.shape[1] < height or imgs.shape[2] < width:
             raise ValueError(
                 f'CenterCrop {height}x{width} is larger than the frames '
@@ -87,11 +87,13 @@ class CenterCrop:
 class UniformCrops:
     """``num_crops`` squares of the short side, evenly along the long one.
 
-    A single crop is central.  Views multiply: ``imgs`` becomes (V*C*T, S, S, 3) with view ``v``,
+    A single crop is central.  ``size`` states the short side that the frames must have; None takes
+    any.  Views multiply: ``imgs`` becomes (V*C*T, S, S, 3) with view ``v``,
     crop ``c`` at ``v*C + c``; ``num_views`` becomes V*C and ``num_crops`` is added.
     """
 
     num_crops: int = 3
+    size: int | None = None
 
     def __post_init__(self) -> None:
         if self.num_crops < 1:
@@ -99,6 +101,11 @@ class UniformCrops:
 
     def __call__(self, sample: dict) -> dict:
         imgs = sample['imgs']
+        if self.size not in (None, min(imgs.shape[1:3])):
+            raise ValueError(
+                f'UniformCrops: size={self.size}, but the short side of the frames '
+                f'{imgs.shape[1]}x{imgs.shape[2]} of {sample.get("path")} is another; resize first'
+            )
         views = imgs.reshape(sample['num_views'], -1, *imgs.shape[1:])
         crops = np.stack([self._crop(views, c) for c in range(self.num_crops)], axis=1)
         sample['imgs'] = crops.reshape(-1, *crops.shape[3:])
@@ -122,7 +129,7 @@ def resized_crop_box(
     height: int,
     width: int,
     scale: tuple[float, float] = (0.08, 1.0),
-    ratio: tuple[float, float] = (3 / 4, 4 / 3),
+    ratio: tuple[float, float] = (0.75, 1.3333),
     uniform: Callable[[float, float], float] = random.uniform,
     randint: Callable[[int, int], int] = random.randint,
 ) -> tuple[int, int, int, int]:
@@ -151,7 +158,7 @@ class RandomResizedCrop:
 
     size: int | tuple[int, int]
     scale: tuple[float, float] = (0.08, 1.0)
-    ratio: tuple[float, float] = (3 / 4, 4 / 3)
+    ratio: tuple[float, float] = (0.75, 1.3333)
 
     def __call__(self, sample: dict) -> dict:
         imgs = sample['imgs']

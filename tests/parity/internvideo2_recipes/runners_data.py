@@ -1,0 +1,184 @@
+"""Runners of frame sampling, evaluation preprocessing and training augmentation."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from internvideo.datasets.transforms import frame_sampling, geometry, rand_augment
+from internvideo.models.data_preprocessors.random_erasing import draw_erasing_regions
+from tests.parity.harness import Case, Result, RunEnv, parity_runner
+
+MEAN = np.array([0.485, 0.456, 0.406])
+STD = np.array([0.229, 0.224, 0.225])
+
+
+class Replay:
+    """Answers every random call with the value that the case lists, checking what is asked."""
+
+    def __init__(self, draws: list, skip: str = '') -> None:
+        self.draws = [draw for draw in draws if not skip or not draw[0].startswith(skip)]
+
+    def __call__(self, *args: float, **kwargs: int) -> np.ndarray:
+        _, asked, named, value = self.draws.pop(0)
+        np.testing.assert_allclose(args, asked, rtol=1e-12, atol=1e-12)
+        assert kwargs == named
+        return value
+
+    random = uniform = randint = __call__
+
+
+def _uniform(combo: dict, total: int) -> list[int]:
+    n = combo['num_frames']
+    if combo['mode'] == 'train':
+        return frame_sampling.uniform_train(total, n, Replay(combo['draws']))
+    if combo['mode'] == 'validation':
+        return frame_sampling.uniform_val(total, n)
+    return frame_sampling.uniform_test(total, n, combo['num_views'])[combo['view']]
+
+
+def _window(combo: dict) -> tuple[int, int]:
+    times = (combo[f'{name}_time'] for name in ('total', 'start', 'end'))
+    return frame_sampling.interval_window(combo['total_frames'], *times)
+
+
+def _sparse(combo: dict) -> list[int]:
+    return _uniform(combo, combo['total_frames'])
+
+
+def _interval(combo: dict) -> list[int]:
+    first, length = _window(combo)
+    return [first + index for index in _uniform(combo, length)]
+
+
+def _dense(combo: dict) -> list[int]:
+    total, n, stride = (combo[key] for key in ('total_frames', 'num_frames', 'stride'))
+    if combo['mode'] == 'train':
+        return frame_sampling.dense_train(total, n, stride, Replay(combo.get('draws', [])))
+    if combo['mode'] == 'validation':
+        return frame_sampling.dense_val(total, n, stride, published=True)
+    return frame_sampling.dense_test(total, n, stride, combo['num_views'])[combo['view']]
+
+
+def _segments_video(combo: dict) -> list[int]:
+    total, n = combo['total_frames'], combo['num_frames']
+    if combo['mode'] == 'train':
+        return frame_sampling.segments_train(total, n, Replay(combo.get('draws', [])))
+    if combo['mode'] == 'validation':
+        return frame_sampling.segments_video_val(total, n)
+    if combo.get('view') is None:
+        return frame_sampling.segments_video_all(total, n, combo['num_views'])
+    return frame_sampling.segments_video_test(total, n, combo['num_views'])[combo['view']]
+
+
+def _segments_frames(combo: dict) -> list[int]:
+    total, n = combo['total_frames'], combo['num_frames']
+    if combo['mode'] == 'train':
+        draw = Replay(combo.get('draws', []))
+        return frame_sampling.segments_train(total, n, draw, pad_front=True)
+    if combo['mode'] == 'validation':
+        return frame_sampling.segments_frames_val(total, n)
+    return frame_sampling.segments_frames_test(total, n, combo['num_views'])[combo['view']]
+
+
+def _pretrain(combo: dict) -> list[int]:
+    first, length = _window(combo) if 'start_time' in combo else (1, combo['total_frames'])
+    sizes = (combo[key] for key in ('num_segments', 'num_frames', 'stride'))
+    return frame_sampling.pretrain(length, *sizes, Replay(combo.get('draws', [])), first=first)
+
+
+SAMPLERS: dict[str, Callable[[dict], list[int]]] = dict(
+    sparse=_sparse,
+    interval=_interval,
+    dense=_dense,
+    segments_video=_segments_video,
+    segments_frames=_segments_frames,
+    pretrain=_pretrain,
+    pretrain_interval=_pretrain,
+)
+
+
+@parity_runner(*(f'internvideo2_recipes/sampling_{kind}' for kind in SAMPLERS))
+def run_sampling(case: Case, env: RunEnv) -> Result:
+    clips = [np.asarray(SAMPLERS[combo['kind']](combo)) for combo in case.facts['combos']]
+    return Result(dict(indices=np.concatenate(clips), lengths=np.array([len(c) for c in clips])))
+
+
+@parity_runner('internvideo2_recipes/eval_preprocess')
+def run_eval_preprocess(case: Case, env: RunEnv) -> Result:
+    outputs = {}
+    for number, combo in enumerate(case.facts['combos']):
+        sample = dict(imgs=case.role(str(number)).astype(np.uint8), num_views=1)
+        sample = geometry.Resize(short_side=combo['short_side'])(sample)
+        if combo['mode'] == 'validation':
+            imgs = geometry.CenterCrop(combo['crop'])(sample)['imgs']
+        else:
+            crops = geometry.UniformCrops(combo['num_crops'])(sample)['imgs']
+            imgs = np.split(crops, combo['num_crops'])[combo['crop_index']]
+        outputs[f'o{number}'] = ((imgs / 255 - MEAN) / STD).transpose(3, 0, 1, 2)
+    return Result(outputs)
+
+
+def _resized_crops(facts: dict) -> dict[str, np.ndarray]:
+    outputs = {}
+    for number, combo in enumerate(facts['resized_crop']):
+        # The published code also draws a NumPy number per try and does not use it.
+        draws = Replay(combo['draws'], skip='np.')
+        box = geometry.resized_crop_box(
+            combo['height'], combo['width'], uniform=draws, randint=draws
+        )
+        outputs[f'crop{number}'] = np.array(box)
+    return outputs
+
+
+def _multi_scale_crops(facts: dict) -> dict[str, np.ndarray]:
+    outputs = {}
+    for number, combo in enumerate(facts['multi_scale_crop']):
+        width, height, (size, place) = combo['width'], combo['height'], combo['pick']
+        pairs = geometry.multi_scale_sizes(
+            width, height, combo['input_size'], geometry.MultiScaleCrop.scales
+        )
+        offsets = geometry.fixed_offsets(width, height, *pairs[size])
+        outputs[f'pairs{number}'], outputs[f'offsets{number}'] = np.array(pairs), np.array(offsets)
+        outputs[f'box{number}'] = np.array([*pairs[size], *offsets[place]])
+    return outputs
+
+
+def _erased(facts: dict) -> dict[str, np.ndarray]:
+    outputs = {}
+    for number, combo in enumerate(facts['random_erasing']):
+        frames, _, height, width = combo['shape']
+        erased = np.zeros((frames, height, width), bool)
+        for first, top, left, h, w in draw_erasing_regions(
+            *(frames, height, width, Replay(combo['draws'])),
+            prob=combo['prob'],
+            max_count=combo['count'],
+        ):
+            erased[first:, top : top + h, left : left + w] = True
+        outputs[f'erased{number}'] = erased
+    return outputs
+
+
+def _level_arguments(facts: dict, negate: bool) -> np.ndarray:
+    levels = [rand_augment.OPERATIONS[name][1] for name in facts['rand_augment_ops']]
+    return np.array(
+        [
+            [np.nan if level is None else level(m, negate) for m in facts['magnitudes']]
+            for level in levels
+        ]
+    )
+
+
+@parity_runner('internvideo2_recipes/augment')
+def run_augment(case: Case, env: RunEnv) -> Result:
+    assert list(rand_augment.OPERATIONS) == case.facts['rand_augment_ops']
+    levels = {f'level_arg_neg{n}': _level_arguments(case.facts, bool(n)) for n in (0, 1)}
+    parts = (_resized_crops, _multi_scale_crops, _erased)
+    return Result(levels | {k: v for part in parts for k, v in part(case.facts).items()})
+
+
+@parity_runner('internvideo2_recipes/augment_ops')
+def run_augment_ops(case: Case, env: RunEnv) -> Result:
+    imgs = case.role('image').astype(np.uint8)[None]
+    magnitude = case.facts['image_magnitude']
+    results = [rand_augment.apply_operation(imgs, op, magnitude) for op in case.facts['ops']]
+    return Result(dict(ops_image=np.concatenate(results).astype(np.float32)))
