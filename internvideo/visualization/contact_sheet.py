@@ -1,0 +1,79 @@
+"""Contact sheets: film strips of videos with their true and predicted labels."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+RIGHT, WRONG, UNREADABLE = '#1a7f37', '#c62828', '#777777'
+
+
+@dataclass(frozen=True)
+class Strip:
+    """One video of a contact sheet.
+
+    Attributes:
+        frames: uint8 (N, H, W, 3); None for a video that could not be read.
+        truth, guess: class names; ``guess`` None where there is no prediction.
+        score: probability of ``guess``.
+        note: shown in place of the frames.
+    """
+
+    frames: np.ndarray | None
+    truth: str
+    guess: str | None
+    score: float = 0.0
+    note: str = ''
+
+    @property
+    def colour(self) -> str:
+        if self.guess is None:
+            return UNREADABLE
+        return RIGHT if self.guess == self.truth else WRONG
+
+    @property
+    def caption(self) -> str:
+        if self.guess is None:
+            return f'true: {self.truth}\nunreadable'
+        return f'true: {self.truth}\npredicted: {self.guess} ({100 * self.score:.0f} %)'
+
+
+def choose_rows(correct: Sequence[bool], count: int) -> list[int]:
+    """Rows to show: at most half of them wrong, both kinds spread over the whole list."""
+    right = [row for row, good in enumerate(correct) if good]
+    wrong = [row for row, good in enumerate(correct) if not good]
+    num_wrong = min(len(wrong), max(count // 2, count - len(right)))
+    return sorted(_spread(wrong, num_wrong) + _spread(right, min(count - num_wrong, len(right))))
+
+
+def _spread(rows: list[int], count: int) -> list[int]:
+    return [rows[i] for i in np.linspace(0, len(rows) - 1, count).round().astype(int)]
+
+
+def draw_contact_sheet(
+    strips: Sequence[Strip], path: str | Path, columns: int = 3, title: str = ''
+) -> None:
+    """Write the strips as a PNG; captions are green when right, red when wrong."""
+    from matplotlib.figure import Figure
+
+    rows = -(-len(strips) // columns)
+    figure = Figure(figsize=(4.4 * columns, 1.75 * rows + 0.5), layout='constrained')
+    figure.suptitle(title)
+    cells = list(figure.subplots(rows, columns, squeeze=False).flat)
+    for axes in cells:
+        axes.set_axis_off()
+    for axes, strip in zip(cells, strips, strict=False):
+        _draw_strip(axes, strip)
+    figure.savefig(path, dpi=110)
+
+
+def _draw_strip(axes, strip: Strip) -> None:
+    if strip.frames is None:
+        axes.text(0.5, 0.5, strip.note, ha='center', va='center', wrap=True, fontsize=8)
+    else:
+        height = strip.frames.shape[1]
+        gap = np.full((height, max(1, height // 40), 3), 255, np.uint8)
+        parts = [part for frame in strip.frames for part in (frame, gap)]
+        axes.imshow(np.concatenate(parts[:-1], axis=1))
+    axes.set_title(strip.caption, color=strip.colour, fontsize=9, loc='left')

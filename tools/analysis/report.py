@@ -1,0 +1,130 @@
+"""Draw confusion matrix, training curves and a contact sheet of a tested run.
+
+Reads the predictions that ``tools/test.py --out`` wrote and the scalars the training logged,
+writes three PNG files into the work folder, and prints top-1 and where the pictures lie.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[2]
+CURVES = {'loss': 'training loss', 'lr': 'learning rate', 'acc/top1': 'validation top-1 (%)'}
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('work_dir', type=Path, help='work folder of the training run')
+    parser.add_argument(
+        '--predictions', type=Path, help='JSON file of predictions (WORK_DIR/predictions.json)'
+    )
+    parser.add_argument(
+        '--classes', type=Path, help="class names, one a line (default: from the run's config)"
+    )
+    parser.add_argument('--out-dir', type=Path, help='folder of the pictures (WORK_DIR)')
+    parser.add_argument('--num-clips', type=int, default=18, help='clips on the contact sheet')
+    return parser.parse_args()
+
+
+def read_predictions(path: Path) -> list[dict]:
+    if not path.is_file():
+        raise FileNotFoundError(f'no predictions at {path}: run tools/test.py with --out {path}')
+    predictions = json.loads(path.read_text(encoding='utf-8'))
+    if not predictions:
+        raise ValueError(f'{path} holds no prediction')
+    return predictions
+
+
+def configured_classes(work_dir: Path) -> list[str] | Path | None:
+    """Class names, or their file, of the test set in the config that the run left behind."""
+    from mmengine.config import Config
+
+    for file in sorted(work_dir.glob('*.py')):
+        dataset = Config.fromfile(file).get('test_dataloader', {}).get('dataset', {})
+        classes = dataset.get('classes')
+        if classes is not None:
+            return Path(classes) if isinstance(classes, str) else list(classes)
+    return None
+
+
+def class_names(classes: list[str] | Path | None, predictions: list[dict]) -> list[str]:
+    if isinstance(classes, Path):
+        lines = classes.read_text(encoding='utf-8').splitlines()
+        classes = [line.strip() for line in lines if line.strip()]
+    needed = max(max(row['gt_label'] + 1, len(row['pred_score'] or ())) for row in predictions)
+    names = classes or [str(label) for label in range(needed)]
+    if len(names) < needed:
+        raise ValueError(f'{len(names)} class names are given, the predictions have {needed}')
+    return names
+
+
+def film_strip(row: dict, names: list[str], num_frames: int = 4):
+    """The strip of one prediction, its frames spread over the whole video."""
+    from internvideo.datasets.bad_samples import MediaError
+    from internvideo.datasets.readers import FrameFolderReader, open_video
+    from internvideo.visualization.contact_sheet import Strip
+
+    truth, frames, note = names[row['gt_label']], None, row['unreadable'] or ''
+    if row['unreadable']:
+        return Strip(None, truth, None, note=note)
+    try:
+        folder = Path(row['path']).is_dir()
+        reader = FrameFolderReader(row['path']) if folder else open_video(row['path'])
+        frames = reader.get_batch(np.linspace(0, len(reader) - 1, num_frames).astype(int))
+    except MediaError as error:
+        note = str(error)
+    guess = row['pred_label']
+    return Strip(frames, truth, names[guess], row['pred_score'][guess], note)
+
+
+def draw_all(args: argparse.Namespace, predictions: list[dict], out: Path) -> dict[str, Path]:
+    from internvideo.visualization.confusion_matrix import confusion_counts, draw_confusion_matrix
+    from internvideo.visualization.contact_sheet import choose_rows, draw_contact_sheet
+    from internvideo.visualization.curves import draw_curves, read_scalars
+
+    names = class_names(args.classes or configured_classes(args.work_dir), predictions)
+    correct = [row['pred_label'] == row['gt_label'] for row in predictions]
+    unreadable = sum(row['unreadable'] is not None for row in predictions)
+    title = f'top-1 {100 * np.mean(correct):.1f} % of {len(correct)} videos'
+    title += f' ({unreadable} unreadable)' if unreadable else ''
+    files = {
+        'confusion matrix': out / 'confusion_matrix.png',
+        'training curves': out / 'curves.png',
+        'contact sheet': out / 'contact_sheet.png',
+    }
+    seen = [row for row in predictions if row['pred_label'] is not None]
+    labels, guesses = [row['gt_label'] for row in seen], [row['pred_label'] for row in seen]
+    counts = confusion_counts(labels, guesses, len(names))
+    draw_confusion_matrix(counts, names, files['confusion matrix'], title)
+    draw_curves(read_scalars(args.work_dir), files['training curves'], CURVES)
+    chosen = [predictions[row] for row in choose_rows(correct, args.num_clips)]
+    strips = [film_strip(row, names) for row in chosen]
+    draw_contact_sheet(strips, files['contact sheet'], title=title)
+    return files
+
+
+def main() -> int:
+    args = parse_args()
+    sys.path.insert(0, str(ROOT))
+    try:
+        if not args.work_dir.is_dir():
+            raise FileNotFoundError(f'no such work folder: {args.work_dir}')
+        predictions = read_predictions(args.predictions or args.work_dir / 'predictions.json')
+        out = args.out_dir or args.work_dir
+        out.mkdir(parents=True, exist_ok=True)
+        files = draw_all(args, predictions, out)
+    except (OSError, ValueError, KeyError) as error:
+        print(f'report.py: {error}', file=sys.stderr)
+        return 2
+    correct = np.mean([row['pred_label'] == row['gt_label'] for row in predictions])
+    print(f'top-1: {100 * correct:.1f}')
+    for what, file in files.items():
+        print(f'{what}: {file}')
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
