@@ -1,0 +1,17 @@
+_base_ = [
+    '../_base_/models/internvideo2_1B.py',
+    '../_base_/datasets/k600.py',
+    '../_base_/schedules/finetune.py',
+    '../_base_/strategies/auto.py',
+    '../_base_/default_runtime.py',
+]
+recipe = 'internvideo2_single_modality/finetuning/full_tuning/k600/1B_ft_k710_ft_k600_f8'
+num_gpus = 32
+
+checkpoint = '{{$INTERNVIDEO2_MODEL_PATH:checkpoints}}/1B_ft_k710_f8.pth'
+model = dict(init_cfg=dict(checkpoint=checkpoint), head=dict(num_classes=600))
+train_dataloader = dict(batch_size=8)
+val_dataloader = dict(batch_size=12)
+optim_wrapper = dict(optimizer=dict(lr=1e-05), paramwise_cfg=dict(layer_decay_rate=0.9))
+param_scheduler = dict(warmup_epochs=0)
+train_cfg = dict(max_epochs=3)

@@ -1,0 +1,17 @@
+_base_ = [
+    '../_base_/models/internvideo2_B14.py',
+    '../_base_/datasets/k710.py',
+    '../_base_/schedules/finetune.py',
+    '../_base_/strategies/auto.py',
+    '../_base_/default_runtime.py',
+]
+recipe = 'internvideo2_single_modality/finetuning/full_tuning/k710/B14_ft_k710_f8'
+num_gpus = 16
+
+checkpoint = '{{$INTERNVIDEO2_MODEL_PATH:checkpoints}}/B14_dist_1B_stage2.pth'
+model = dict(init_cfg=dict(checkpoint=checkpoint), head=dict(num_classes=710))
+train_dataloader = dict(batch_size=16)
+val_dataloader = dict(batch_size=24)
+optim_wrapper = dict(optimizer=dict(lr=0.0002))
+param_scheduler = dict(warmup_epochs=4)
+train_cfg = dict(max_epochs=20)

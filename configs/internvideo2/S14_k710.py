@@ -1,0 +1,15 @@
+_base_ = [
+    '../_base_/models/internvideo2_S14.py',
+    '../_base_/datasets/k710.py',
+    '../_base_/schedules/finetune.py',
+    '../_base_/strategies/auto.py',
+    '../_base_/default_runtime.py',
+]
+recipe = 'internvideo2_single_modality/finetuning/full_tuning/k710/S14_ft_k710_f8'
+num_gpus = 8
+
+checkpoint = '{{$INTERNVIDEO2_MODEL_PATH:checkpoints}}/S14_dist_1B_stage2.pth'
+model = dict(init_cfg=dict(checkpoint=checkpoint), head=dict(num_classes=710))
+optim_wrapper = dict(optimizer=dict(lr=0.0002))
+param_scheduler = dict(warmup_epochs=5)
+train_cfg = dict(max_epochs=35)
