@@ -1,5 +1,6 @@
 """Training curves from the scalars a run has logged."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -9,20 +10,18 @@ Series = dict[int, float]
 
 
 def read_scalars(work_dir: str | Path) -> dict[str, Series]:
-    """Logged scalars by tag as step -> value, from the TensorBoard files below ``work_dir``.
+    """Logged scalars by tag as step -> value, from ``**/vis_data/scalars.json`` in ``work_dir``.
 
-    A resumed run has one file per start; where two hold the same step, the later one counts.
+    A resumed run has one file per start, in folders named by time; where two hold the same step,
+    the later one counts.  Steps are those the run logged: iterations, epochs for validation.
     """
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
     scalars: dict[str, Series] = {}
-    files = Path(work_dir).rglob('events.out.tfevents.*')
-    for file in sorted(files, key=lambda file: (file.stat().st_mtime, file.name)):
-        events = EventAccumulator(str(file), size_guidance={'scalars': 0})
-        events.Reload()
-        for tag in events.Tags()['scalars']:
-            values = {event.step: event.value for event in events.Scalars(tag)}
-            scalars.setdefault(tag, {}).update(values)
+    for file in sorted(Path(work_dir).rglob('vis_data/scalars.json')):
+        for line in file.read_text(encoding='utf-8').splitlines():
+            entry = json.loads(line)
+            step = entry.pop('step')
+            for tag, value in entry.items():
+                scalars.setdefault(tag, {})[step] = value
     return scalars
 
 
