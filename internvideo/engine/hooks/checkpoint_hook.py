@@ -1,0 +1,109 @@
+"""When to save, what to keep, which is best."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+from mmengine.dist import master_only
+from mmengine.hooks import Hook
+
+from internvideo.engine.checkpoint_files import remove_temporary_files
+from internvideo.registry import HOOKS
+
+
+@HOOKS.register_module()
+class CheckpointHook(Hook):
+    """Saves ``epoch_N.pth`` after epochs, ``epoch_N_iter_M.pth`` inside them, and the best.
+
+    A checkpoint at the end of an epoch is written before its validation, which a resumed run
+    makes up for.  Files are written atomically (:mod:`internvideo.engine.checkpoint_files`).
+
+    Args:
+        interval: Epochs between checkpoints; 0 for none.  The last epoch is always saved.
+        interval_iters: Also save every so many batches, at the next complete optimiser step; 0
+            for never.
+        max_keep_ckpts: Keep this many of the newest; -1 for all.  The best is kept besides.
+        save_best: Metric whose best value keeps ``best_<metric>_epoch_N.pth`` (weights only).
+        rule: ``greater`` or ``less`` is better; by default greater unless the name has ``loss``.
+    """
+
+    priority = 'VERY_LOW'
+
+    def __init__(
+        self,
+        interval: int = 1,
+        interval_iters: int = 0,
+        max_keep_ckpts: int = -1,
+        save_best: str | None = None,
+        rule: str | None = None,
+    ) -> None:
+        if max_keep_ckpts == 0 or max_keep_ckpts < -1:
+            raise ValueError(f'CheckpointHook: max_keep_ckpts must be -1 or >= 1: {max_keep_ckpts}')
+        if rule not in (None, 'greater', 'less'):
+            raise ValueError(f'CheckpointHook: rule must be greater or less, got {rule!r}')
+        self.interval, self.interval_iters = interval, interval_iters
+        self.max_keep_ckpts = max_keep_ckpts
+        self.save_best = save_best
+        less = rule == 'less' or (rule is None and 'loss' in (save_best or ''))
+        self.sign = -1.0 if less else 1.0
+        self._due = False
+
+    @master_only
+    def _clean(self, directory: str) -> None:
+        remove_temporary_files(directory)
+
+    def before_train(self, runner: Any) -> None:
+        """Clear away what a killed run was writing."""
+        self._clean(runner.work_dir)
+
+    def after_train_iter(
+        self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: dict | None = None
+    ) -> None:
+        """Save inside an epoch."""
+        self._due |= self.every_n_train_iters(runner, self.interval_iters)
+        if self._due and runner.optim_wrapper.should_update():
+            self._due = False
+            runner.save_progress(keep=self.max_keep_ckpts)
+
+    def after_train_epoch(self, runner: Any) -> None:
+        """Save at the end of an epoch."""
+        if self.every_n_epochs(runner, self.interval) or self.is_last_train_epoch(runner):
+            runner.save_progress(keep=self.max_keep_ckpts)
+
+    def before_val_epoch(self, runner: Any) -> None:
+        """Nothing is validated twice in one place: forget a save that was due."""
+        self._due = False
+
+    def after_val_epoch(self, runner: Any, metrics: dict | None = None) -> None:
+        """Keep the best weights."""
+        if self.save_best is None or not runner.is_training:
+            return
+        key, value = self._metric(metrics or {})
+        best = runner.message_hub.get_info('best_score')
+        best = -math.inf if best is None else self.sign * best
+        if self.sign * value > best:
+            self._keep_best(runner, key, value)
+
+    def _metric(self, metrics: dict[str, float]) -> tuple[str, float]:
+        """The metric named ``save_best``, with or without its prefix."""
+        for name, value in metrics.items():
+            if name == self.save_best or name.rsplit('/', 1)[-1] == self.save_best:
+                return name, float(value)
+        raise KeyError(
+            f'save_best={self.save_best!r} is not among the metrics: {", ".join(metrics) or "none"}'
+        )
+
+    def _keep_best(self, runner: Any, key: str, value: float) -> None:
+        hub = runner.message_hub
+        previous = hub.get_info('best_ckpt')
+        path = Path(runner.work_dir) / f'best_{key.replace("/", "_")}_epoch_{runner.epoch}.pth'
+        hub.update_info('best_score', value)
+        hub.update_info('best_ckpt', str(path))
+        runner.save_weights(path, {key: value})
+        runner.logger.info(f'best {key} so far: {value:.4f}; weights in {path.name}')
+        if previous and Path(previous).name != path.name:
+            self._remove(Path(runner.work_dir) / Path(previous).name)
+
+    @master_only
+    def _remove(self, path: Path) -> None:
+        path.unlink(missing_ok=True)

@@ -1,0 +1,91 @@
+"""SIGTERM and SIGUSR1: save at the end of the step and leave."""
+
+import signal
+from types import FrameType
+from typing import Any
+
+import torch
+from mmengine.dist import all_reduce, get_world_size
+from mmengine.hooks import Hook
+
+from internvideo.registry import HOOKS
+
+SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
+
+
+class Interrupted(SystemExit):
+    """The run saved its state because of a signal; the exit code is 128 + the signal's number."""
+
+    def __init__(self, signum: int, checkpoint: str) -> None:
+        super().__init__(128 + signum)
+        self.message = (
+            f'stopped by {signal.Signals(signum).name}; state saved in {checkpoint}; '
+            'go on with --resume auto'
+        )
+
+
+def ignore_signals_in_worker() -> None:
+    """Let loader workers outlive a signal to the whole process group, so that saving can finish."""
+    for signum in SIGNALS:
+        signal.signal(signum, signal.SIG_IGN)
+
+
+@HOOKS.register_module()
+class InterruptHook(Hook):
+    """Turns SIGTERM and SIGUSR1 into a checkpoint and an orderly exit.
+
+    All processes leave after the same optimiser step, whichever of them saw the signal.  During
+    validation, where their steps are not aligned, each leaves by its own signal.
+
+    Raises:
+        Interrupted: once the checkpoint is written.
+    """
+
+    priority = 'LOWEST'
+
+    def __init__(self) -> None:
+        self.signum = 0
+        self._previous: dict[int, Any] = {}
+
+    def before_train(self, runner: Any) -> None:
+        """Take the signals over."""
+        for signum in SIGNALS:
+            self._previous[signum] = signal.signal(signum, self._note)
+
+    def after_train(self, runner: Any) -> None:
+        """Give them back."""
+        for signum, handler in self._previous.items():
+            signal.signal(signum, handler)
+
+    def _note(self, signum: int, frame: FrameType | None) -> None:
+        self.signum = self.signum or signum
+
+    def after_train_iter(
+        self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: dict | None = None
+    ) -> None:
+        """Save and leave if any process saw a signal and the step is complete."""
+        if not runner.optim_wrapper.should_update():
+            return  # half an accumulated gradient cannot be saved
+        signum = self._agreed()
+        if signum:
+            self._leave(runner, signum)
+
+    def after_val_iter(
+        self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None
+    ) -> None:
+        """The same during validation, which the resumed run starts over."""
+        if self.signum and runner.is_training:
+            self._leave(runner, self.signum)
+
+    def _agreed(self) -> int:
+        if get_world_size() == 1:
+            return self.signum
+        flag = torch.tensor(self.signum)
+        all_reduce(flag, op='max')
+        return int(flag)
+
+    def _leave(self, runner: Any, signum: int) -> None:
+        path = runner.save_progress()
+        error = Interrupted(signum, str(path))
+        runner.logger.warning(error.message)
+        raise error

@@ -1,0 +1,179 @@
+"""Training by epochs, able to start in the middle of one."""
+
+import itertools
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from mmengine.runner import BaseLoop
+from torch import nn
+from torch.utils.data import DataLoader
+
+from internvideo.engine.optimizers.optim_wrappers import NonFiniteError
+from internvideo.engine.random_state import isolated_random_state
+from internvideo.registry import LOOPS
+
+
+@LOOPS.register_module()
+class TrainLoop(BaseLoop):
+    """Train for ``max_epochs``, validating every ``val_interval`` epochs and at the end.
+
+    An epoch has a whole number of optimiser steps: the last batches that would not fill one
+    (gradient accumulation) are left out, as the published recipes do.  Validation and the start
+    of loader workers draw from generators of their own, so neither changes the training.
+
+    Args:
+        runner: The runner.
+        dataloader: Training data (a config or a loader).  A sampler with ``skip(num_samples)``
+            lets a resumed run continue mid-epoch without reading what was already seen.
+        max_epochs: Number of passes over the data.
+        val_begin: First epoch that is validated.
+        val_interval: Epochs between validations.
+
+    Raises:
+        ValueError: the loader has fewer batches than one optimiser step needs.
+    """
+
+    def __init__(
+        self,
+        runner: Any,
+        dataloader: DataLoader | dict,
+        max_epochs: int,
+        val_begin: int = 1,
+        val_interval: int = 1,
+    ) -> None:
+        super().__init__(runner, dataloader)
+        accumulation = runner.accumulative_counts
+        self.iters_per_epoch = len(self.dataloader) // accumulation * accumulation
+        if self.iters_per_epoch == 0:
+            raise ValueError(
+                f'the training loader has {len(self.dataloader)} batches per process, fewer than '
+                f'the {accumulation} of one optimiser step: lower train_dataloader.batch_size, '
+                'the number of processes or accumulative_counts'
+            )
+        self.max_epochs, self.max_iters = int(max_epochs), int(max_epochs) * self.iters_per_epoch
+        self.val_begin, self.val_interval = val_begin, val_interval
+        self.epoch = 0
+        self.iter = 0
+        self.batches_done = 0
+        self.validation_pending = False
+        self.stop_training = False
+        self.held_random_state: dict | None = None
+
+    @property
+    def samples_per_step(self) -> int:
+        """Samples that all processes together draw for one batch each."""
+        return self.dataloader.batch_sampler.batch_size * self.runner.world_size
+
+    def progress(self) -> dict[str, Any]:
+        """Where training stands, in terms that do not depend on the number of processes."""
+        whole = self.batches_done == self.iters_per_epoch
+        epoch = self.epoch + whole
+        batches = 0 if whole else self.batches_done
+        return dict(
+            epoch=epoch,
+            iter=epoch * self.iters_per_epoch + batches,
+            samples_into_epoch=batches * self.samples_per_step,
+            validation_pending=self.validation_pending or (whole and self._validates_after(epoch)),
+        )
+
+    def restore(self, progress: dict[str, Any]) -> None:
+        """Continue where ``progress`` says, under this run's batch size and process count."""
+        self.epoch = progress['epoch']
+        self.batches_done, rest = divmod(progress['samples_into_epoch'], self.samples_per_step)
+        if rest:
+            self.runner.logger.warning(
+                f'{rest} samples of epoch {self.epoch + 1} are seen again: the checkpoint stands '
+                f'inside a global batch of {self.samples_per_step}'
+            )
+        self.iter = self.epoch * self.iters_per_epoch + self.batches_done
+        self.validation_pending = progress['validation_pending']
+
+    def run(self) -> nn.Module:
+        """Train to the end; returns the model."""
+        self.runner.call_hook('before_train')
+        self.runner.restore_random_state()
+        self._validate_if_pending()
+        while self.epoch < self.max_epochs and not self.stop_training:
+            self._run_epoch()
+            self._validate_if_pending()
+        self.runner.call_hook('after_train')
+        return self.runner.model
+
+    def _validates_after(self, epoch: int) -> bool:
+        due = epoch % self.val_interval == 0 or epoch == self.max_epochs
+        return self.runner.val_loop is not None and epoch >= self.val_begin and due
+
+    def _validate_if_pending(self) -> None:
+        if not self.validation_pending or self.runner.val_loop is None:
+            return
+        with isolated_random_state(self.runner.seed_for(self.epoch)) as outer:
+            self.held_random_state = outer
+            self.runner.val_loop.run()
+        self.held_random_state = None
+        self.validation_pending = False
+
+    def _run_epoch(self) -> None:
+        self.runner.call_hook('before_train_epoch')
+        self.runner.model.train()
+        for index, data_batch in self._batches():
+            self._run_iter(index, data_batch)
+        if self.batches_done != self.iters_per_epoch:
+            raise RuntimeError(
+                f'the training loader ended after {self.batches_done} of {self.iters_per_epoch} '
+                f'batches of epoch {self.epoch + 1}'
+            )
+        self.runner.call_hook('after_train_epoch')
+        self.epoch += 1
+        self.batches_done = 0
+        self.validation_pending = self._validates_after(self.epoch)
+
+    def _batches(self) -> Iterator[tuple[int, Any]]:
+        sampler = self.dataloader.sampler
+        if hasattr(sampler, 'set_epoch'):
+            sampler.set_epoch(self.epoch)
+        start = self.batches_done
+        skippable = hasattr(sampler, 'skip')
+        if start and skippable:
+            sampler.skip(start * self.dataloader.batch_sampler.batch_size)
+        with isolated_random_state(self.runner.seed_for(self.epoch)):
+            batches = iter(self.dataloader)
+        if start and not skippable:
+            self.runner.logger.warning(f'{start} batches are read again: the sampler cannot skip')
+            batches = itertools.islice(batches, start, None)
+        return zip(range(start, self.iters_per_epoch), batches, strict=False)
+
+    def _run_iter(self, index: int, data_batch: Any) -> None:
+        self.runner.call_hook('before_train_iter', batch_idx=index, data_batch=data_batch)
+        try:
+            outputs = self.runner.model.train_step(
+                data_batch, optim_wrapper=self.runner.optim_wrapper
+            )
+        except NonFiniteError as error:
+            where = f'epoch {self.epoch + 1}, batch {index + 1}'
+            raise NonFiniteError(f'{error} ({where}; {name_samples(data_batch)})') from error
+        self.batches_done = index + 1
+        self.runner.call_hook(
+            'after_train_iter', batch_idx=index, data_batch=data_batch, outputs=outputs
+        )
+        self.iter += 1
+
+
+def name_samples(data_batch: Any) -> str:
+    """The paths of a batch's data samples, as far as it has any."""
+    samples = data_batch.get('data_samples') if isinstance(data_batch, dict) else None
+    paths = [str(sample.path) for sample in samples or () if hasattr(sample, 'path')]
+    if paths:
+        return f'samples: {", ".join(paths)}'
+    size = next((len(v) for v in _leaves(data_batch) if isinstance(v, torch.Tensor) and v.ndim), 0)
+    return f'a batch of {size} unnamed samples'
+
+
+def _leaves(value: Any) -> Iterator[Any]:
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list | tuple):
+        for item in value:
+            yield from _leaves(item)
+    else:
+        yield value

@@ -1,0 +1,191 @@
+"""Optimisers with the parameter groups of the published recipes."""
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+from mmengine.logging import print_log
+from torch import nn
+
+from internvideo.engine.optimizers.parameter_groups import (
+    Group,
+    encoder_layer,
+    layer_decay_groups,
+    module_lr_groups,
+)
+from internvideo.registry import (
+    OPTIM_WRAPPER_CONSTRUCTORS,
+    OPTIM_WRAPPERS,
+    OPTIMIZERS,
+)
+
+BACKBONE = 'backbone'
+
+
+def trainable_parameters(model: nn.Module) -> list[tuple[str, int]]:
+    """(name, number of axes) of every parameter that takes gradients.
+
+    Raises:
+        ValueError: there is none.
+    """
+    found = [(name, p.ndim) for name, p in model.named_parameters() if p.requires_grad]
+    if not found:
+        raise ValueError(f'{type(model).__name__} has no trainable parameter')
+    return found
+
+
+def no_decay_names(model: nn.Module) -> set[str]:
+    """Names without weight decay: what the model and its backbone say in ``no_weight_decay()``."""
+    names = set(model.no_weight_decay()) if hasattr(model, 'no_weight_decay') else set()
+    backbone = getattr(model, BACKBONE, None)
+    if hasattr(backbone, 'no_weight_decay'):
+        names |= {f'{BACKBONE}.{name}' for name in backbone.no_weight_decay()}
+    return names
+
+
+class GroupConstructor:
+    """Builds the optimiser and its wrapper from the groups that a subclass chooses.
+
+    Args:
+        optim_wrapper_cfg: Config of the wrapper, with the optimiser under ``optimizer``.
+        paramwise_cfg: Options of the subclass.
+
+    Raises:
+        ValueError: ``paramwise_cfg`` has an option that the subclass does not know.
+    """
+
+    options: frozenset[str] = frozenset()
+
+    def __init__(self, optim_wrapper_cfg: dict, paramwise_cfg: dict | None = None) -> None:
+        self.wrapper_cfg = dict(optim_wrapper_cfg)
+        self.optimizer_cfg = dict(self.wrapper_cfg.pop('optimizer'))
+        self.paramwise_cfg = dict(paramwise_cfg or {})
+        unknown = set(self.paramwise_cfg) - self.options
+        if unknown:
+            raise ValueError(
+                f'{type(self).__name__}: unknown paramwise_cfg {", ".join(sorted(unknown))}; '
+                f'known: {", ".join(sorted(self.options))}'
+            )
+
+    def groups(self, model: nn.Module) -> list[Group]:
+        """Parameter groups of the unwrapped ``model``."""
+        raise NotImplementedError
+
+    def __call__(self, model: nn.Module) -> Any:
+        """The optimiser wrapper of ``model`` (wrapped for DDP or not)."""
+        model = getattr(model, 'module', model)
+        parameters = dict(model.named_parameters())
+        groups = self.groups(model)
+        param_groups = []
+        for group in groups:
+            rate = self.optimizer_cfg['lr'] * group.lr_scale if group.lr is None else group.lr
+            param_groups.append(
+                dict(
+                    params=[parameters[name] for name in group.names],
+                    lr=rate,
+                    lr_scale=group.lr_scale,
+                    weight_decay=group.weight_decay,
+                )
+            )
+        log_groups(groups)
+        optimizer = OPTIMIZERS.build(dict(self.optimizer_cfg, params=param_groups))
+        return OPTIM_WRAPPERS.build(
+            dict(self.wrapper_cfg, type=self.wrapper_cfg.get('type', 'OptimWrapper')),
+            default_args=dict(optimizer=optimizer),
+        )
+
+
+def log_groups(groups: Sequence[Group]) -> None:
+    """One line per group."""
+    for index, group in enumerate(groups):
+        print_log(
+            f'parameter group {index}: {len(group.names)} parameters, lr scale '
+            f'{group.lr_scale:.6g}, weight decay {group.weight_decay:g}, '
+            f'first {group.names[0]}',
+            logger='current',
+            level=logging.DEBUG,
+        )
+
+
+@OPTIM_WRAPPER_CONSTRUCTORS.register_module()
+class LayerDecayConstructor(GroupConstructor):
+    """Layer-wise learning-rate decay and the no-decay rules of the published recipes.
+
+    The backbone says what layer a parameter is in through ``get_layer_depth(name, prefix)``
+    -> (layer, number of layers), layers counted from 0 at the input to ``number - 1`` past the
+    last block; parameters outside the backbone take the full rate.
+
+    Options in ``paramwise_cfg``: ``layer_decay_rate`` (1.0: none).
+    """
+
+    options = frozenset({'layer_decay_rate'})
+
+    def groups(self, model: nn.Module) -> list[Group]:
+        """See :func:`layer_decay_groups`."""
+        rate = float(self.paramwise_cfg.get('layer_decay_rate', 1.0))
+        if not 0 < rate <= 1:
+            raise ValueError(f'layer_decay_rate must lie in (0, 1], got {rate}')
+        layer_of, last = layer_rule(model) if rate < 1 else (lambda name: 0, 0)
+        return layer_decay_groups(
+            trainable_parameters(model),
+            layer_of,
+            last,
+            rate,
+            self.optimizer_cfg.get('weight_decay', 0.0),
+            no_decay_names(model),
+        )
+
+
+def layer_rule(model: nn.Module) -> tuple[Any, int]:
+    """(layer of a parameter name, last layer) of a model with a ``backbone`` of ``blocks``.
+
+    Raises:
+        ValueError: the model has no backbone whose layers could be told apart.
+    """
+    backbone = getattr(model, BACKBONE, None)
+    prefix = f'{BACKBONE}.'
+    if hasattr(backbone, 'get_layer_depth'):
+        last = backbone.get_layer_depth(f'{prefix}pos_embed', prefix)[1] - 1
+
+        def layer_of(name: str) -> int:
+            inside = name.startswith(prefix)
+            return backbone.get_layer_depth(name, prefix)[0] if inside else last
+
+    elif hasattr(backbone, 'blocks'):
+        depth = len(backbone.blocks)
+        last = depth + 1
+
+        def layer_of(name: str) -> int:
+            inside = name.startswith(prefix)
+            return encoder_layer(name.removeprefix(prefix), depth) if inside else last
+
+    else:
+        raise ValueError(
+            f'layer decay needs a backbone with get_layer_depth() or blocks; '
+            f'{type(model).__name__} has neither'
+        )
+    return layer_of, last
+
+
+@OPTIM_WRAPPER_CONSTRUCTORS.register_module()
+class ModuleLrConstructor(GroupConstructor):
+    """A learning rate of their own for parameters whose name matches a pattern.
+
+    Options in ``paramwise_cfg``: ``patterns`` (regular expressions), ``lr`` (their rate).
+    """
+
+    options = frozenset({'patterns', 'lr'})
+
+    def groups(self, model: nn.Module) -> list[Group]:
+        """See :func:`module_lr_groups`."""
+        patterns = self.paramwise_cfg.get('patterns', ())
+        if patterns and 'lr' not in self.paramwise_cfg:
+            raise ValueError('ModuleLrConstructor: paramwise_cfg has patterns but no lr')
+        return module_lr_groups(
+            trainable_parameters(model),
+            self.optimizer_cfg['lr'],
+            self.optimizer_cfg.get('weight_decay', 0.0),
+            patterns,
+            self.paramwise_cfg.get('lr'),
+            no_decay_names(model),
+        )

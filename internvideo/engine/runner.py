@@ -1,0 +1,437 @@
+"""The runner: mmengine's, with strategies, safe checkpoints and exact resuming."""
+
+import time
+from collections.abc import Mapping
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.dist import barrier, broadcast_object_list, get_world_size, is_main_process
+from mmengine.optim import OptimWrapper
+from mmengine.runner import BaseLoop
+from mmengine.runner import Runner as MMEngineRunner
+from mmengine.visualization import Visualizer
+from torch import nn
+from torch.utils.data import DataLoader
+
+import internvideo
+from internvideo.engine.checkpoint_files import (
+    CheckpointError,
+    as_plain,
+    checkpoint_name,
+    find_resumable,
+    read_training_state,
+    write_checkpoint,
+    write_pointer,
+)
+from internvideo.engine.hooks.interrupt_hook import ignore_signals_in_worker
+from internvideo.engine.learning_rate_scaling import lr_factor, scale_rates
+from internvideo.engine.random_state import seed_all, set_random_state
+from internvideo.engine.run_state import (
+    dataset_metainfo,
+    derived_seed,
+    gather_random_states,
+    pack_messages,
+    unpack_messages,
+)
+from internvideo.engine.schedulers.step_schedules import Horizon
+from internvideo.engine.strategies.strategy import Strategy
+from internvideo.registry import PARAM_SCHEDULERS, RUNNERS, STRATEGIES
+
+WORKER_ONLY = ('persistent_workers', 'prefetch_factor')
+BAD_SAMPLES = 'bad_samples.jsonl'
+
+
+@RUNNERS.register_module()
+class Runner(MMEngineRunner):
+    """mmengine's runner, configured by these keys besides mmengine's own.
+
+    ``strategy``: a registered strategy, or ``auto`` (one process: SingleDevice, several: DDP).
+    ``lr_scaling``: ``dict(base_batch_size=256, with_accumulation=True)``: learning rates in the
+    config are for steps of that many samples.  ``resume``: True or ``auto`` (the newest whole
+    checkpoint of the work directory, if any) or a path.  ``compile``: True or the arguments of
+    ``torch.compile``, applied to the backbone.
+
+    Random draws: building a model draws alike on all processes; training draws from
+    ``randomness.seed + rank``.
+    """
+
+    strategy: Strategy
+
+    @classmethod
+    def from_cfg(cls, cfg: Any) -> 'Runner':
+        """Build from a whole config; the default scope is ``internvideo``."""
+        cfg.setdefault('default_scope', 'internvideo')
+        return super().from_cfg(cfg)
+
+    # --- building -------------------------------------------------------------------------------
+
+    def set_randomness(
+        self, seed: int | None = None, deterministic: bool = False, diff_rank_seed: bool = True
+    ) -> None:
+        """Seed for building; see the class for what ``diff_rank_seed`` would otherwise say."""
+        self._randomness_cfg = dict(seed=seed, deterministic=deterministic)
+        self._resumed_random_states: list[dict] | None = None
+        super().set_randomness(seed, deterministic=deterministic)
+
+    def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
+        """Place the model as the strategy says."""
+        self.strategy = build_strategy(self.cfg.get('strategy'))
+        self.logger.info(
+            f'strategy {type(self.strategy).__name__}: {self.strategy.world_size} process(es), '
+            f'{self.strategy.device}'
+        )
+        return self.strategy.wrap_model(model)
+
+    def build_visualizer(self, visualizer: Visualizer | dict | None = None) -> Visualizer:
+        """TensorBoard by default; a file ``vis_data/scalars.json`` always."""
+        if isinstance(visualizer, Visualizer):
+            return visualizer
+        config = dict(visualizer or {})
+        config.setdefault('type', 'Visualizer')
+        backends = list(config.get('vis_backends') or [dict(type='TensorboardVisBackend')])
+        if not any(backend['type'] == 'LocalVisBackend' for backend in backends):
+            backends.insert(0, dict(type='LocalVisBackend'))
+        return super().build_visualizer(dict(config, vis_backends=backends))
+
+    @staticmethod
+    def build_dataloader(
+        dataloader: DataLoader | dict, seed: int | None = None, diff_rank_seed: bool = False
+    ) -> DataLoader:
+        """mmengine's loader; its workers leave signals to the main process."""
+        if isinstance(dataloader, DataLoader):
+            return dataloader
+        config = dict(dataloader)
+        if not config.get('num_workers'):
+            config = {name: value for name, value in config.items() if name not in WORKER_ONLY}
+        config['pin_memory'] = config.get('pin_memory', False) and torch.cuda.is_available()
+        loader = MMEngineRunner.build_dataloader(config, seed, diff_rank_seed)
+        loader.worker_init_fn = partial(_init_worker, inner=loader.worker_init_fn)
+        return loader
+
+    def build_train_loop(self, loop: BaseLoop | dict) -> BaseLoop:
+        """The epoch loop, unless the config names another.
+
+        Raises:
+            ValueError: ``by_epoch=False``.
+        """
+        if isinstance(loop, BaseLoop):
+            return loop
+        config = dict(loop)
+        if not config.pop('by_epoch', True):
+            raise ValueError('train_cfg: training is counted in epochs; set max_epochs')
+        config.setdefault('type', 'TrainLoop')
+        built = super().build_train_loop(config)
+        log = getattr(built.dataloader.dataset, 'bad_samples', None)
+        if log is not None and log.file is None:
+            log.file = Path(self.work_dir) / BAD_SAMPLES
+        return built
+
+    def build_val_loop(self, loop: BaseLoop | dict) -> BaseLoop:
+        """The validation loop of this project, unless the config names another."""
+        return super().build_val_loop(_with_type(loop, 'ValLoop'))
+
+    def build_test_loop(self, loop: BaseLoop | dict) -> BaseLoop:
+        """The test loop of this project, unless the config names another."""
+        return super().build_test_loop(_with_type(loop, 'TestLoop'))
+
+    def build_optim_wrapper(self, optim_wrapper: OptimWrapper | dict) -> OptimWrapper:
+        """The optimiser, joined with the model as the strategy needs it."""
+        if isinstance(optim_wrapper, OptimWrapper):
+            return optim_wrapper
+        built = super().build_optim_wrapper(optim_wrapper)
+        self.model, built = self.strategy.prepare_training(self.model, built)
+        return built
+
+    def _build_param_scheduler(self, scheduler: Any, optim_wrapper: OptimWrapper) -> list:
+        configs = scheduler if isinstance(scheduler, list | tuple) else [scheduler]
+        built = []
+        for config in configs:
+            if _takes_horizon(config):
+                arguments = dict(optimizer=optim_wrapper, horizon=self.horizon)
+                built.append(PARAM_SCHEDULERS.build(dict(config), default_args=arguments))
+            else:
+                built += super()._build_param_scheduler(config, optim_wrapper)
+        return built
+
+    # --- facts ----------------------------------------------------------------------------------
+
+    @property
+    def is_training(self) -> bool:
+        """Whether this runner trains (rather than only validates or tests)."""
+        return isinstance(self._train_loop, BaseLoop)
+
+    @property
+    def accumulative_counts(self) -> int:
+        """Batches per optimiser step."""
+        if isinstance(self.optim_wrapper, Mapping):
+            return self.optim_wrapper.get('accumulative_counts', 1)
+        return self.optim_wrapper._accumulative_counts
+
+    @property
+    def horizon(self) -> Horizon:
+        """Length of this run in optimiser steps."""
+        loop, counts = self.train_loop, self.accumulative_counts
+        return Horizon(loop.iters_per_epoch // counts, loop.max_epochs, counts)
+
+    def seed_for(self, epoch: int) -> int:
+        """Seed of what is drawn beside training in ``epoch`` on this process."""
+        return derived_seed(self.seed, epoch, self.strategy.rank)
+
+    # --- running --------------------------------------------------------------------------------
+
+    def train(self) -> nn.Module:
+        """Train to the end; returns the model."""
+        if not self.is_training:
+            self._scale_learning_rates()
+        return super().train()
+
+    def _scale_learning_rates(self) -> None:
+        rule = self.cfg.get('lr_scaling')
+        if rule is None or not isinstance(self.optim_wrapper, Mapping):
+            return
+        loader = self._train_dataloader
+        counts = self.accumulative_counts if rule.get('with_accumulation', True) else 1
+        repeats = loader['dataset'].get('num_repeats', 1)
+        sizes = (loader['batch_size'], get_world_size(), repeats, counts)
+        base = rule.get('base_batch_size', 256)
+        schedules = self.param_schedulers or []
+        schedules = [schedules] if isinstance(schedules, Mapping) else schedules
+        scale_rates(self.optim_wrapper, schedules, lr_factor(*sizes, base_batch_size=base))
+        self.logger.info(
+            f'learning rates are multiplied by {lr_factor(*sizes, base_batch_size=base):g} = '
+            'batch {} x processes {} x repeats {} x accumulation {}'.format(*sizes)
+            + f' / {base}'
+        )
+
+    def _init_model_weights(self) -> None:
+        if self.resume_path is None:  # else every weight comes from the checkpoint
+            super()._init_model_weights()
+
+    def _maybe_compile(self, target: str) -> None:
+        options = self.cfg.get('compile') or None
+        if options is None:
+            return
+        model = self.strategy.unwrap(self.model)
+        part = getattr(model, 'backbone', model)
+        part.compile(**({} if options is True else options))
+        self.logger.info(f'{type(part).__name__} is compiled: the first steps are slow')
+
+    # --- loading --------------------------------------------------------------------------------
+
+    @cached_property
+    def resume_path(self) -> Path | None:
+        """Checkpoint that training resumes from; chosen on rank 0, the same on all."""
+        if not self._resume or not self.is_training:
+            return None
+        if isinstance(self._resume, str | Path) and self._resume != 'auto':
+            return Path(self._resume)
+        found = [find_resumable(self.work_dir, self._warn) if is_main_process() else None]
+        broadcast_object_list(found)
+        if found[0] is None:
+            self.logger.info(f'nothing to resume in {self.work_dir}: training starts afresh')
+        return found[0]
+
+    def _warn(self, message: str) -> None:
+        self.logger.warning(message)
+
+    def load_or_resume(self) -> None:
+        """Resume if asked and possible, else load ``load_from`` if given; once."""
+        if self._has_loaded:
+            return
+        if self.resume_path is not None:
+            self.resume(self.resume_path)
+        elif self._load_from is not None:
+            self.load_checkpoint(self._load_from)
+        self._has_loaded = True
+
+    def load_checkpoint(self, filename: str | Path, *_: Any, **options: Any) -> dict:
+        """Load weights strictly, onto the CPU first; ``strict=False`` to leave misses out.
+
+        Raises:
+            CheckpointMismatchError, ValueError, FileNotFoundError: see
+                :func:`internvideo.checkpoint.load_checkpoint`.
+        """
+        from internvideo.checkpoint import load_checkpoint
+
+        strict = options.get('strict', True)
+        load_checkpoint(self.strategy.unwrap(self.model), filename, strict=strict)
+        self.logger.info(f'weights loaded from {filename}')
+        return {}
+
+    def resume(self, filename: str | Path, *_: Any, **__: Any) -> None:
+        """Continue the run that wrote ``filename``; the config says how long and how fast.
+
+        Raises:
+            CheckpointError: the file is unusable or of another model or optimiser.
+        """
+        checkpoint = read_training_state(filename)
+        self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
+        weights = checkpoint.get('train_state_dict', checkpoint['state_dict'])
+        self.strategy.load_model_state(self.model, weights, str(filename))
+        self._adopt_seed(checkpoint['meta']['seed'])
+        self.train_loop.restore(checkpoint['meta']['progress'])
+        unpack_messages(self.message_hub, checkpoint['message_hub'])
+        self._load_optimizer(checkpoint['optimizer'], filename)
+        self._load_schedules(checkpoint['param_schedulers'])
+        self._resumed_random_states = checkpoint['random_states']
+        self._has_loaded = True
+        self.logger.info(
+            f'resumed from {filename}: epoch {self.epoch}, batch {self.train_loop.batches_done} '
+            f'of {self.train_loop.iters_per_epoch}'
+        )
+
+    def _load_optimizer(self, state: dict, filename: str | Path) -> None:
+        try:
+            self.strategy.load_optimizer_state(self.model, self.optim_wrapper, state)
+        except (ValueError, KeyError) as error:
+            raise CheckpointError(
+                f'the optimiser state of {filename} does not fit: {error}'
+            ) from error
+
+    def _load_schedules(self, states: list[dict]) -> None:
+        schedules = self.param_schedulers or []
+        for index, schedule in enumerate(schedules):
+            if hasattr(schedule, 'seek'):
+                schedule.seek(self.iter)
+            elif index < len(states):
+                # The position only: begin, end and the like are those of this run's config.
+                position = {
+                    name: value
+                    for name, value in states[index].items()
+                    if name in ('last_step', '_global_step', '_last_value')
+                }
+                schedule.load_state_dict(position)
+
+    def _adopt_seed(self, seed: int) -> None:
+        if seed == self.seed:
+            return
+        if self._randomness_cfg['seed'] is not None:
+            self._warn(f'the seed changes from {seed} (checkpoint) to {self.seed} (config)')
+            return
+        self._seed = seed
+        for part in (self.train_dataloader.sampler, self.train_dataloader.dataset):
+            if hasattr(part, 'seed'):
+                part.seed = seed
+
+    def restore_random_state(self) -> None:
+        """Put the generators where the resumed run left them, or where a new run starts."""
+        states, rank = self._resumed_random_states, self.strategy.rank
+        if states is None:
+            seed_all(self.seed + rank)
+        elif len(states) == self.strategy.world_size:
+            set_random_state(states[rank])
+        else:
+            self.logger.info(
+                f'{len(states)} processes wrote the checkpoint, {self.strategy.world_size} read '
+                'it: random draws on the device start from new seeds'
+            )
+            seed_all(derived_seed(self.seed, self.iter, rank))
+
+    # --- saving ---------------------------------------------------------------------------------
+
+    def save_progress(self, keep: int = -1) -> Path:
+        """Save all that a resumed run needs, on all processes together.
+
+        Args:
+            keep: Number of such checkpoints to keep, the newest; -1 for all.
+
+        Returns:
+            The file, whole and named by ``last_checkpoint`` when this returns on any process.
+
+        Raises:
+            CheckpointError: the disk refuses.
+        """
+        progress = self.train_loop.progress()
+        iteration = progress['iter'] if progress['samples_into_epoch'] else None
+        path = Path(self.work_dir) / checkpoint_name(progress['epoch'], iteration)
+        others = self.message_hub.get_info('kept_checkpoints') or []
+        kept = [*(name for name in others if name != path.name), path.name]
+        dropped = kept[:-keep] if keep > 0 else []
+        self.message_hub.update_info('kept_checkpoints', kept[len(dropped) :])
+        state = self._training_state(progress)
+        if is_main_process():
+            write_checkpoint(as_plain(state), path)
+            write_pointer(self.work_dir, path)
+            for name in dropped:
+                path.with_name(name).unlink(missing_ok=True)
+        barrier()  # nobody leaves, or is killed for another's leaving, while rank 0 writes
+        self.logger.info(f'saved {path}')
+        return path
+
+    def save_weights(self, path: Path, metrics: dict[str, float] | None = None) -> None:
+        """Save what testing needs: the weights (the average, with EMA) and where they come from.
+
+        Raises:
+            CheckpointError: the disk refuses.
+        """
+        checkpoint = dict(
+            meta=self._meta(self.train_loop.progress(), metrics=metrics or {}),
+            state_dict=self.strategy.model_state(self.model),
+        )
+        self.call_hook('before_save_checkpoint', checkpoint=checkpoint)
+        checkpoint.pop('train_state_dict', None)
+        if is_main_process():
+            write_checkpoint(as_plain(checkpoint), path)
+        barrier()
+
+    def save_checkpoint(self, out_dir: str, filename: str, *_: Any, **__: Any) -> None:
+        """Save all that a resumed run needs under a name of the caller's choice."""
+        state = self._training_state(self.train_loop.progress())
+        if is_main_process():
+            write_checkpoint(as_plain(state), Path(out_dir) / filename)
+        barrier()
+
+    def _training_state(self, progress: dict) -> dict:
+        checkpoint = dict(
+            meta=self._meta(progress),
+            state_dict=self.strategy.model_state(self.model),
+            optimizer=self.strategy.optimizer_state(self.model, self.optim_wrapper),
+            param_schedulers=[schedule.state_dict() for schedule in self.param_schedulers or []],
+            message_hub=pack_messages(self.message_hub),
+            random_states=gather_random_states(self.train_loop.held_random_state),
+        )
+        self.call_hook('before_save_checkpoint', checkpoint=checkpoint)
+        return checkpoint
+
+    def _meta(self, progress: dict, **more: Any) -> dict:
+        return dict(
+            progress=progress,
+            epoch=progress['epoch'],
+            iter=progress['iter'],
+            seed=self.seed,
+            world_size=self.strategy.world_size,
+            cfg=self.cfg.pretty_text,
+            experiment_name=self.experiment_name,
+            time=time.strftime('%Y-%m-%d %H:%M:%S'),
+            versions=dict(internvideo=internvideo.__version__, torch=str(torch.__version__)),
+            dataset_meta=dataset_metainfo(self.train_dataloader.dataset),
+            **more,
+        )
+
+
+def build_strategy(config: Strategy | Mapping | str | None) -> Strategy:
+    """The strategy that ``config`` names; ``auto`` (or None) goes by the number of processes."""
+    if isinstance(config, Strategy):
+        return config
+    config = dict(type=config) if isinstance(config, str) else dict(config or {})
+    if config.get('type', 'auto') == 'auto':
+        config['type'] = 'SingleDevice' if get_world_size() == 1 else 'DDP'
+    return STRATEGIES.build(config)
+
+
+def _init_worker(worker_id: int, inner: Any = None) -> None:
+    ignore_signals_in_worker()
+    if inner is not None:
+        inner(worker_id)
+
+
+def _with_type(loop: Any, name: str) -> Any:
+    return dict(loop, type=loop.get('type', name)) if isinstance(loop, Mapping) else loop
+
+
+def _takes_horizon(config: Any) -> bool:
+    if not isinstance(config, Mapping):
+        return False
+    return getattr(PARAM_SCHEDULERS.get(config['type']), 'takes_horizon', False)

@@ -1,0 +1,202 @@
+"""Learning rate and weight decay as functions of the optimiser step, and of nothing else.
+
+A value never depends on values before it, so a resumed run, or one with a new horizon, is at the
+right place at once.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from mmengine.optim.scheduler.param_scheduler import _ParamScheduler
+
+from internvideo.registry import PARAM_SCHEDULERS
+
+
+@dataclass(frozen=True)
+class Horizon:
+    """Length of a run: ``epochs`` of ``steps_per_epoch`` optimiser steps, each of which takes
+    ``accumulation`` batches."""
+
+    steps_per_epoch: int
+    epochs: int
+    accumulation: int = 1
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps in all."""
+        return self.steps_per_epoch * self.epochs
+
+
+def warmup_cosine_value(
+    step: int, base: float, final: float, start: float, warmup: int, total: int
+) -> float:
+    """Value of the published table at ``step``: even warm-up, then half a cosine.
+
+    The warm-up's ``warmup`` values run from ``start`` to ``base``, both included; the cosine's
+    ``total - warmup`` values begin at ``base`` and never reach ``final``.  Past the end the value
+    stays at ``final``.
+    """
+    if step < warmup:
+        return start + (base - start) * (step / (warmup - 1) if warmup > 1 else 0.0)
+    if step >= total:
+        return final
+    phase = math.pi * (step - warmup) / (total - warmup)
+    return final + 0.5 * (base - final) * (1 + math.cos(phase))
+
+
+def linear_warmup_cosine_factor(step: int, warmup: float, total: int, floor: float) -> float:
+    """Factor of the multi-modality schedule: ``step / warmup``, then half a cosine, at least
+    ``floor``; past the end the cosine goes on."""
+    if step < warmup:
+        return max(floor, step / warmup)
+    progress = (step - warmup) / (total - warmup)
+    return max(floor, 0.5 * (1 + math.cos(math.pi * progress)))
+
+
+def warmup_length(horizon: Horizon, warmup_epochs: float | None, warmup_steps: int) -> int:
+    """Steps of warm-up: ``warmup_steps`` if positive, else ``warmup_epochs`` of the run.
+
+    Raises:
+        ValueError: the warm-up is longer than the run, or one field asks for a warm-up and the
+            other for none.
+    """
+    if warmup_epochs == 0 and warmup_steps > 0:
+        raise ValueError(
+            f'warmup_epochs=0 contradicts warmup_steps={warmup_steps}; give one of the two'
+        )
+    steps = int(warmup_steps)
+    if steps <= 0:
+        steps = int((warmup_epochs or 0) * horizon.steps_per_epoch)
+    if steps < 0 or steps > horizon.steps:
+        raise ValueError(f'warm-up of {steps} steps in a run of {horizon.steps} steps')
+    return steps
+
+
+class StepSchedule(_ParamScheduler):
+    """Sets ``param_name`` of each group from the number of the optimiser step.
+
+    Args:
+        optimizer: Optimiser or wrapper; its groups' present values are the base values.
+        param_name: ``lr`` or ``weight_decay``.
+        horizon: Length of the run, given by the runner.
+    """
+
+    takes_horizon = True
+
+    def __init__(self, optimizer: Any, param_name: str, horizon: Horizon) -> None:
+        self.horizon = horizon
+        super().__init__(optimizer, param_name, by_epoch=False)
+
+    def value(self, step: int, group: dict, base: float) -> float:
+        """Value of a parameter group whose base value is ``base`` at optimiser step ``step``."""
+        raise NotImplementedError
+
+    def _get_value(self) -> list[float]:
+        step = self.last_step // self.horizon.accumulation
+        pairs = zip(self.optimizer.param_groups, self.base_values, strict=True)
+        return [self.value(step, group, base) for group, base in pairs]
+
+    def seek(self, iteration: int) -> None:
+        """Go to the value of batch ``iteration``, as if all before it had been stepped."""
+        self.last_step = self._global_step = iteration
+        for group, value in zip(self.optimizer.param_groups, self._get_value(), strict=True):
+            group[self.param_name] = value
+        self._last_value = [group[self.param_name] for group in self.optimizer.param_groups]
+
+    def state_dict(self) -> dict:
+        """The position alone: all else comes from the config of the run."""
+        return {'last_step': self.last_step}
+
+    def load_state_dict(self, state_dict: dict) -> None:
+        """Go to the saved position."""
+        self.seek(state_dict['last_step'])
+
+
+@PARAM_SCHEDULERS.register_module()
+class WarmupCosine(StepSchedule):
+    """The published fine-tuning and pretraining schedule of the learning rate.
+
+    Each group follows :func:`warmup_cosine_value` times its ``lr_scale`` (layer decay).
+
+    Args:
+        optimizer, horizon: See :class:`StepSchedule`.
+        warmup_epochs: Length of the warm-up; counts unless ``warmup_steps`` is positive.
+        warmup_steps: The same in optimiser steps.
+        warmup_lr: Rate of the first step.
+        min_lr: Rate that the cosine runs towards.
+
+    Raises:
+        ValueError: see :func:`warmup_length`.
+    """
+
+    def __init__(
+        self,
+        optimizer: Any,
+        horizon: Horizon,
+        warmup_epochs: float | None = None,
+        warmup_steps: int = 0,
+        warmup_lr: float = 0.0,
+        min_lr: float = 0.0,
+    ) -> None:
+        self.warmup = warmup_length(horizon, warmup_epochs, warmup_steps)
+        self.warmup_lr, self.min_lr = warmup_lr, min_lr
+        super().__init__(optimizer, 'lr', horizon)
+
+    def value(self, step: int, group: dict, base: float) -> float:
+        """See :class:`StepSchedule`."""
+        scale = group.get('lr_scale', 1.0)
+        unscaled = warmup_cosine_value(
+            step, base / scale, self.min_lr, self.warmup_lr, self.warmup, self.horizon.steps
+        )
+        return unscaled * scale
+
+
+@PARAM_SCHEDULERS.register_module()
+class LinearWarmupCosine(StepSchedule):
+    """The published multi-modality schedule: a factor on each group's own rate.
+
+    Args:
+        optimizer, horizon: See :class:`StepSchedule`.
+        warmup_epochs: Length of the warm-up; may be a fraction of a step.
+        min_lr_factor: Smallest factor.
+    """
+
+    def __init__(
+        self,
+        optimizer: Any,
+        horizon: Horizon,
+        warmup_epochs: float = 0,
+        min_lr_factor: float = 0.01,
+    ) -> None:
+        self.warmup = warmup_epochs * horizon.steps_per_epoch
+        if self.warmup >= horizon.steps:
+            raise ValueError(
+                f'LinearWarmupCosine: warm-up of {self.warmup:g} steps in a run of {horizon.steps}'
+            )
+        self.min_lr_factor = min_lr_factor
+        super().__init__(optimizer, 'lr', horizon)
+
+    def value(self, step: int, group: dict, base: float) -> float:
+        """See :class:`StepSchedule`."""
+        return base * linear_warmup_cosine_factor(
+            step, self.warmup, self.horizon.steps, self.min_lr_factor
+        )
+
+
+@PARAM_SCHEDULERS.register_module()
+class CosineWeightDecay(StepSchedule):
+    """Weight decay from its configured value to ``end_value`` along half a cosine.
+
+    Groups without weight decay keep none.
+    """
+
+    def __init__(self, optimizer: Any, horizon: Horizon, end_value: float) -> None:
+        self.end_value = end_value
+        super().__init__(optimizer, 'weight_decay', horizon)
+
+    def value(self, step: int, group: dict, base: float) -> float:
+        """See :class:`StepSchedule`."""
+        if base == 0:
+            return 0.0
+        return warmup_cosine_value(step, base, self.end_value, base, 0, self.horizon.steps)

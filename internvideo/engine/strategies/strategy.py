@@ -1,0 +1,95 @@
+"""What a strategy has to answer; models, loops and tools know no other interface."""
+
+from collections.abc import Mapping
+
+import torch
+from mmengine.device import get_device
+from mmengine.dist import get_rank, get_world_size
+from mmengine.optim import OptimWrapper
+from torch import Tensor, nn
+
+from internvideo.engine.checkpoint_files import CheckpointError
+
+
+class Strategy:
+    """Places a model on devices and processes, and takes its whole state out again.
+
+    A subclass for another way of sharding overrides what differs.  The ``*_state`` methods are
+    called on every rank together; the full state is needed on rank 0 only.
+    """
+
+    @property
+    def rank(self) -> int:
+        """This process, from 0."""
+        return get_rank()
+
+    @property
+    def world_size(self) -> int:
+        """Number of processes."""
+        return get_world_size()
+
+    @property
+    def device(self) -> torch.device:
+        """Where this process computes."""
+        return torch.device(get_device())
+
+    def wrap_model(self, model: nn.Module) -> nn.Module:
+        """Move ``model`` to its device and wrap it, before an optimiser exists."""
+        return model.to(self.device)
+
+    def prepare_training(
+        self, model: nn.Module, optim_wrapper: OptimWrapper
+    ) -> tuple[nn.Module, OptimWrapper]:
+        """Join the wrapped model and its optimiser, for engines that own both."""
+        return model, optim_wrapper
+
+    def unwrap(self, model: nn.Module) -> nn.Module:
+        """The model as its author wrote it."""
+        return model
+
+    def model_state(self, model: nn.Module) -> dict[str, Tensor]:
+        """Full state of the unwrapped model, under its own names."""
+        return self.unwrap(model).state_dict()
+
+    def load_model_state(self, model: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
+        """Load all of ``state`` into ``model``.
+
+        Raises:
+            CheckpointError: names or shapes differ; the message names ``source`` and the keys.
+        """
+        own = self.unwrap(model)
+        check_same_layout(own.state_dict(), state, source)
+        own.load_state_dict(state)
+
+    def optimizer_state(self, model: nn.Module, optim_wrapper: OptimWrapper) -> dict:
+        """Full state of the optimiser (and its loss scaler)."""
+        return optim_wrapper.state_dict()
+
+    def load_optimizer_state(
+        self, model: nn.Module, optim_wrapper: OptimWrapper, state: dict
+    ) -> None:
+        """Load what :meth:`optimizer_state` returned."""
+        optim_wrapper.load_state_dict(state)
+
+
+def check_same_layout(
+    own: Mapping[str, Tensor], other: Mapping[str, Tensor], source: str, show: int = 5
+) -> None:
+    """Raise :class:`CheckpointError` naming the keys where ``other`` does not fit ``own``."""
+    faults = {
+        'missing': [name for name in own if name not in other],
+        'unexpected': [name for name in other if name not in own],
+        'of another shape': [
+            f'{name} {tuple(other[name].shape)} for {tuple(own[name].shape)}'
+            for name in own
+            if name in other and other[name].shape != own[name].shape
+        ],
+    }
+    if not any(faults.values()):
+        return
+    lines = []
+    for kind, names in faults.items():
+        if names:
+            more = f' and {len(names) - show} more' if len(names) > show else ''
+            lines.append(f'{len(names)} {kind}: {", ".join(names[:show])}{more}')
+    raise CheckpointError(f'checkpoint {source} does not fit this model; {"; ".join(lines)}')

@@ -1,0 +1,106 @@
+"""Optimiser groups and schedules of the published recipes."""
+
+import numpy as np
+
+from internvideo.engine.optimizers.parameter_groups import (
+    Group,
+    encoder_layer,
+    layer_decay_groups,
+    module_lr_groups,
+)
+from internvideo.engine.schedulers.step_schedules import (
+    Horizon,
+    linear_warmup_cosine_factor,
+    warmup_cosine_value,
+    warmup_length,
+)
+from tests.parity.harness import Case, Result, RunEnv, parity_runner
+
+
+def _trainable(facts: dict) -> list[tuple[str, int]]:
+    frozen = set(facts['frozen'])
+    return [(name, len(shape)) for name, shape in facts['parameters'] if name not in frozen]
+
+
+def _group_index(facts: dict, groups: list[Group]) -> np.ndarray:
+    index = {name: i for i, group in enumerate(groups) for name in group.names}
+    return np.array([index.get(name, -1) for name, _ in facts['parameters']])
+
+
+@parity_runner('internvideo2_recipes/layer_decay')
+def layer_decay(case: Case, env: RunEnv) -> Result:
+    """Parameter groups of the single-modality recipes."""
+    facts = case.facts
+    groups = layer_decay_groups(
+        _trainable(facts),
+        lambda name: encoder_layer(name, facts['depth']),
+        facts['depth'] + 1,
+        facts['layer_decay'],
+        facts['weight_decay'],
+        facts['no_weight_decay'],
+    )
+    return Result(
+        outputs={
+            'group_index': _group_index(facts, groups),
+            'group_lr_scale': np.array([group.lr_scale for group in groups]),
+            'group_weight_decay': np.array([group.weight_decay for group in groups]),
+            'group_size': np.array([len(group.names) for group in groups]),
+        }
+    )
+
+
+@parity_runner('internvideo2_recipes/mm_groups')
+def mm_groups(case: Case, env: RunEnv) -> Result:
+    """Parameter groups of the multi-modality recipes."""
+    facts, optimizer = case.facts, case.facts['optimizer']
+    own = optimizer['different_lr']
+    groups = module_lr_groups(
+        _trainable(facts),
+        optimizer['lr'],
+        optimizer['weight_decay'],
+        own['module_names'] if own['enable'] else (),
+        own['lr'],
+        facts['no_weight_decay'],
+    )
+    return Result(
+        outputs={
+            'group_index': _group_index(facts, groups),
+            'group_lr': np.array([group.lr for group in groups]),
+            'group_weight_decay': np.array([group.weight_decay for group in groups]),
+        }
+    )
+
+
+def _table(combo: dict) -> np.ndarray:
+    horizon = Horizon(combo['niter_per_ep'], combo['epochs'])
+    try:
+        warmup = warmup_length(horizon, combo['warmup_epochs'], combo['warmup_steps'])
+    except ValueError:
+        return np.zeros(0)
+    base, final, start = combo['base_value'], combo['final_value'], combo['start_warmup_value']
+    values = [
+        warmup_cosine_value(step, base, final, start, warmup, horizon.steps)
+        for step in range(horizon.steps)
+    ]
+    return np.array(values)
+
+
+@parity_runner('internvideo2_recipes/cosine_schedule')
+def cosine_schedule(case: Case, env: RunEnv) -> Result:
+    """Step tables of the single-modality schedule."""
+    combos = case.facts['combos']
+    return Result(outputs={f's{i}': _table(combo) for i, combo in enumerate(combos)})
+
+
+@parity_runner('internvideo2_recipes/warmup_cosine')
+def warmup_cosine(case: Case, env: RunEnv) -> Result:
+    """Step tables of the multi-modality schedule."""
+    outputs = {}
+    for index, combo in enumerate(case.facts['combos']):
+        steps = combo['training_steps']
+        factors = [
+            linear_warmup_cosine_factor(step, combo['warmup_steps'], steps, combo['min_lr_multi'])
+            for step in range(steps + combo['extra'])
+        ]
+        outputs[f'lr{index}'] = combo['lr'] * np.array(factors)
+    return Result(outputs=outputs)
