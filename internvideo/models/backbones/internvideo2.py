@@ -159,6 +159,7 @@ class InternVideo2(BaseModule):
         )
         self.embed_dim, self.depth = width['embed_dim'], width['depth']
         self.num_frames = num_frames
+        self.pooled_dim = clip_embed_dim or 0
         self.img_size = (img_size, img_size) if isinstance(img_size, int) else tuple(img_size)
         self.grid = self._grid(patch_size, tubelet_size)
         self.sep_pos_embed = sep_pos_embed
@@ -244,6 +245,7 @@ class InternVideo2(BaseModule):
         return_layers: Sequence[int] = (),
         return_attn: bool = False,
         num_visible: int | None = None,
+        layers_only: bool = False,
     ) -> EncoderOutput:
         """Encode clips.
 
@@ -255,6 +257,7 @@ class InternVideo2(BaseModule):
             return_attn: also return the pooling attention.
             num_visible: visible tokens per row, when the caller knows: it spares the device
                 synchronisation (and the graph break under ``torch.compile``) of counting them.
+            layers_only: stop after the last of ``return_layers``; there is no pooled vector then.
 
         Raises:
             ValueError: a clip of another size, an unusable mask, or a layer that does not exist.
@@ -266,12 +269,13 @@ class InternVideo2(BaseModule):
         if mask is not None:
             x = gather_visible(x, mask, num_visible)
         taps = {}
-        for index, block in enumerate(self.blocks):
+        needed = max(return_layers) + 1 if layers_only else self.depth
+        for index, block in enumerate(self.blocks[:needed]):
             x = self._run(block, x, index)
             if index in return_layers:
                 taps[index] = x
         pooled = attn = None
-        if self.clip_projector is not None:
+        if self.clip_projector is not None and not layers_only:
             pooled, attn = self.clip_projector(x, return_attn)
         attn = None if attn is None else attn[:, 1:]
         return EncoderOutput(x, pooled, [taps[i] for i in return_layers], attn, self.grid)

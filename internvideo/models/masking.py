@@ -1,0 +1,149 @@
+"""Which tokens a student sees: masks drawn on the device, always the same number visible.
+
+A masker is called once per step and returns a (B, N) bool tensor over the patch tokens of the
+clips, time-major, True = hidden.  The class token is not part of it.
+"""
+
+import torch
+from torch import Tensor
+
+from internvideo.registry import MODELS
+
+Grid = tuple[int, int, int]
+
+
+def visible_count(num_tokens: int, ratio: float) -> int:
+    """Tokens left visible out of ``num_tokens``: ``N - int(N * ratio)``."""
+    return num_tokens - int(num_tokens * ratio)
+
+
+def hide_all_but(visible: Tensor, num_tokens: int) -> Tensor:
+    """(R, M) indices of visible tokens -> (R, ``num_tokens``) bool mask, True = hidden."""
+    mask = torch.ones(len(visible), num_tokens, dtype=torch.bool, device=visible.device)
+    return mask.scatter_(1, visible, False)
+
+
+def visible_indices(mask: Tensor, num_visible: int) -> Tensor:
+    """Positions of the ``num_visible`` False entries of each row of (B, N), ascending: (B, M)."""
+    return torch.argsort(mask.to(torch.uint8), dim=1, stable=True)[:, :num_visible]
+
+
+def draw_by_weight(weights: Tensor, count: int) -> Tensor:
+    """Draw ``count`` entries of each row of (R, N) without replacement, weighted: (R, count).
+
+    The top ``count`` of log-weight plus Gumbel noise follow the law of successive draws in
+    proportion to the weights, and rows whose weights underflow to zero are no problem.
+    """
+    weights = weights.float()
+    scores = weights.clamp_min(torch.finfo(weights.dtype).tiny).log()
+    scores = scores - torch.empty_like(scores).exponential_().log()
+    return scores.topk(count, dim=1).indices
+
+
+class Masker:
+    """Base of the maskers.
+
+    Args:
+        ratio: share of the tokens that are hidden.
+
+    Raises:
+        ValueError: ``ratio`` outside [0, 1).
+    """
+
+    needs_attention = False
+
+    def __init__(self, ratio: float = 0.8) -> None:
+        if not 0.0 <= ratio < 1.0:
+            raise ValueError(f'mask ratio must be in [0, 1), got {ratio}')
+        self.ratio = ratio
+
+    def __call__(
+        self, attn: Tensor | None, batch_size: int, grid: Grid, device: torch.device | str
+    ) -> Tensor:
+        """Draw a mask.
+
+        Args:
+            attn: (B, N) attention of a teacher to the patch tokens, for maskers that need it.
+            batch_size: number of clips B.
+            grid: temporal positions, rows and columns; N is their product.
+            device: where the mask is wanted.
+
+        Returns:
+            (B, N) bool, True = hidden; every row hides the same number.
+        """
+        raise NotImplementedError
+
+    def num_visible(self, grid: Grid) -> int:
+        """Visible patch tokens of a clip."""
+        raise NotImplementedError
+
+
+@MODELS.register_module()
+class AttentionMask(Masker):
+    """Keeps what a teacher looks at (arXiv 2303.16058, section 3.2): weighted by its attention.
+
+    Args:
+        ratio: share of the tokens that are hidden.
+        per: ``'frame'`` draws in each temporal position on its own (masked pretraining),
+            ``'clip'`` over all tokens of a clip (distillation).
+    """
+
+    needs_attention = True
+
+    def __init__(self, ratio: float = 0.8, per: str = 'frame') -> None:
+        super().__init__(ratio)
+        if per not in ('frame', 'clip'):
+            raise ValueError(f"per must be 'frame' or 'clip', got {per!r}")
+        self.per = per
+
+    def __call__(
+        self, attn: Tensor | None, batch_size: int, grid: Grid, device: torch.device | str
+    ) -> Tensor:
+        groups, size = self._groups(grid)
+        if attn is None or tuple(attn.shape) != (batch_size, groups * size):
+            got = None if attn is None else tuple(attn.shape)
+            raise ValueError(
+                f'AttentionMask needs teacher attention of shape {(batch_size, groups * size)} '
+                f'for the patch grid {grid}, got {got}'
+            )
+        rows = attn.to(device).reshape(batch_size * groups, size)
+        visible = draw_by_weight(rows, visible_count(size, self.ratio))
+        return hide_all_but(visible, size).view(batch_size, groups * size)
+
+    def num_visible(self, grid: Grid) -> int:
+        groups, size = self._groups(grid)
+        return groups * visible_count(size, self.ratio)
+
+    def _groups(self, grid: Grid) -> tuple[int, int]:
+        steps, squares = grid[0], grid[1] * grid[2]
+        return (steps, squares) if self.per == 'frame' else (1, steps * squares)
+
+
+@MODELS.register_module()
+class RandomMask(Masker):
+    """Hides tokens of the whole clip uniformly."""
+
+    def __call__(
+        self, attn: Tensor | None, batch_size: int, grid: Grid, device: torch.device | str
+    ) -> Tensor:
+        scores = torch.rand(batch_size, grid[0] * grid[1] * grid[2], device=device)
+        return hide_all_but(scores.topk(self.num_visible(grid)).indices, scores.shape[1])
+
+    def num_visible(self, grid: Grid) -> int:
+        return visible_count(grid[0] * grid[1] * grid[2], self.ratio)
+
+
+@MODELS.register_module()
+class TubeMask(Masker):
+    """Hides the same squares in every temporal position (arXiv 2203.12602, section 3.3)."""
+
+    def __call__(
+        self, attn: Tensor | None, batch_size: int, grid: Grid, device: torch.device | str
+    ) -> Tensor:
+        squares = grid[1] * grid[2]
+        scores = torch.rand(batch_size, squares, device=device)
+        visible = scores.topk(visible_count(squares, self.ratio)).indices
+        return hide_all_but(visible, squares).repeat(1, grid[0])
+
+    def num_visible(self, grid: Grid) -> int:
+        return grid[0] * visible_count(grid[1] * grid[2], self.ratio)

@@ -1,0 +1,1 @@
+"""Necks: between an encoder and a loss."""
