@@ -67,9 +67,7 @@ def write_state_dict(
     Raises:
         ValueError: another suffix.
     """
-    path = Path(path).expanduser()
-    if path.suffix not in ('.safetensors', '.pth', '.pt', '.bin'):
-        raise ValueError(f'{path}: checkpoints are written as .safetensors, .pth, .pt or .bin')
+    path = check_suffix(path)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, partial = tempfile.mkstemp(dir=path.parent, suffix='.partial')
@@ -81,6 +79,14 @@ def write_state_dict(
     finally:
         with suppress(FileNotFoundError):
             Path(partial).unlink()
+    return path
+
+
+def check_suffix(path: str | os.PathLike) -> Path:
+    """``path``, if it names a format that can be written; raises ValueError otherwise."""
+    path = Path(path).expanduser()
+    if path.suffix not in ('.safetensors', '.pth', '.pt', '.bin'):
+        raise ValueError(f'{path}: checkpoints are written as .safetensors, .pth, .pt or .bin')
     return path
 
 
