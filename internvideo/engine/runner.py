@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from mmengine.dist import barrier, broadcast_object_list, get_world_size, is_main_process
+from mmengine.evaluator import Evaluator
 from mmengine.optim import OptimWrapper
 from mmengine.runner import BaseLoop
 from mmengine.runner import Runner as MMEngineRunner
@@ -109,6 +110,14 @@ class Runner(MMEngineRunner):
         loader = MMEngineRunner.build_dataloader(config, seed, diff_rank_seed)
         loader.worker_init_fn = partial(_init_worker, inner=loader.worker_init_fn)
         return loader
+
+    def build_evaluator(self, evaluator: Evaluator | dict | list) -> Evaluator:
+        """The evaluator; metrics that write files do so in the work directory."""
+        built = super().build_evaluator(evaluator)
+        for metric in built.metrics:
+            if getattr(metric, 'output_dir', '') is None:
+                metric.output_dir = self.work_dir
+        return built
 
     def build_train_loop(self, loop: BaseLoop | dict) -> BaseLoop:
         """The epoch loop, unless the config names another.
