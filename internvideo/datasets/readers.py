@@ -1,6 +1,7 @@
 """Readers of video files and frame folders, all with one interface."""
 
 import importlib
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
@@ -9,14 +10,29 @@ import numpy as np
 
 from internvideo.datasets.bad_samples import MediaError
 
+# decord: "[12:34:56] /x/video.cc:151: Check failed: n >= 0 (-5 vs. 0) ERROR ..." and stack traces;
+# torchcodec: "function, /x/decoder.cpp:41, ...".
+DECODER_NOISE = (
+    r'^\[[\d:]+\] \S+:\d+: ',
+    r'^Check failed: .*?\([^)]*\) ',
+    r' Stack trace.*$',
+    r'^\w+, \S+\.cpp:\d+, ',
+)
+# A header may count a few frames that no player shows; below this share the file was cut off.
+COMPLETE_SHARE = 0.95
+# What decord 0.6 says of videos turned by a quarter (phones), which it cannot batch.
+DECORD_TURNED = 'The size must exactly match'
+
 
 class Reader(Protocol):
     """Random access to the frames of one video.
 
     ``len(reader)`` frames at ``fps`` (0.0 when unknown); ``get_batch(indices)`` decodes them to
     uint8 (N, H, W, 3) RGB at native size and raises :class:`MediaError` when it cannot.
-    Display rotation stored in a container is not applied by any reader but torchcodec's, which
-    follows its library.
+    Frames stand upright: rotation that the container asks for is applied.
+
+    The backends give the same frames of H.264 mp4 files; in older containers (AVI) their seeking
+    may differ by some frames.
     """
 
     fps: float
@@ -36,7 +52,7 @@ class DecordReader:
             self._reader = decord.VideoReader(path, num_threads=1)
             self.fps = float(self._reader.get_avg_fps())
         except (RuntimeError, decord.DECORDError) as error:
-            raise MediaError(path, _first_line(error, 'no readable video stream')) from None
+            raise MediaError(path, _reason(error, 'no readable video stream')) from None
         self._errors = (RuntimeError, IndexError, decord.DECORDError)
 
     def __len__(self) -> int:
@@ -46,7 +62,9 @@ class DecordReader:
         try:
             return self._reader.get_batch([int(i) for i in indices]).asnumpy()
         except self._errors as error:
-            raise MediaError(self.path, _first_line(error, 'decoding failed')) from None
+            if DECORD_TURNED in str(error):
+                return PyAVReader(self.path).get_batch(indices)
+            raise MediaError(self.path, _reason(error, 'decoding failed')) from None
 
 
 class TorchCodecReader:
@@ -60,8 +78,11 @@ class TorchCodecReader:
                 path, dimension_order='NHWC', num_ffmpeg_threads=1, seek_mode='exact'
             )
         except (RuntimeError, ValueError) as error:
-            raise MediaError(path, _first_line(error, 'no readable video stream')) from None
+            raise MediaError(path, _reason(error, 'no readable video stream')) from None
         self.fps = float(self._decoder.metadata.average_fps or 0.0)
+        stated = self._decoder.metadata.num_frames_from_header or 0
+        if len(self) < COMPLETE_SHARE * stated:
+            raise MediaError(path, f'file is cut off: {len(self)} of {stated} frames')
 
     def __len__(self) -> int:
         return len(self._decoder)
@@ -70,7 +91,7 @@ class TorchCodecReader:
         try:
             return self._decoder.get_frames_at([int(i) for i in indices]).data.numpy()
         except (RuntimeError, IndexError) as error:
-            raise MediaError(self.path, _first_line(error, 'decoding failed')) from None
+            raise MediaError(self.path, _reason(error, 'decoding failed')) from None
 
 
 class PyAVReader:
@@ -93,7 +114,7 @@ class PyAVReader:
             frames = {}
             for number, frame in enumerate(self._decode(container)):
                 if number in wanted:
-                    frames[number] = frame.to_ndarray(format='rgb24')
+                    frames[number] = _upright(frame)
                 if len(frames) == len(wanted):
                     break
         if len(frames) < len(wanted):
@@ -105,7 +126,7 @@ class PyAVReader:
         try:
             return self._av.open(self.path)
         except (self._av.FFmpegError, ValueError) as error:
-            raise MediaError(self.path, _first_line(error, 'cannot be opened')) from None
+            raise MediaError(self.path, _reason(error, 'cannot be opened')) from None
 
     def _video_stream(self, container):
         if not container.streams.video:
@@ -118,7 +139,12 @@ class PyAVReader:
         try:
             yield from container.decode(self._video_stream(container))
         except self._av.FFmpegError as error:
-            raise MediaError(self.path, _first_line(error, 'decoding failed')) from None
+            raise MediaError(self.path, _reason(error, 'decoding failed')) from None
+
+
+def _upright(frame) -> np.ndarray:
+    image = frame.to_ndarray(format='rgb24')
+    return np.rot90(image, frame.rotation // 90) if frame.rotation else image
 
 
 class FrameFolderReader:
@@ -194,7 +220,9 @@ def _library(module: str, package: str):
         ) from error
 
 
-def _first_line(error: BaseException, fallback: str) -> str:
-    """The part of a decoder's message that says something, on one line."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f'{fallback} ({lines[0][:200]})' if lines else fallback
+def _reason(error: BaseException, fallback: str) -> str:
+    """What a decoder says, on one line, without the times and source places it adds."""
+    text = ' '.join(str(error).split())
+    for noise in DECODER_NOISE:
+        text = re.sub(noise, '', text)
+    return f'{fallback} ({text[:200]})' if text else fallback
