@@ -106,16 +106,19 @@ class InternVideo2SingleAdapter:
             Entries to load.  Those that the model lacks for no known reason are among them.
 
         Raises:
-            ValueError: the position table cannot be read with the model's grid.
+            ValueError: the model has no such encoder, or its grid leaves open how the position
+                table of the checkpoint is to be read.
         """
         report = LoadReport() if report is None else report
         shapes = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
         is_bare = not any(name.startswith('backbone.') for name in shapes)
         target = {_published_name(name, is_bare): shape for name, shape in shapes.items()}
-        grid = (model if is_bare else model.backbone).grid
+        if 'cls_token' not in target or PATCH_KERNEL not in target:
+            raise ValueError(f'{type(model).__name__} has no InternVideo2 encoder to load into')
         state = self._adapt_names(published, target.get('head.weight', (0,))[0], report)
         if _width(state) == target['cls_token'][-1]:
-            self._adapt_sizes(state, grid, target[PATCH_KERNEL][2], report)
+            encoder = model if is_bare else model.backbone
+            self._adapt_sizes(state, encoder.grid, target[PATCH_KERNEL][2], report)
         state = self._explain(state, target, report)
         self._rename_notes(report, is_bare)
         return {_our_name(name, is_bare): tensor for name, tensor in state.items()}

@@ -27,7 +27,7 @@ def load_pretrained(
     """Load a published checkpoint into ``model`` and log what happened.
 
     Args:
-        model: the model to fill; parameters on the meta device take the tensors of the file.
+        model: the model to fill; parameters on the meta device become copies of the file's tensors.
         source: what :func:`~internvideo.checkpoint.files.read_state_dict` reads.
         adapter: name (or config) of a registered checkpoint adapter.
         trusted_pickle: accept files with arbitrary Python objects.
@@ -111,8 +111,9 @@ def _load(
     report.compare(theirs, ours)
     if report.mismatched or (strict and not report.explained):
         raise CheckpointMismatchError(_mismatch_text(model, theirs, ours, report))
-    fitting = {name: state[name].to(own[name].dtype) for name in report.matched}
     on_meta = any(tensor.is_meta for tensor in own.values())
+    # Copies: a tensor of the file may be mapped from the disk, where the file can be rewritten.
+    fitting = {n: state[n].to(own[n].dtype, copy=on_meta) for n in report.matched}
     model.load_state_dict(fitting, strict=False, assign=on_meta)
     is_partial = report.new or not report.explained
     level = logging.WARNING if is_partial else logging.INFO

@@ -11,6 +11,7 @@ Shapes = Mapping[str, Shape]
 _INDEX = re.compile(r'(?<=\.)\d+(?=\.|$)')
 _BLOCK = re.compile(r'(?:^|\.)blocks\.(\d+)\.')
 _MAX_GROUPS = 6
+_MAX_SHAPES = 4
 
 
 class CheckpointMismatchError(RuntimeError):
@@ -93,11 +94,13 @@ class LoadReport:
         """One line for each kind of unexplained difference."""
         lines = []
         if self.mismatched:
-            groups = abbreviate(
+            shown = [
                 f'{name} {_shape(old)} in the checkpoint, {_shape(new)} in the model'
-                for name, (old, new) in self.mismatched.items()
-            )
-            lines.append(f'of another shape: {groups}')
+                for name, (old, new) in list(self.mismatched.items())[:_MAX_SHAPES]
+            ]
+            rest = list(self.mismatched)[_MAX_SHAPES:]
+            more = f'; also {abbreviate(rest)}' if rest else ''
+            lines.append(f'of another shape: {"; ".join(shown)}{more}')
         if self.missing:
             lines.append(f'missing in the checkpoint: {abbreviate(self.missing)}')
         if self.unexpected:
@@ -111,8 +114,8 @@ def abbreviate(names: Iterable[str]) -> str:
     if len(groups) > _MAX_GROUPS:
         folded: Counter[str] = Counter()
         for name, count in groups.items():
-            head = '.'.join(name.split(' ')[0].split('.')[:2])
-            folded[head if head == name else f'{head}...'] += count
+            start = '.'.join(name.split('.')[:2])
+            folded[start if start == name else f'{start}.*'] += count
         groups = folded
     shown = [f'{name} (x{n})' if n > 1 else name for name, n in groups.most_common(_MAX_GROUPS)]
     more = len(groups) - len(shown)

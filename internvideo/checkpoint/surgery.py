@@ -30,8 +30,10 @@ DECODER_PARTS = (
     'mae_pos_embed',
     'clip_img_pos_embed',
     'img_pos_embed',
+    'neck.',
+    'teacher_digest',
 )
-"""Beginnings of the names that only pretraining, distillation and stage 2 use."""
+"""Beginnings of the names that only pretraining, distillation and stage 2 use, ours included."""
 
 
 def interpolate_joint_table(

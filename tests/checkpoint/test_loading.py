@@ -134,7 +134,10 @@ def test_own_checkpoint_can_start_another_run(tmp_path):
 
 
 OTHERS = [
-    (dict(embed_dim=32), 'another architecture.*embed_dim=32, depth=2.*embed_dim=16, depth=2'),
+    (
+        dict(embed_dim=32),
+        'cls_token 1x1x32 in the .*, 1x1x16 in the model.*embed_dim=32, depth=2.*=16, depth=2',
+    ),
     (dict(depth=3), 'another architecture.*depth=3.*depth=2'),
     (dict(num_frames=16), 'frame count or resolution.*65 rows.*33'),
     (dict(img_size=42), 'frame count or resolution.*73 rows.*33'),
@@ -189,6 +192,12 @@ def test_unknown_adapter_and_option_are_named(published):
         load_pretrained(tiny_recognizer(), path, heads='remap')
     with pytest.raises(ValueError, match='head must be one of'):
         load_pretrained(tiny_recognizer(), path, head='drop')
+
+
+def test_a_model_of_another_family_is_refused(published):
+    path, _ = published()
+    with pytest.raises(ValueError, match='Linear has no InternVideo2 encoder'):
+        load_pretrained(torch.nn.Linear(2, 2), path)
 
 
 def test_report_reads_in_a_few_lines(published):
