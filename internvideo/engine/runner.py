@@ -38,7 +38,7 @@ from internvideo.engine.run_state import (
 )
 from internvideo.engine.schedulers.step_schedules import Horizon
 from internvideo.engine.strategies.strategy import Strategy
-from internvideo.registry import PARAM_SCHEDULERS, RUNNERS, STRATEGIES
+from internvideo.registry import FUNCTIONS, PARAM_SCHEDULERS, RUNNERS, STRATEGIES
 
 WORKER_ONLY = ('persistent_workers', 'prefetch_factor')
 BAD_SAMPLES = 'bad_samples.jsonl'
@@ -107,6 +107,10 @@ class Runner(MMEngineRunner):
         if not config.get('num_workers'):
             config = {name: value for name, value in config.items() if name not in WORKER_ONLY}
         config['pin_memory'] = config.get('pin_memory', False) and torch.cuda.is_available()
+        collate = config.get('collate_fn')
+        if isinstance(collate, Mapping) and isinstance(collate['type'], str):
+            # mmengine looks this name up in its own registry only, not in ours
+            config['collate_fn'] = dict(collate, type=FUNCTIONS.get(collate['type']))
         loader = MMEngineRunner.build_dataloader(config, seed, diff_rank_seed)
         loader.worker_init_fn = partial(_init_worker, inner=loader.worker_init_fn)
         return loader
