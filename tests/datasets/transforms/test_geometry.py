@@ -1,0 +1,99 @@
+"""Size, place, packing and batching of frames."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from internvideo.datasets.collate import collate_clips
+from internvideo.datasets.transforms.geometry import (
+    CenterCrop,
+    MultiScaleCrop,
+    RandomFlip,
+    RandomResizedCrop,
+    Resize,
+    UniformCrops,
+    resized_crop_box,
+)
+from internvideo.datasets.transforms.packing import PackInputs, channels_first
+
+
+def clip(frames: int = 6, height: int = 40, width: int = 60, views: int = 2) -> dict:
+    """Every frame is the same picture, so that frames stay equal under equal treatment."""
+    picture = np.random.RandomState(0).randint(0, 256, (height, width, 3)).astype(np.uint8)
+    imgs = np.repeat(picture[None], frames, axis=0)
+    return dict(imgs=imgs, num_views=views, path='x.mp4', sample_index=4, label=1)
+
+
+@pytest.mark.parametrize(
+    ('transform', 'shape'),
+    [
+        (Resize(short_side=20), (6, 20, 30)),
+        (Resize(size=(24, 16)), (6, 24, 16)),
+        (CenterCrop(32), (6, 32, 32)),
+        (UniformCrops(3), (18, 40, 40)),
+        (RandomResizedCrop(16), (6, 16, 16)),
+        (MultiScaleCrop(16), (6, 16, 16)),
+        (RandomFlip(1.0), (6, 40, 60)),
+    ],
+)
+def test_shapes_and_one_treatment_for_all_frames(transform, shape: tuple) -> None:
+    imgs = transform(clip())['imgs']
+    assert imgs.dtype == np.uint8 and imgs.shape == (*shape, 3)
+    groups = imgs.reshape(2, -1, 3, *shape[1:]) if len(imgs) == 6 else imgs.reshape(6, 3, -1)
+    assert (groups == groups[:, :1]).all()
+
+
+@given(height=st.integers(1, 300), width=st.integers(1, 300))
+def test_resized_crop_boxes_lie_in_the_frame(height: int, width: int) -> None:
+    top, left, h, w = resized_crop_box(height, width)
+    assert 0 <= top <= top + h <= height and 0 <= left <= left + w <= width
+    assert h >= 1 and w >= 1
+
+
+def test_flip_spares_sources_whose_labels_name_sides() -> None:
+    sample = clip()
+    before = sample['imgs']
+    assert (RandomFlip(1.0)(dict(sample))['imgs'] == before[:, :, ::-1]).all()
+    assert (RandomFlip(1.0)(dict(sample, source='ssv2'))['imgs'] == before).all()
+
+
+def test_a_single_crop_is_central() -> None:
+    sample = clip(height=40, width=61)
+    expected = sample['imgs'][:, :, 10:50]
+    assert (UniformCrops(1)(sample)['imgs'] == expected).all()
+
+
+def test_wrong_sizes_are_named() -> None:
+    with pytest.raises(ValueError, match=r'CenterCrop 64x64 is larger than the frames 40x60 of x'):
+        CenterCrop(64)(clip())
+    with pytest.raises(ValueError, match=r'size=32, but the short side of the frames 40x60'):
+        UniformCrops(3, size=32)(clip())
+    with pytest.raises(ValueError, match='either short_side or size'):
+        Resize()
+
+
+def test_packing_orders_axes_and_keeps_facts() -> None:
+    imgs = np.random.RandomState(1).randint(0, 256, (6, 5, 7, 3)).astype(np.uint8)
+    expected = imgs.reshape(2, 3, 5, 7, 3).transpose(0, 4, 1, 2, 3)
+    assert (channels_first(imgs, 2) == expected).all()
+    packed = PackInputs()(dict(clip(), imgs=imgs))
+    assert packed['inputs'].shape == (2, 3, 3, 5, 7) and packed['inputs'].is_contiguous()
+    facts = packed['data_samples']
+    assert (facts.path, facts.sample_index, int(facts.gt_label)) == ('x.mp4', 4, 1)
+
+
+def test_collate_flattens_repeats_and_puts_unreadable_last() -> None:
+    packed = [PackInputs()(clip()) for _ in range(3)]
+    broken = dict(inputs=None, data_samples=packed[0]['data_samples'].clone())
+    batch = collate_clips([packed[:2], broken, packed[2]])
+    assert batch['inputs'].shape == (3, 2, 3, 3, 40, 60)
+    assert batch['data_samples'][3] is broken['data_samples']
+    assert collate_clips([broken])['inputs'] is None
+
+
+def test_collate_names_files_of_different_shape() -> None:
+    other = dict(PackInputs()(clip()), inputs=torch.zeros(1, 3, 3, 8, 8, dtype=torch.uint8))
+    with pytest.raises(ValueError, match=r'differ in shape: \(2, 3, 3, 40, 60\) of x\.mp4'):
+        collate_clips([PackInputs()(clip()), other])

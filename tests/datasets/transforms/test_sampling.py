@@ -1,0 +1,84 @@
+"""Sampling transforms beyond the published numbers: ranges, repairs and messages."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from internvideo.datasets.bad_samples import MediaError
+from internvideo.datasets.transforms.sampling import (
+    DenseSample,
+    PretrainSample,
+    SegmentSample,
+    UniformSample,
+)
+from internvideo.registry import TRANSFORMS
+
+KINDS = [
+    dict(type='UniformSample'),
+    dict(type='DenseSample', stride=4),
+    dict(type='SegmentSample', media='video'),
+    dict(type='SegmentSample', media='frames'),
+]
+
+
+@pytest.mark.parametrize('config', KINDS)
+@given(total=st.integers(1, 400), n=st.integers(1, 33), views=st.integers(1, 5), data=st.data())
+def test_indices_lie_in_the_video(config: dict, total: int, n: int, views: int, data) -> None:
+    mode = data.draw(st.sampled_from(['train', 'val', 'test']))
+    views = views if mode == 'test' else 1
+    transform = TRANSFORMS.build(dict(config, num_frames=n, mode=mode, num_views=views))
+    indices = transform(dict(total_frames=total))['frame_inds']
+    assert indices.dtype == np.int64 and indices.shape == (views, n)
+    assert indices.min() >= 0 and indices.max() < total
+    assert (np.diff(indices, axis=1) >= 0).all()
+
+
+@given(total=st.integers(1, 300), n=st.integers(1, 20), stride=st.integers(1, 4))
+def test_pretraining_indices_lie_in_the_video(total: int, n: int, stride: int) -> None:
+    for segments in (1, n):
+        transform = PretrainSample(n, stride, segments)
+        indices = transform(dict(total_frames=total))['frame_inds']
+        assert indices.min() >= 0 and indices.max() < total
+
+
+@given(start=st.floats(0, 9.9), length=st.floats(0, 30))
+def test_intervals_are_cut_at_the_end_of_the_video(start: float, length: float) -> None:
+    row = dict(path='x', total_frames=100, duration=10.0, start=start, end=start + length)
+    indices = UniformSample(8, 'test', 3)(dict(row))['frame_inds']
+    assert indices.min() >= int(10 * start) and indices.max() < 100
+    assert PretrainSample(8)(dict(row))['frame_inds'].max() < 100
+
+
+def test_an_interval_outside_the_video_is_unreadable() -> None:
+    row = dict(path='x.mp4', total_frames=100, duration=10.0, start=12.0, end=14.0)
+    with pytest.raises(MediaError, match=r'x\.mp4: interval 12\.\.14 s lies outside'):
+        UniformSample(8)(row)
+
+
+def test_dense_validation_begins_inside_the_video() -> None:
+    fixed = DenseSample(8, 4, 'val')(dict(total_frames=40))['frame_inds'][0]
+    assert fixed[0] == 0 and fixed[-1] == 31
+    published = DenseSample(8, 4, 'val', published_val=True)(dict(total_frames=40))['frame_inds']
+    assert published[0, 0] == 40 - 28
+
+
+def test_single_views_are_central() -> None:
+    assert DenseSample(4, 2, 'test')(dict(total_frames=28))['frame_inds'].tolist() == [
+        [10, 12, 14, 16]
+    ]
+
+
+@pytest.mark.parametrize(
+    ('build', 'message'),
+    [
+        (lambda: UniformSample(8, 'eval'), 'UniformSample: mode must be one of'),
+        (lambda: UniformSample(8, 'train', 4), "num_views > 1 needs mode='test'"),
+        (lambda: DenseSample(8, 0), 'stride must be at least 1'),
+        (lambda: SegmentSample(0), 'num_frames and num_views must be at least 1'),
+        (lambda: SegmentSample(8, media='folder'), "media must be 'video' or 'frames'"),
+    ],
+)
+def test_wrong_fields_are_named(build, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        build()
