@@ -25,7 +25,7 @@ def stack_labels(
                 f'{sample.get("path")}: label {label} is not in [0, num_classes={num_classes})'
             )
         labels.append(label)
-    return torch.tensor(labels, device=device)
+    return torch.tensor(labels).to(device, non_blocking=True)
 
 
 def stack_targets(

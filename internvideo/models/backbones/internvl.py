@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from internvideo.models.encoder_output import EncoderOutput
 from internvideo.models.layers.kernels import Fused
@@ -71,8 +71,8 @@ class InternVLVision(InternVideo2):
 
     @torch.no_grad()
     def reset_parameters(self) -> None:
-        """The position table starts at zero."""
-        super().reset_parameters()
+        """Set the class token and the position table, which is zero until it is loaded."""
+        nn.init.normal_(self.cls_token, std=0.02)
         self.pos_embed.zero_()
 
     def forward(

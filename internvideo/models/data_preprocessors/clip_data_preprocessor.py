@@ -24,7 +24,8 @@ class ClipDataPreprocessor(BaseDataPreprocessor):
         non_blocking: passed to the copy to the device.
 
     Input and output: ``dict(inputs, data_samples)``; ``inputs`` is uint8 (B, V, C, T, H, W), or
-    None when no video of the batch could be read, and comes out as float32.
+    None when no video of the batch could be read, and comes out as float32.  Data samples stay
+    on the CPU, where labels are checked without waiting for the device.
     """
 
     def __init__(
@@ -51,11 +52,10 @@ class ClipDataPreprocessor(BaseDataPreprocessor):
 
     def forward(self, data: dict[str, Any], training: bool = False) -> dict[str, Any]:
         """Normalise, and augment when ``training``."""
-        data = self.cast_data(data)
         inputs, data_samples = data['inputs'], data.get('data_samples')
         if inputs is None:
             return dict(inputs=None, data_samples=data_samples)
-        inputs = self.normalise(inputs)
+        inputs = self.normalise(self.cast_data(inputs))
         if training:
             for augment in self.batch_augments:
                 inputs = augment(inputs, data_samples)

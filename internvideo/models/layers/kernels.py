@@ -5,10 +5,13 @@ import importlib
 import importlib.util
 from collections.abc import Callable
 
+from torch import Tensor, nn
+
 Fused = bool | str
 
-_NORM_HINT = 'flash_attn (with triton) or NVIDIA apex'
-_MLP_HINT = 'flash_attn with its fused_dense extension'
+_FLASH_NORM = ('flash_attn.ops.triton.layer_norm', 'rms_norm_fn')
+_APEX_NORM = ('apex.normalization.fused_layer_norm', 'fused_rms_norm_affine')
+_FLASH_MLP = ('flash_attn.ops.fused_dense', 'fused_mlp_func')
 
 
 def check_fused(fused: Fused) -> Fused:
@@ -27,48 +30,49 @@ def has_flash_attn() -> bool:
 def _load(module: str, name: str) -> Callable | None:
     # A package built for another torch fails with OSError or RuntimeError at import.
     try:
-        return getattr(importlib.import_module(module), name)
-    except (ImportError, OSError, RuntimeError, AttributeError):
+        return getattr(importlib.import_module(module), name, None)
+    except (ImportError, OSError, RuntimeError):
         return None
 
 
-def _flash_rms_norm() -> Callable | None:
-    kernel = _load('flash_attn.ops.triton.layer_norm', 'rms_norm_fn')
-    if kernel is None:
+def _flash_rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
+    return _load(*_FLASH_NORM)(x, weight, None, eps=eps)
+
+
+def _apex_rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
+    return _load(*_APEX_NORM)(x, weight, weight.shape, eps)
+
+
+def _flash_mlp(x: Tensor, fc1: nn.Linear, fc2: nn.Linear) -> Tensor:
+    return _load(*_FLASH_MLP)(
+        x, fc1.weight, fc2.weight, fc1.bias, fc2.bias, activation='gelu_approx'
+    )
+
+
+def _first_present(
+    candidates: dict[tuple[str, str], Callable], fused: Fused, packages: str
+) -> Callable | None:
+    if not check_fused(fused):
         return None
-    return lambda x, weight, eps: kernel(x, weight, None, eps=eps)
+    for place, kernel in candidates.items():
+        if _load(*place) is not None:
+            return kernel
+    if fused is True:
+        raise ImportError(f"fused=True needs {packages}; set fused='auto' or fused=False")
+    return None
 
 
-def _apex_rms_norm() -> Callable | None:
-    kernel = _load('apex.normalization.fused_layer_norm', 'fused_rms_norm_affine')
-    if kernel is None:
-        return None
-    return lambda x, weight, eps: kernel(x, weight, weight.shape, eps)
-
-
-def fused_rms_norm(fused: Fused) -> Callable | None:
+def fused_rms_norm(fused: Fused) -> Callable[[Tensor, Tensor, float], Tensor] | None:
     """A kernel ``(x, weight, eps) -> y``, or None when there is none or it is not wanted.
 
     Raises:
+        ValueError: ``fused`` is neither ``'auto'`` nor a bool.
         ImportError: ``fused`` is True and no kernel can be imported.
     """
-    if not check_fused(fused):
-        return None
-    kernel = _flash_rms_norm() or _apex_rms_norm()
-    if kernel is None and fused is True:
-        raise ImportError(f"fused=True needs {_NORM_HINT}; set fused='auto' or fused=False")
-    return kernel
+    candidates = {_FLASH_NORM: _flash_rms_norm, _APEX_NORM: _apex_rms_norm}
+    return _first_present(candidates, fused, 'flash_attn (with triton) or NVIDIA apex')
 
 
-def fused_mlp(fused: Fused) -> Callable | None:
+def fused_mlp(fused: Fused) -> Callable[[Tensor, nn.Linear, nn.Linear], Tensor] | None:
     """A kernel ``(x, fc1, fc2) -> y`` for tanh GELU, or None; raises as :func:`fused_rms_norm`."""
-    if not check_fused(fused):
-        return None
-    kernel = _load('flash_attn.ops.fused_dense', 'fused_mlp_func')
-    if kernel is None:
-        if fused is True:
-            raise ImportError(f"fused=True needs {_MLP_HINT}; set fused='auto' or fused=False")
-        return None
-    return lambda x, fc1, fc2: kernel(
-        x, fc1.weight, fc2.weight, fc1.bias, fc2.bias, activation='gelu_approx'
-    )
+    return _first_present({_FLASH_MLP: _flash_mlp}, fused, 'flash_attn with fused_dense_lib')

@@ -40,7 +40,7 @@ class Mlp(nn.Module):
             raise ValueError(f'act must be one of {", ".join(ACTIVATIONS)}, got {act!r}')
         if fused is True and act != 'gelu_tanh':
             raise ValueError(f"fused=True computes act='gelu_tanh', got act={act!r}")
-        self.act = ACTIVATIONS[act]
+        self.act = act
         self.fc1 = Linear(in_dim, hidden_dim)
         self.fc2 = Linear(hidden_dim, out_dim or in_dim, std=out_std)
         self._kernel = fused_mlp(fused) if act == 'gelu_tanh' else None
@@ -49,4 +49,4 @@ class Mlp(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if self._kernel is not None and (x.is_cuda or self._kernel_anywhere):
             return self._kernel(x, self.fc1, self.fc2)
-        return self.fc2(self.act(self.fc1(x)))
+        return self.fc2(ACTIVATIONS[self.act](self.fc1(x)))

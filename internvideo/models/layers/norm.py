@@ -39,12 +39,13 @@ class _RMSNormFunction(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: FunctionCtx, grad: Tensor) -> tuple[Tensor, Tensor, None]:
         x, weight, inverse = ctx.saved_tensors
-        normed = x * inverse
-        product = (grad * normed).flatten(0, -2)
-        grad_weight = product.sum(0).to(weight.dtype)
-        dot = (product @ weight.to(product.dtype)).view_as(inverse).div_(-x.shape[-1])
-        grad_x = (grad * weight).to(normed.dtype).addcmul_(normed, dot).mul_(inverse)
-        return grad_x.to(x.dtype), grad_weight, None
+        with torch.autocast(x.device.type, enabled=False):
+            normed = x * inverse
+            product = (grad * normed).flatten(0, -2)
+            grad_weight = product.sum(0).to(weight.dtype)
+            dot = (product @ weight.to(product.dtype)).view_as(inverse).div_(-x.shape[-1])
+            grad_x = (grad * weight).to(normed.dtype).addcmul_(normed, dot).mul_(inverse)
+            return grad_x.to(x.dtype), grad_weight, None
 
 
 class RMSNorm(nn.Module):

@@ -1,0 +1,1 @@
+"""Pretraining: a student that matches the features of frozen teachers."""

@@ -1,0 +1,154 @@
+"""The InternVideo2 encoder: published layouts, masks, taps, checkpointing and bad input."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from internvideo.registry import MODELS
+
+MANIFESTS = Path(__file__).parents[2] / 'parity' / 'internvideo2_single'
+NAMES = {'S14': 'small', 'B14': 'base', 'L14': 'large', '1B': '1B', '6B': '6B'}
+TINY = dict(
+    type='InternVideo2',
+    arch=dict(embed_dim=32, depth=3, num_heads=4, mlp_ratio=2),
+    img_size=28,
+    num_frames=4,
+    attn_pool_num_heads=4,
+    clip_embed_dim=24,
+    init_values=0.5,
+)
+
+
+def build(**fields):
+    return MODELS.build(TINY | fields)
+
+
+def clips(batch=2, seed=0):
+    return torch.randn(batch, 3, 4, 28, 28, generator=torch.Generator().manual_seed(seed))
+
+
+def some_mask(batch=2, hidden=10):
+    mask = torch.zeros(batch, 17, dtype=torch.bool)
+    for row in mask:
+        row[1 + torch.randperm(16)[:hidden]] = True
+    return mask
+
+
+@pytest.mark.parametrize('variant', NAMES)
+def test_published_names_and_shapes(variant):
+    manifest = json.loads((MANIFESTS / f'internvideo2_{variant}_k400.manifest.json').read_text())
+    with torch.device('meta'):
+        encoder = MODELS.build(dict(type='InternVideo2', arch=NAMES[variant]))
+        head = MODELS.build(dict(type='ClassificationHead', num_classes=400))
+    own = {**encoder.state_dict(), **head.state_dict()}
+    assert {name: list(value.shape) for name, value in own.items()} == {
+        name: shape for name, shape, _ in manifest['state']
+    }
+    assert sum(value.numel() for value in own.values()) == manifest['params']
+    assert sorted(encoder.no_weight_decay()) == manifest['no_weight_decay']
+
+
+def test_showing_all_tokens_is_no_mask():
+    model, video = build().eval(), clips()
+    shown = model(video, torch.zeros(2, 17, dtype=torch.bool))
+    torch.testing.assert_close(shown.tokens, model(video).tokens)
+
+
+@pytest.mark.parametrize('sep_pos_embed', [False, True])
+def test_hidden_patches_have_no_influence(sep_pos_embed):
+    model, video, mask = build(sep_pos_embed=sep_pos_embed).eval(), clips(), some_mask()
+    squares = video.unflatten(4, (2, 14)).unflatten(3, (2, 14)).permute(0, 2, 3, 5, 1, 4, 6)
+    changed = squares.flatten(1, 3).clone()
+    changed[mask[:, 1:]] += 1.0
+    changed = changed.unflatten(1, (4, 2, 2)).permute(0, 4, 1, 2, 5, 3, 6).reshape_as(video)
+    one, two = model(video, mask), model(changed, mask, num_visible=7)
+    assert one.tokens.shape == (2, 7, 32)
+    torch.testing.assert_close(one.pooled, two.pooled)
+
+
+def test_layers_come_in_the_order_asked_for():
+    features = build().eval()(clips(), return_layers=(2, 0), return_attn=True)
+    assert torch.equal(features.layers[0], features.tokens)
+    assert not torch.equal(features.layers[1], features.tokens)
+    assert features.attn.shape == (2, 16)
+    assert features.grid == (4, 2, 2)
+    assert (features.attn.sum(dim=1) < 1).all()
+
+
+def test_checkpointing_keeps_the_gradients():
+    plain, saving = build().train(), build(use_checkpoint=True, checkpoint_num=2).train()
+    saving.load_state_dict(plain.state_dict())
+    for model in (plain, saving):
+        model(clips()).pooled.square().sum().backward()
+    for one, two in zip(plain.parameters(), saving.parameters(), strict=True):
+        torch.testing.assert_close(one.grad, two.grad)
+
+
+def test_compiles_without_graph_breaks():
+    model = build().eval()
+    compiled = torch.compile(model, backend='eager', fullgraph=True)
+    mask = some_mask()
+    features = compiled(clips(), mask, return_layers=(1,), num_visible=7)
+    torch.testing.assert_close(features.pooled, model(clips(), mask).pooled)
+
+
+def test_frozen_parts_stay_in_eval_mode_and_off_the_graph():
+    model = build(drop_path_rate=0.5)
+    model.freeze(open_blocks=1)
+    model.train()
+    assert [block.training for block in model.blocks] == [False, False, True]
+    first = model(clips(), return_layers=(1,))
+    assert not first.layers[0].requires_grad
+    assert first.tokens.requires_grad
+    assert not any(p.requires_grad for p in model.clip_projector.parameters())
+
+
+def test_layer_depth():
+    model = build(sep_pos_embed=True)
+    depths = {name: model.get_layer_depth(f'backbone.{name}', 'backbone.') for name in (
+        'cls_token', 'pos_embed', 'patch_embed.proj.bias', 'blocks.2.ls1.gamma',
+        'pos_embed_spatial', 'clip_projector.norm1_q.bias',
+    )}  # fmt: skip
+    assert list(depths.values()) == [(0, 5), (0, 5), (0, 5), (3, 5), (4, 5), (4, 5)]
+
+
+@pytest.mark.parametrize('shape', [(1, 3, 8, 28, 28), (1, 3, 4, 28, 42), (3, 4, 28, 28)])
+def test_another_input_size_is_named(shape):
+    with pytest.raises(ValueError, match=r'num_frames=4 and img_size=\(28, 28\)'):
+        build()(torch.zeros(shape))
+
+
+@pytest.mark.parametrize(
+    ('fields', 'message'),
+    [
+        (dict(arch='huge'), "arch must be one of small, base.*'huge'"),
+        (dict(arch=None, depth=2), "lacks .*'embed_dim', 'num_heads', 'mlp_ratio'"),
+        (dict(arch=dict(width=3)), "unknown fields .*'width'"),
+        (dict(img_size=30), 'img_size=.*patch_size=14'),
+        (dict(num_frames=5, tubelet_size=2), 'num_frames=5.*tubelet_size=2'),
+    ],
+)
+def test_bad_fields_are_named(fields, message):
+    with pytest.raises(ValueError, match=message):
+        build(**fields)
+
+
+@pytest.mark.parametrize(
+    ('call', 'message'),
+    [
+        (dict(return_layers=(3,)), r'return_layers=\[3\]'),
+        (dict(return_layers=(1, 1)), 'distinct'),
+        (dict(mask=torch.zeros(2, 16, dtype=torch.bool)), r'\(2, 17\)'),
+        (dict(mask=torch.eye(2, 17, dtype=torch.bool).cumsum(0) > 0), r'differ.*\[15, 16\]'),
+    ],
+)
+def test_bad_calls_are_named(call, message):
+    with pytest.raises(ValueError, match=message):
+        build()(clips(), **call)
+
+
+def test_attention_needs_the_pooler():
+    with pytest.raises(ValueError, match='clip_embed_dim=0'):
+        build(clip_embed_dim=0)(clips(), return_attn=True)

@@ -1,0 +1,76 @@
+"""The recogniser: losses, multi-view prediction, unreadable videos, probing."""
+
+import pytest
+import torch
+
+from internvideo.registry import MODELS
+from internvideo.structures import VideoDataSample
+from tests.models.backbones.test_internvideo2 import TINY
+
+
+def build(**fields):
+    head = dict(type='ClassificationHead', num_classes=5, in_dim=24, init_scale=50.0)
+    return MODELS.build(dict(type='VideoRecognizer', backbone=TINY, head=head) | fields)
+
+
+def samples(count, unreadable=()):
+    made = []
+    for index in range(count):
+        sample = VideoDataSample(metainfo=dict(path=f'{index}.mp4')).set_gt_label(index % 5)
+        if index in unreadable:
+            sample.set_metainfo(dict(unreadable='truncated'))
+        made.append(sample)
+    return made
+
+
+@pytest.mark.parametrize('chunk', [None, 1, 4])
+def test_scores_are_the_mean_of_the_views_softmax(chunk):
+    model, views = build(max_views_per_forward=chunk).eval(), torch.randn(2, 3, 3, 4, 28, 28)
+    predicted = model(views, samples(2), mode='predict')
+    expected = model(views).softmax(dim=-1).mean(dim=1)
+    torch.testing.assert_close(torch.stack([s.pred_score for s in predicted]), expected)
+
+
+def test_unreadable_videos_pass_through_in_order():
+    given = samples(3, unreadable={1})
+    predicted = build().eval()(torch.randn(2, 1, 3, 4, 28, 28), given, mode='predict')
+    assert [s.path for s in predicted] == ['0.mp4', '1.mp4', '2.mp4']
+    assert ['pred_score' in s for s in predicted] == [True, False, True]
+
+
+def test_a_batch_without_readable_video_is_predicted_but_not_trained_on():
+    model, given = build(), samples(2, unreadable={0, 1})
+    assert model(None, given, mode='predict') == given
+    with pytest.raises(ValueError, match='no readable clip'):
+        model(None, given, mode='loss')
+
+
+def test_misaligned_batch_is_refused():
+    with pytest.raises(ValueError, match='2 videos came with 3 readable'):
+        build()(torch.randn(2, 1, 3, 4, 28, 28), samples(3), mode='predict')
+
+
+def test_unknown_mode_is_named():
+    with pytest.raises(ValueError, match="'train'"):
+        build()(torch.randn(1, 3, 4, 28, 28), mode='train')
+
+
+def test_each_view_counts_as_a_clip_in_training():
+    model, views = build().eval(), torch.randn(2, 2, 3, 4, 28, 28)
+    repeated = [sample for sample in samples(2) for _ in range(2)]
+    expected = model(views.flatten(0, 1), repeated, mode='loss')['loss']
+    torch.testing.assert_close(model(views, samples(2), mode='loss')['loss'], expected)
+
+
+@pytest.mark.parametrize('open_pooler', [False, True])
+def test_probing_trains_what_is_open(open_pooler):
+    model = build(freeze=dict(backbone=True, open_pooler=open_pooler)).train()
+    model(torch.randn(2, 3, 4, 28, 28), samples(2), mode='loss')['loss'].backward()
+    trained = {name.split('.')[1] for name, p in model.named_parameters() if p.grad is not None}
+    assert trained == {'fc_norm', 'head'} | ({'clip_projector'} if open_pooler else set())
+    assert not model.backbone.blocks.training or not model.backbone.blocks[0].training
+
+
+def test_more_open_blocks_than_blocks_is_refused():
+    with pytest.raises(ValueError, match='open_blocks=4'):
+        build(freeze=dict(open_blocks=4))
