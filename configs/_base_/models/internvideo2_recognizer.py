@@ -12,5 +12,5 @@ model = dict(
     ),
     backbone=dict(type='InternVideo2', arch='small', num_frames=8, act='gelu_tanh'),
     head=dict(type='ClassificationHead', num_classes=400),
-    init_cfg=dict(type='Published', adapter='internvideo2_single'),
+    init_cfg=dict(type='Published', adapter='internvideo2_single', head='remap'),
 )
