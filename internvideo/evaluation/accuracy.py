@@ -25,13 +25,17 @@ def write_whole(path: Path, text: str) -> None:
     part.replace(path)
 
 
-def _prediction(record: Record) -> dict[str, Any]:
+def _prediction(record: Record, classes: Sequence[str]) -> dict[str, Any]:
     scores = record['pred_score']
+    names = dict(enumerate(classes))
+    guess = None if scores is None else int(scores.argmax())
     return dict(
         path=record['path'],
         sample_index=record['sample_index'],
         gt_label=record['gt_label'],
-        pred_label=None if scores is None else int(scores.argmax()),
+        gt_name=names.get(record['gt_label']),
+        pred_label=guess,
+        pred_name=names.get(guess),
         pred_score=None if scores is None else [float(f'{score:.6g}') for score in scores],
         unreadable=record['unreadable'],
     )
@@ -49,7 +53,8 @@ class AccuracyMetric(GatheredMetric):
     Args:
         topk: the k to report; ``top1`` is always there.
         dump: JSON file for the predictions of all videos: a list of ``path``, ``sample_index``,
-            ``gt_label``, ``pred_label``, ``pred_score``, ``unreadable``.
+            ``gt_label``, ``gt_name``, ``pred_label``, ``pred_name``, ``pred_score`` and
+            ``unreadable``, null where there is none.
         output_dir: folder for the list of unreadable videos; the runner sets it.
         prefix: put before the names (``acc/top1``).
     """
@@ -78,8 +83,9 @@ class AccuracyMetric(GatheredMetric):
         readable = [record for record in results if record['unreadable'] is None]
         self._report_unreadable([record for record in results if record['unreadable'] is not None])
         if self.dump:
-            text = json.dumps([_prediction(record) for record in results])
-            write_whole(Path(self.dump), text)
+            classes = (self.dataset_meta or {}).get('classes', ())
+            rows = [_prediction(record, classes) for record in results]
+            write_whole(Path(self.dump), json.dumps(rows))
         return self._figures(results, readable)
 
     def _figures(self, results: list[Record], readable: list[Record]) -> dict[str, float]:

@@ -3,10 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import wrap
 
 import numpy as np
 
 RIGHT, WRONG, UNREADABLE = '#1a7f37', '#c62828', '#777777'
+BLANK_SHAPE = (10, 41, 3)
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,9 @@ def draw_contact_sheet(
 
 def _draw_strip(axes, strip: Strip) -> None:
     if strip.frames is None:
-        axes.text(0.5, 0.5, strip.note, ha='center', va='center', wrap=True, fontsize=8)
+        axes.imshow(np.full(BLANK_SHAPE, 235, np.uint8))
+        note = '\n'.join(wrap(strip.note, width=56, max_lines=4))
+        axes.text(0.5, 0.5, note, ha='center', va='center', fontsize=7, transform=axes.transAxes)
     else:
         height = strip.frames.shape[1]
         gap = np.full((height, max(1, height // 40), 3), 255, np.uint8)

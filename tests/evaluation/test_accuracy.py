@@ -98,6 +98,20 @@ def test_every_video_unreadable_is_zero_not_an_exception():
     assert figures['acc/top1'] == figures['acc/mean_class'] == 0
 
 
+def test_predictions_are_dumped_with_the_names_of_their_classes(tmp_path):
+    metric = AccuracyMetric(dump=str(tmp_path / 'out' / 'predictions.json'))
+    metric.dataset_meta = dict(classes=('run', 'jump'))
+    sample = dict(path='a.mp4', sample_index=0, gt_label=1)
+    metric.process(None, [sample | dict(pred_score=torch.tensor([0.75, 0.25]))])
+    metric.process(None, [sample | dict(sample_index=1, unreadable='empty')])
+    metric.evaluate(2)
+    one, two = json.loads((tmp_path / 'out' / 'predictions.json').read_text())
+    assert one == sample | dict(
+        gt_name='jump', pred_label=0, pred_name='run', pred_score=[0.75, 0.25], unreadable=None
+    )
+    assert (two['pred_label'], two['pred_score'], two['unreadable']) == (None, None, 'empty')
+
+
 def test_mean_class_accuracy_weighs_classes_equally():
     metric = AccuracyMetric()
     for index, (label, guess) in enumerate([(0, 0), (0, 0), (0, 0), (1, 0)]):

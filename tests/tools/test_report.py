@@ -22,8 +22,8 @@ def prediction(folder, index, line, right):
     guess = int(label) if right else 1 - int(label)
     scores = [0.1, 0.1]
     scores[guess] = 0.9
-    return dict(path=str(folder / path), sample_index=index, gt_label=int(label),
-                pred_label=guess, pred_score=scores, unreadable=None)  # fmt: skip
+    return dict(path=str(folder / path), sample_index=index, gt_label=int(label), gt_name='a',
+                pred_label=guess, pred_name=None, pred_score=scores, unreadable=None)  # fmt: skip
 
 
 @pytest.fixture
@@ -35,8 +35,6 @@ def work_dir(tmp_path):
     rows = [prediction(folder, i, line, right=i > 0) for i, line in enumerate(lines)]
     rows[3] |= dict(pred_label=None, pred_score=None, unreadable='truncated')
     (tmp_path / 'predictions.json').write_text(json.dumps(rows))
-    dataset = dict(type='VideoDataset', classes=str(folder / 'classes.txt'))
-    (tmp_path / 'tiny.py').write_text(f'test_dataloader = dict(dataset={dataset!r})')
     return tmp_path
 
 
@@ -51,7 +49,7 @@ def test_it_prints_top1_and_the_pictures(work_dir):
 def test_what_is_missing_is_named(work_dir):
     (work_dir / 'few.txt').write_text('left\n')
     done = run_report(work_dir, '--classes', work_dir / 'few.txt')
-    assert done.returncode == 2 and '1 class names are given' in done.stderr
+    assert done.returncode == 2 and 'few.txt: 1 class names for 2 classes' in done.stderr
     (work_dir / 'predictions.json').unlink()
     done = run_report(work_dir)
     assert done.returncode == 2

@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 
 ROOT = Path(__file__).resolve().parents[2]
-CURVES = {'loss': 'training loss', 'lr': 'learning rate', 'acc/top1': 'validation top-1 (%)'}
 
 
 def parse_args() -> argparse.Namespace:
@@ -22,7 +21,7 @@ def parse_args() -> argparse.Namespace:
         '--predictions', type=Path, help='JSON file of predictions (WORK_DIR/predictions.json)'
     )
     parser.add_argument(
-        '--classes', type=Path, help="class names, one a line (default: from the run's config)"
+        '--classes', type=Path, help='class names, one a line (default: those in the predictions)'
     )
     parser.add_argument('--out-dir', type=Path, help='folder of the pictures (WORK_DIR)')
     parser.add_argument('--num-clips', type=int, default=18, help='clips on the contact sheet')
@@ -38,27 +37,18 @@ def read_predictions(path: Path) -> list[dict]:
     return predictions
 
 
-def configured_classes(work_dir: Path) -> list[str] | Path | None:
-    """Class names, or their file, of the test set in the config that the run left behind."""
-    from mmengine.config import Config
-
-    for file in sorted(work_dir.glob('*.py')):
-        dataset = Config.fromfile(file).get('test_dataloader', {}).get('dataset', {})
-        classes = dataset.get('classes')
-        if classes is not None:
-            return Path(classes) if isinstance(classes, str) else list(classes)
-    return None
-
-
-def class_names(classes: list[str] | Path | None, predictions: list[dict]) -> list[str]:
-    if isinstance(classes, Path):
-        lines = classes.read_text(encoding='utf-8').splitlines()
-        classes = [line.strip() for line in lines if line.strip()]
+def class_names(predictions: list[dict], file: Path | None) -> list[str]:
+    """Names by label: of ``file``, else as the predictions have them, else the label itself."""
     needed = max(max(row['gt_label'] + 1, len(row['pred_score'] or ())) for row in predictions)
-    names = classes or [str(label) for label in range(needed)]
-    if len(names) < needed:
-        raise ValueError(f'{len(names)} class names are given, the predictions have {needed}')
-    return names
+    if file is not None:
+        lines = file.read_text(encoding='utf-8').splitlines()
+        names = [line.strip() for line in lines if line.strip()]
+        if len(names) < needed:
+            raise ValueError(f'{file}: {len(names)} class names for {needed} classes')
+        return names
+    known = {row['gt_label']: row['gt_name'] for row in predictions}
+    known |= {row['pred_label']: row['pred_name'] for row in predictions}
+    return [known.get(label) or str(label) for label in range(needed)]
 
 
 def film_strip(row: dict, names: list[str], num_frames: int = 4):
@@ -85,7 +75,7 @@ def draw_all(args: argparse.Namespace, predictions: list[dict], out: Path) -> di
     from internvideo.visualization.contact_sheet import choose_rows, draw_contact_sheet
     from internvideo.visualization.curves import draw_curves, read_scalars
 
-    names = class_names(args.classes or configured_classes(args.work_dir), predictions)
+    names = class_names(predictions, args.classes)
     correct = [row['pred_label'] == row['gt_label'] for row in predictions]
     unreadable = sum(row['unreadable'] is not None for row in predictions)
     title = f'top-1 {100 * np.mean(correct):.1f} % of {len(correct)} videos'
@@ -99,7 +89,10 @@ def draw_all(args: argparse.Namespace, predictions: list[dict], out: Path) -> di
     labels, guesses = [row['gt_label'] for row in seen], [row['pred_label'] for row in seen]
     counts = confusion_counts(labels, guesses, len(names))
     draw_confusion_matrix(counts, names, files['confusion matrix'], title)
-    draw_curves(read_scalars(args.work_dir), files['training curves'], CURVES)
+    scalars = read_scalars(args.work_dir)
+    rate = 'base_lr' if 'base_lr' in scalars else 'lr'  # the rate before layer-wise decay
+    panels = {'loss': 'training loss', rate: 'learning rate', 'acc/top1': 'validation top-1 (%)'}
+    draw_curves(scalars, files['training curves'], panels)
     chosen = [predictions[row] for row in choose_rows(correct, args.num_clips)]
     strips = [film_strip(row, names) for row in chosen]
     draw_contact_sheet(strips, files['contact sheet'], title=title)
