@@ -41,13 +41,27 @@ HEADS = {
 }
 
 
+def classifier_facts(model: nn.Module) -> dict[str, Any]:
+    """What a case may say about a model besides arrays."""
+    trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    names = sorted(getattr(model, 'backbone', model).no_weight_decay())
+    return dict(no_weight_decay=names, trainable_params=trainable)
+
+
 @dataclass(frozen=True)
 class Arch:
-    """One published architecture: how to build it, name its parameters and call it."""
+    """One published architecture: how to build it, name its parameters, call and describe it."""
 
     build: Callable[[dict[str, Any], RunEnv], nn.Module]
     to_ours: Callable[[str], str]
     outputs: Callable[[nn.Module, Case, RunEnv], dict[str, Any]]
+    facts: Callable[[nn.Module], dict[str, Any]] = classifier_facts
+
+
+def case_input(case: Case, role: str, env: RunEnv) -> Tensor:
+    """An input of a case, converted first where the case says so."""
+    array, cast = case.role(role), case.facts.get('cast') or {}
+    return env.tensor(array.astype(cast[role]) if role in cast else array)
 
 
 def encoder_config(facts: dict[str, Any], env: RunEnv) -> dict[str, Any]:
@@ -105,7 +119,7 @@ def classifier_outputs(model: nn.Module, case: Case, env: RunEnv) -> dict[str, A
     """Recorded activations, logits, and the loss with its gradients where the case asks."""
     facts = case.facts
     model.train(facts['train'])
-    video = env.tensor(case.inputs['video'].astype(facts.get('cast', {}).get('video', 'float32')))
+    video = case_input(case, 'video', env)
     with torch.set_grad_enabled(facts['loss'] is not None):
         features = model.backbone(video, return_layers=[0] if model.backbone.depth else [])
         outputs = {
@@ -145,11 +159,8 @@ ARCHS: dict[str, Arch] = dict.fromkeys(HEADS, CLASSIFIER)
     *(f'internvideo2_single/{name}' for name in ('finetune', 'small_signal', 'ap', 'cat'))
 )
 def run_model(case: Case, env: RunEnv) -> Result:
-    model = load_case_model(case, env)
-    outputs = ARCHS[case.facts['model']['arch']].outputs(model, case, env)
-    trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    skipped = getattr(model, 'backbone', model).no_weight_decay()
-    return Result(outputs, dict(no_weight_decay=sorted(skipped), trainable_params=trainable))
+    arch, model = ARCHS[case.facts['model']['arch']], load_case_model(case, env)
+    return Result(arch.outputs(model, case, env), arch.facts(model))
 
 
 @parity_runner('internvideo2_single/init_stats')

@@ -1,0 +1,49 @@
+"""Runners of one pretraining or distillation step around given features."""
+
+import torch
+from torch import Tensor
+
+from internvideo.models.losses.alignment import AlignmentLoss
+from internvideo.models.masking import hide_all_but, visible_count, visible_indices
+from internvideo.models.necks.alignment_neck import AlignedFeatures, normalise
+from internvideo.models.pretrainers.targets import Targets
+from tests.parity.harness import Case, Result, RunEnv, parity_runner
+
+
+def step_mask(case: Case, env: RunEnv) -> Tensor:
+    """(B, 1+N) mask of a case: given, or the tokens that its order leaves visible."""
+    if 'importance' in case.roles:
+        order = env.tensor(case.role('importance')).argsort(dim=-1)
+        size = order.shape[1]
+        count = visible_count(size, case.facts['mask_ratio'])
+        mask = hide_all_but(order[:, :count], size).view(case.facts['batch'], -1)
+    else:
+        mask = env.tensor(case.role('mask'))
+    return torch.nn.functional.pad(mask, (1, 0), value=False)
+
+
+def step_targets(case: Case, env: RunEnv) -> Targets:
+    middle = list(env.tensor(case.role('teacher_middle')))
+    mae = list(env.tensor(case.role('mae_teacher'))) if 'mae_teacher' in case.roles else []
+    return Targets(middle, env.tensor(case.role('teacher_final')), mae)
+
+
+@parity_runner('internvideo2_recipes/step_pretrain', 'internvideo2_recipes/step_distill')
+def run_step(case: Case, env: RunEnv) -> Result:
+    mask = step_mask(case, env)
+    visible = visible_indices(mask, int((~mask[0]).sum()))
+    names = [n for n in ('student_middle', 'student_final', 'student_mae') if n in case.roles]
+    raw = {name: env.tensor(case.role(name)).requires_grad_() for name in names}
+    unit = {name: normalise(value, 'l2') for name, value in raw.items()}
+    student = AlignedFeatures(
+        list(unit['student_middle']), unit['student_final'], list(unit.get('student_mae', ()))
+    )
+    middle, final = case.facts['clip_loss_ratio']
+    criterion = AlignmentLoss(middle, final, case.facts['mae_loss_ratio'])
+    target = step_targets(case, env).pick(visible, 'l2', 'l2')
+    terms, loss = criterion.terms(student, target), sum(criterion(student, target).values())
+    loss.backward()
+    zero = torch.zeros(())
+    outputs = {f'loss_{name}': terms.get(name, zero) for name in criterion.weights}
+    grads = {f'grad:{name}': value.grad for name, value in raw.items()}
+    return Result(dict(mask=mask, loss=loss, **outputs, **grads))

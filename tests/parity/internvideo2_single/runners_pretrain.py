@@ -1,0 +1,288 @@
+"""Runners of students, teachers and their objectives."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from internvideo.models.masking import Masker, hide_all_but, visible_count, visible_indices
+from internvideo.models.necks.alignment_neck import normalise
+from internvideo.models.pretrainers.masked_alignment import MaskedAlignment
+from internvideo.models.pretrainers.targets import TargetFacts
+from internvideo.models.pretrainers.teachers import aligned_layers
+from internvideo.registry import MODELS
+from tests.parity.harness import Case, Result, RunEnv, parity_runner
+
+from .runners_classifier import (
+    ARCHS,
+    Arch,
+    case_input,
+    classifier_facts,
+    encoder_config,
+    gradients,
+    published_entries,
+    run_model,
+)
+
+STUDENTS = ('PretrainInternVideo2', 'DistInternVideo2')
+DECODERS = {'Linear_Decoder': 'LinearDecoder', 'MLP_Decoder': 'MLPDecoder'}
+NECK_PARTS = ('clip_decoder', 'final_clip_decoder', 'mae_decoder', 'clip_pos', 'mae_pos')
+MAE_FIELDS = (
+    'img_size',
+    'patch_size',
+    'embed_dim',
+    'depth',
+    'num_heads',
+    'mlp_ratio',
+    'tubelet_size',
+    'qkv_bias',
+    'init_values',
+)
+
+
+def layer_choice(facts: dict[str, Any], owner: str, branch: str = 'clip') -> Any:
+    """The aligned layers that the facts name: an explicit list, or count and interval."""
+    index = facts.get(f'{branch}_{owner}return_index')
+    if index:
+        return index
+    interval = facts[f'{branch}_{owner}return_interval']
+    return dict(count=facts[f'{branch}_return_layer'], interval=interval)
+
+
+class GivenTargets:
+    """Stands in for the teachers of a student that is run alone."""
+
+    has_attention, grids = True, {}
+
+    def __init__(self, facts: dict[str, Any]) -> None:
+        has_mae = 'mae_return_layer' in facts
+        self.facts = TargetFacts(
+            facts['clip_teacher_embed_dim'],
+            facts['clip_return_layer'],
+            facts['clip_teacher_final_dim'],
+            facts['mae_teacher_embed_dim'] if has_mae else 0,
+            facts['mae_return_layer'] if has_mae else 0,
+        )
+
+
+def student_config(facts: dict[str, Any], env: RunEnv) -> dict[str, Any]:
+    """Config of ``MaskedAlignment`` for the facts of a student, without its targets."""
+    neck = dict(
+        type='AlignmentNeck',
+        clip_dim=facts['clip_teacher_embed_dim'],
+        clip_final_dim=facts['clip_teacher_final_dim'],
+        clip_norm=facts['clip_norm_type'],
+        clip_decoder=DECODERS[facts.get('clip_student_decoder', 'Linear_Decoder')],
+    )
+    mae = None
+    if 'mae_return_layer' in facts:
+        neck.update(mae_dim=facts['mae_teacher_embed_dim'], mae_norm=facts['mae_norm_type'])
+        mae = layer_choice(facts, 'student_', 'mae')
+    return dict(
+        backbone=encoder_config(facts, env),
+        neck=neck,
+        masker=None,
+        clip_layers=layer_choice(facts, 'student_'),
+        mae_layers=mae,
+    )
+
+
+def build_student(facts: dict[str, Any], env: RunEnv) -> nn.Module:
+    model = MaskedAlignment(targets=GivenTargets(facts), **student_config(facts, env))
+    del model.teacher_digest  # no part of the published layout
+    return model
+
+
+def student_name(published: str) -> str:
+    part = 'neck' if published.startswith(NECK_PARTS) else 'backbone'
+    return f'{part}.{published}'
+
+
+def student_outputs(model: nn.Module, case: Case, env: RunEnv) -> dict[str, Any]:
+    mask = nn.functional.pad(case_input(case, 'mask', env).bool(), (1, 0), value=False)
+    visible = visible_indices(mask, int((~mask[0]).sum()))
+    with torch.no_grad():
+        aligned = model.student(case_input(case, 'video', env), mask, visible)
+    outputs = dict(clip_middle=torch.stack(aligned.clip_middle), clip_final=aligned.clip_final)
+    return outputs | (dict(mae=torch.stack(aligned.mae)) if aligned.mae else {})
+
+
+def teacher_config(facts: dict[str, Any], env: RunEnv) -> dict[str, Any]:
+    """Config of a teacher's encoder."""
+    if facts['arch'] == 'InternVideo2_teacher':
+        return encoder_config(facts, env)
+    if facts['arch'] == 'InternVL_CLIP':
+        force = not facts.get('layerscale_no_force_fp32', False)
+        own = dict(type='InternVLVision', layerscale_force_fp32=force)
+        return encoder_config(facts, env) | own
+    return dict(
+        type='VideoMAE',
+        arch=None,
+        attn_backend=env.attn_backend,
+        num_frames=facts['all_frames'],
+        attention_layout=facts.get('attention_layout', 'corrected'),
+        **{name: facts[name] for name in MAE_FIELDS},
+    )
+
+
+def build_teacher(facts: dict[str, Any], env: RunEnv) -> nn.Module:
+    return MODELS.build(teacher_config(facts, env))
+
+
+@torch.no_grad()
+def teacher_outputs(model: nn.Module, case: Case, env: RunEnv) -> dict[str, Any]:
+    facts = case.facts['model']
+    layers = aligned_layers(model.depth, layer_choice(facts, ''))
+    wants_attn = facts.get('return_attn', False)
+    out = model(case_input(case, 'video', env), return_layers=layers, return_attn=wants_attn)
+    middle = [normalise(layer, facts['clip_norm_type']) for layer in out.layers]
+    final = normalise(out.pooled, facts['clip_norm_type'])
+    outputs = dict(middle=torch.stack(middle), final=final)
+    return outputs | (dict(attn=attention_rows(model, out.attn)) if wants_attn else {})
+
+
+def attention_rows(model: nn.Module, attn: Tensor) -> Tensor:
+    """Attention as published: one row per frame for the image tower, per clip otherwise."""
+    if type(model).__name__ == 'InternVLVision':
+        return attn.reshape(-1, model.grid[1] * model.grid[2])
+    return attn
+
+
+@torch.no_grad()
+def mae_outputs(model: nn.Module, case: Case, env: RunEnv) -> dict[str, Any]:
+    facts = case.facts['model']
+    layers = aligned_layers(model.depth, layer_choice(facts, '', 'mae'))
+    mask = case_input(case, 'mask', env).bool() if 'mask' in case.inputs else None
+    out = model(case_input(case, 'video', env), mask, return_layers=layers)
+    return dict(features=torch.stack([normalise(x, facts['mae_norm_type']) for x in out.layers]))
+
+
+def same_name(published: str) -> str:
+    return published
+
+
+def student_facts(model: nn.Module) -> dict[str, Any]:
+    parts = (model.backbone, model.neck)
+    names = sorted(name for part in parts for name in part.no_weight_decay())
+    return classifier_facts(model) | dict(no_weight_decay=names)
+
+
+def mae_facts(model: nn.Module) -> dict[str, Any]:
+    """As published: a position table that is a parameter counts, although it never learns."""
+    facts, table = classifier_facts(model), model.pos_embed
+    counted = table.numel() if isinstance(table, nn.Parameter) else 0
+    return facts | dict(trainable_params=facts['trainable_params'] + counted)
+
+
+STUDENT = Arch(build_student, student_name, student_outputs, student_facts)
+TEACHER = Arch(build_teacher, same_name, teacher_outputs)
+ARCHS.update(dict.fromkeys(STUDENTS, STUDENT))
+ARCHS.update(InternVideo2_teacher=TEACHER, InternVL_CLIP=TEACHER)
+ARCHS.update(VideoMAE_teacher=Arch(build_teacher, same_name, mae_outputs, mae_facts))
+for name in ('pretrain', 'distill', 'teacher', 'internvl', 'videomae'):
+    parity_runner(f'internvideo2_single/{name}')(run_model)
+
+
+class GivenMask(Masker):
+    """The mask of a case, in place of a drawn one."""
+
+    def __init__(self, mask: Tensor, needs_attention: bool) -> None:
+        self.mask, self.needs_attention = mask, needs_attention
+
+    def __call__(self, attn: Tensor | None, *_: Any) -> Tensor:
+        return self.mask
+
+    def num_visible(self, grid: tuple[int, int, int]) -> int:
+        return int((~self.mask[0]).sum())
+
+
+def case_masker(case: Case, batch: int, ratio: float, attentive: bool, env: RunEnv) -> GivenMask:
+    """The masker of a case: its ``mask``, or what its ``order`` of drawn tokens leaves visible."""
+    if 'order' not in case.inputs:
+        return GivenMask(env.tensor(case.role('mask')), attentive)
+    order = env.tensor(case.role('order'))
+    size = order.shape[1]
+    mask = hide_all_but(order[:, : visible_count(size, ratio)], size)
+    return GivenMask(mask.view(batch, -1), attentive)
+
+
+def objective_name(published: str) -> str:
+    return student_name(published.removeprefix('student.'))
+
+
+def build_objective(case: Case, env: RunEnv) -> MaskedAlignment:
+    """Student and teachers of a case, in eval mode, before any weights."""
+    models, training = case.facts['models'], case.facts['training']
+    stride = training.get('td_ratio', 1)
+    targets = dict(type='InlineTeachers', clip=frozen(models['clip_teacher'], env, 'clip', stride))
+    if 'mae_teacher' in models:
+        targets['mae'] = frozen(models['mae_teacher'], env, 'mae', 1)
+    middle, final = training['clip_loss_ratio']
+    final = final if training.get('distill_final_features', True) else 0
+    weights = dict(clip_middle=middle, clip_final=final, mae=training.get('mae_loss_ratio', 0))
+    config = student_config(models['student'], env) | dict(targets=targets, frame_stride=stride)
+    model = MaskedAlignment(loss=dict(type='AlignmentLoss', **weights), **config)
+    del model.teacher_digest
+    return model.eval()
+
+
+def frozen(facts: dict[str, Any], env: RunEnv, branch: str, stride: int) -> dict[str, Any]:
+    """Config of a frozen teacher that computes in the type of its weights."""
+    return dict(
+        encoder=teacher_config(facts, env),
+        layers=layer_choice(facts, '', branch),
+        init_cfg=None,
+        frame_stride=stride,
+        dtype=None,
+    )
+
+
+def load_objective(model: MaskedAlignment, case: Case, env: RunEnv) -> None:
+    """Fill student and teachers from the checkpoint of the case."""
+    names = [name.partition('.') for name, *_ in case.state]
+    student = [name for prefix, _, name in names if prefix == 'student']
+    parts = dict(clip_teacher=model.targets.clip, mae_teacher=model.targets.mae)
+    encoders = {prefix: teacher.encoder for prefix, teacher in parts.items() if teacher}
+    own = {
+        f'student.{name}': value
+        for name, value in published_entries(model, STUDENT, student).items()
+    }
+    for prefix, encoder in encoders.items():
+        own |= {f'{prefix}.{name}': value for name, value in encoder.state_dict().items()}
+    filled = {name: torch.as_tensor(value) for name, value in case.fill(own).items()}
+    model.load_state_dict(
+        {objective_name(k): v for k, v in filled.items() if k.startswith('student.')}
+    )
+    for prefix, encoder in encoders.items():
+        start = f'{prefix}.'
+        encoder.load_state_dict(
+            {k.removeprefix(start): v for k, v in filled.items() if k.startswith(start)}
+        )
+        encoder.to(env.device, env.torch_dtype)
+    model.to(env.device, env.torch_dtype)
+
+
+@parity_runner('internvideo2_single/pretrain_loss', 'internvideo2_single/distill_loss')
+def run_objective(case: Case, env: RunEnv) -> Result:
+    training, model = case.facts['training'], build_objective(case, env)
+    load_objective(model, case, env)
+    video = case_input(case, 'video', env)
+    attentive = training['mask_type'] == 'attention'
+    model.masker = case_masker(case, len(video), training['mask_ratio'], attentive, env)
+    student, target = model.align(video)
+    terms = model.criterion.terms(student, target)
+    loss = sum(model.criterion(student, target).values())
+    targets = model.targets(video, attn=attentive)
+    clip_norm, mae_norm, zero = model.neck.clip_norm, model.neck.mae_norm, torch.zeros(())
+    outputs = dict(
+        mask=model.draw_mask(targets, video),
+        target_clip_middle=torch.stack([normalise(x, clip_norm) for x in targets.clip_middle]),
+        target_clip_final=normalise(targets.clip_final, clip_norm),
+        loss=loss,
+        **{f'loss_{name}': terms.get(name, zero) for name in ('clip_middle', 'clip_final', 'mae')},
+    )
+    if targets.mae:
+        outputs['target_mae'] = torch.stack([normalise(x, mae_norm) for x in targets.mae])
+    if attentive:
+        outputs['teacher_attn'] = attention_rows(model.targets.clip.encoder, targets.attn)
+    return Result(outputs | gradients(model, loss, case.facts['grad_of'], objective_name))
