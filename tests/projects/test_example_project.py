@@ -6,34 +6,27 @@ from pathlib import Path
 
 import pytest
 import torch
-from mmengine.config import Config
 
 from internvideo.datasets.synthetic.world import make_world
 from internvideo.models.encoder_output import EncoderOutput
-from internvideo.registry import DATASETS, MODELS
 from internvideo.structures import VideoDataSample
+from projects.example_project import CosineHead, FocalLoss, GroupedVideoDataset
 
 ROOT = Path(__file__).parents[2]
 CONFIG = ROOT / 'projects' / 'example_project' / 'configs' / 'grouped_synthetic.py'
 
 
-@pytest.fixture
-def config(monkeypatch):
-    monkeypatch.syspath_prepend(str(ROOT))
-    return Config.fromfile(CONFIG)
-
-
 @pytest.mark.parametrize('soft', [False, True])
-def test_focal_loss_without_focus_is_cross_entropy(config, soft):
+def test_focal_loss_without_focus_is_cross_entropy(soft):
     logits = torch.randn(5, 4)
     target = torch.rand(5, 4).softmax(-1) if soft else torch.randint(4, (5,))
     plain = torch.nn.functional.cross_entropy(logits, target)
-    assert torch.allclose(MODELS.build(dict(type='FocalLoss', gamma=0))(logits, target), plain)
-    assert MODELS.build(dict(type='FocalLoss', gamma=2))(logits, target) < plain
+    assert torch.allclose(FocalLoss(gamma=0)(logits, target), plain)
+    assert FocalLoss(gamma=2)(logits, target) < plain
 
 
-def test_cosine_head_ignores_the_length_of_features(config):
-    head = MODELS.build(dict(type='CosineHead', num_classes=4, in_dim=8, temperature=0.5))
+def test_cosine_head_ignores_the_length_of_features():
+    head = CosineHead(num_classes=4, in_dim=8, temperature=0.5)
     pooled = torch.randn(3, 8)
     one, two = (
         head(EncoderOutput(tokens=pooled[:, None], pooled=x, layers=[], attn=None, grid=(1, 1, 1)))
@@ -46,20 +39,19 @@ def test_cosine_head_ignores_the_length_of_features(config):
     assert head.loss(features, samples)['loss'].requires_grad
 
 
-def test_grouped_dataset_maps_labels(config, tmp_path):
+def test_grouped_dataset_maps_labels(tmp_path):
     (tmp_path / 'list.csv').write_text('a.mp4,0\nb.mp4,2\nc.mp4,1\n')
     options = dict(
-        type='GroupedVideoDataset',
         ann_file=str(tmp_path / 'list.csv'),
         classes=['left', 'up', 'right'],
         sampling=dict(type='UniformSample', num_frames=2),
         pipeline=[],
     )
-    data = DATASETS.build(options | dict(groups=dict(x=['left', 'right'], y=['up'])))
+    data = GroupedVideoDataset(groups=dict(x=['left', 'right'], y=['up']), **options)
     assert [data.get_data_info(row)['label'] for row in range(3)] == [0, 0, 1]
     assert data.metainfo == dict(classes=('x', 'y'), num_classes=2)
     with pytest.raises(ValueError, match=r"each class of the list once: \['right', 'up'\]"):
-        DATASETS.build(options | dict(groups=dict(x=['left'])))
+        GroupedVideoDataset(groups=dict(x=['left']), **options)
 
 
 def run_tool(tool, *args, folder):
