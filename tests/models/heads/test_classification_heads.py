@@ -84,5 +84,5 @@ def test_label_out_of_range_names_the_sample(label):
 
 def test_missing_label_names_the_sample():
     head = MODELS.build(dict(type='ClassificationHead', num_classes=5, in_dim=8))
-    with pytest.raises(ValueError, match='b.mp4: label None'):
+    with pytest.raises(ValueError, match=r'b\.mp4: label None'):
         head.loss(features(batch=1), [VideoDataSample(metainfo=dict(path='b.mp4'))])

@@ -21,7 +21,7 @@ def test_backends_agree_forward_and_backward(dtype):
 
 
 def test_unknown_backend_is_named():
-    with pytest.raises(ValueError, match="attn_backend must be one of auto, sdpa.*'xformers'"):
+    with pytest.raises(ValueError, match=r"attn_backend must be one of auto, sdpa.*'xformers'"):
         Attention(8, 2, backend='xformers')
 
 
@@ -31,7 +31,7 @@ def test_missing_flash_attn_is_named():
 
 
 def test_flash_attn_refuses_the_cpu():
-    with pytest.raises(ValueError, match='float16 or bfloat16 on CUDA, got torch.float32 on cpu'):
+    with pytest.raises(ValueError, match=r'float16 or bfloat16 on CUDA, got torch.float32 on cpu'):
         attend(*_inputs(), 'flash_attn')
 
 

@@ -73,5 +73,5 @@ def test_fused_mlp_knows_one_activation():
 
 
 def test_unknown_activation_is_named():
-    with pytest.raises(ValueError, match="act must be one of .*'relu'"):
+    with pytest.raises(ValueError, match=r"act must be one of .*'relu'"):
         Mlp(8, 16, act='relu')

@@ -26,5 +26,5 @@ def test_real_grid_of_patch_14_can_be_resized():
 
 @pytest.mark.parametrize('make', [lambda: sincos_3d(24, 2, (2, 2)), lambda: sincos_1d(7, 3)])
 def test_widths_that_do_not_divide_are_refused(make):
-    with pytest.raises(ValueError, match='divisible by 16|even width'):
+    with pytest.raises(ValueError, match=r'divisible by 16|even width'):
         make()
