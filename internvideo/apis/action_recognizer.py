@@ -1,0 +1,325 @@
+"""Action recognition on anything that holds frames."""
+
+import json
+import logging
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.logging import print_log
+
+from internvideo.datasets.bad_samples import MediaError
+from internvideo.datasets.collate import collate_clips
+from internvideo.registry import INFERENCERS
+
+from .annotated_video import LabelledFrames, write_labelled_video
+from .clip_loader import ClipLoader, check_frames, check_stream, find_encoder, find_videos
+from .model_zoo import get_config, get_model, published_weights
+from .video_stream import FrameStream, Window, sliding_windows
+
+Source = str | os.PathLike | np.ndarray
+"""A video file, a folder of them, or frames uint8 (T, H, W, 3)."""
+
+DTYPES = ('float32', 'bfloat16', 'float16')
+
+
+@dataclass(frozen=True)
+class Recognition:
+    """What was recognised in one video or window.
+
+    Attributes:
+        source: path, or a name for frames in memory.
+        labels: class indices, best first.
+        scores: their probabilities.
+        names: their class names; the index as text where no names are known.
+        first_frame, last_frame: the window in a stream; None for whole videos.
+        error: why the video could not be read; the lists are empty then.
+    """
+
+    source: str
+    labels: tuple[int, ...] = ()
+    scores: tuple[float, ...] = ()
+    names: tuple[str, ...] = ()
+    first_frame: int | None = None
+    last_frame: int | None = None
+    error: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain lists and numbers; fields that are None are left out."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
+
+def save_json(results: Iterable[Recognition], path: str | os.PathLike) -> None:
+    """Write results as a JSON list."""
+    text = json.dumps([result.to_dict() for result in results], indent=2, ensure_ascii=False)
+    Path(path).write_text(text + '\n', encoding='utf-8')
+
+
+@INFERENCERS.register_module()
+class ActionRecognizer:
+    """Recognises actions in files, folders, arrays and streams.
+
+    Whole videos go through the test protocol of the config (its views, averaged); windows of a
+    stream through its validation protocol (one view), which is what can keep up with a camera.
+
+    Args:
+        model: model name (:func:`~internvideo.apis.list_models`), config file or config.
+        checkpoint: weights, ours or published; None takes the published weights of that name.
+        device: torch device; None takes the GPU when there is one.
+        classes: class names, or a text file with one a line; None takes the config's.
+        batch_size: videos (or windows) in one forward pass.
+        num_threads: videos decoded at a time.
+        dtype: ``'float32'``, or ``'bfloat16'`` / ``'float16'`` for autocast.
+        random_weights: run without a checkpoint, for trying things out.
+
+    Raises:
+        KeyError, FileNotFoundError: unknown name; config, checkpoint or class file not found.
+        ValueError: no checkpoint is given and none is known; class names do not fit the head.
+    """
+
+    def __init__(
+        self,
+        model: str | os.PathLike | Config,
+        checkpoint: str | os.PathLike | None = None,
+        device: str | None = None,
+        classes: str | os.PathLike | Sequence[str] | None = None,
+        batch_size: int = 4,
+        num_threads: int = 2,
+        dtype: str = 'float32',
+        random_weights: bool = False,
+    ) -> None:
+        if batch_size < 1 or num_threads < 1:
+            raise ValueError(
+                f'batch_size and num_threads must be positive, got {batch_size} and {num_threads}'
+            )
+        self.config = get_config(model)
+        self.device = pick_device(device)
+        self.autocast = autocast(self.device, dtype)
+        self.batch_size, self.num_threads = batch_size, num_threads
+        pretrained = False if random_weights else find_weights(model, checkpoint)
+        self.model = get_model(model, pretrained, self.device)
+        encoder = find_encoder(self.model)
+        self.videos = ClipLoader(self.config, encoder, 'test')
+        self.windows = ClipLoader(self.config, encoder, 'val')
+        self.classes = _class_names(self.config, classes)
+
+    def __call__(
+        self, inputs: 'Source | Sequence[Source] | Iterator[np.ndarray]', topk: int = 5
+    ) -> 'list[Recognition] | Iterator[Recognition]':
+        """:meth:`stream` for an iterator of frames, :meth:`recognize` for anything else."""
+        if isinstance(inputs, Iterator):
+            return self.stream(inputs, topk=topk)
+        return self.recognize(inputs, topk)
+
+    def recognize(self, inputs: Source | Sequence[Source], topk: int = 5) -> list[Recognition]:
+        """Recognise whole videos.
+
+        Args:
+            inputs: a video file, a folder (searched below), frames uint8 (T, H, W, 3), or a list
+                of these.
+            topk: number of classes in each result.
+
+        Returns:
+            One result per video, in order.  A video of a list or folder that cannot be read is
+            logged and gives a result with ``error``.
+
+        Raises:
+            FileNotFoundError: a file or folder does not exist, or a folder holds no video.
+            MediaError: ``inputs`` is one file and cannot be read.
+            ValueError: frames of another shape or type, naming which.
+        """
+        sources = list(_expand(inputs))
+        strict = not isinstance(inputs, list | tuple) and not _is_folder(inputs)
+        results: list[Recognition] = []
+        with ThreadPoolExecutor(self.num_threads) as pool:
+            for first in range(0, len(sources), self.batch_size):
+                chunk = sources[first : first + self.batch_size]
+                results += self._recognize_chunk(chunk, pool, topk, strict)
+        return results
+
+    def stream(
+        self,
+        frames: Iterable[np.ndarray],
+        window: int = 32,
+        stride: int = 16,
+        topk: int = 5,
+        name: str = 'stream',
+    ) -> Iterator[Recognition]:
+        """Recognise as frames come in: one result each time a window is full.
+
+        Args:
+            frames: uint8 RGB frames (H, W, 3), endless if need be; at most ``window`` are held.
+            window: frames that one result looks at.
+            stride: frames from one result to the next.
+            topk: number of classes in each result.
+            name: ``source`` of the results.
+
+        Raises:
+            ValueError: a frame of another shape or type, naming which.
+        """
+        for part in sliding_windows(check_stream(frames, name), window, stride):
+            clip = self.windows.from_frames(np.stack(part.items), name)
+            yield self._describe(part, name, self._scores([clip])[0], topk)
+
+    def annotate(
+        self,
+        video: str | os.PathLike,
+        out: str | os.PathLike,
+        topk: int = 1,
+        window: int | None = None,
+        stride: int | None = None,
+    ) -> list[Recognition]:
+        """Write a copy of a video with the recognised classes burned in.
+
+        Args:
+            video: video file; decoded twice, frame by frame.
+            out: file to write; the suffix decides the container.
+            topk: classes shown.
+            window, stride: label windows of that many frames; without, the whole video has one
+                label.
+
+        Returns:
+            The results shown.
+
+        Raises:
+            MediaError: the video cannot be read.
+        """
+        stream = FrameStream(video)
+        if window is None:
+            results = self.recognize(video, topk)
+        else:
+            name = os.fspath(video)
+            results = list(self.stream(stream, window, stride or window, topk, name))
+        write_labelled_video(LabelledFrames(stream, results), out)
+        return results
+
+    def _recognize_chunk(
+        self, chunk: Sequence[Source], pool: ThreadPoolExecutor, topk: int, strict: bool
+    ) -> list[Recognition]:
+        loaded = list(pool.map(self._load, chunk))
+        errors = [item for item in loaded if isinstance(item, MediaError)]
+        if errors and strict:
+            raise errors[0]
+        for error in errors:
+            print_log(f'skipped {error}', logger='current', level=logging.WARNING)
+        scores = iter(self._scores([item for item in loaded if isinstance(item, dict)]))
+        return [
+            Recognition(item.path, error=item.reason)
+            if isinstance(item, MediaError)
+            else self._top(item['data_samples'].path, next(scores), topk)
+            for item in loaded
+        ]
+
+    def _load(self, source: Source) -> dict | MediaError:
+        try:
+            if isinstance(source, np.ndarray):
+                return self.videos.from_frames(source)
+            return self.videos.from_file(source)
+        except MediaError as error:
+            return error
+
+    @torch.inference_mode()
+    def _scores(self, clips: list[dict]) -> list[torch.Tensor]:
+        """Class probabilities of packed clips, in order."""
+        if not clips:
+            return []
+        with self.autocast:
+            samples = self.model.test_step(collate_clips(clips))
+        return [sample.pred_score.float().cpu() for sample in samples]
+
+    def _top(self, source: str, scores: torch.Tensor, topk: int) -> Recognition:
+        if self.classes is not None and len(self.classes) != len(scores):
+            raise ValueError(
+                f'{len(self.classes)} class names are given but the model has {len(scores)} classes'
+            )
+        values, labels = scores.topk(min(topk, len(scores)))
+        names = [str(i) if self.classes is None else self.classes[i] for i in labels.tolist()]
+        return Recognition(source, tuple(labels.tolist()), tuple(values.tolist()), tuple(names))
+
+    def _describe(self, part: Window, name: str, scores: torch.Tensor, topk: int) -> Recognition:
+        top = self._top(name, scores, topk)
+        last = part.first + len(part.items) - part.padded - 1
+        return Recognition(name, top.labels, top.scores, top.names, part.first, last)
+
+
+def pick_device(device: str | None) -> str:
+    """``device``, or the GPU when there is one.
+
+    Raises:
+        ValueError: the device cannot be used here.
+    """
+    device = device or ('cuda' if torch.cuda.is_available() else 'cpu')
+    try:
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(f'device {device!r}: {str(error).splitlines()[0]}') from None
+    return device
+
+
+def autocast(device: str, dtype: str) -> Any:
+    """A context that computes in ``dtype``.
+
+    Raises:
+        ValueError: unknown dtype.
+    """
+    if dtype not in DTYPES:
+        raise ValueError(f'dtype must be one of {", ".join(DTYPES)}, got {dtype!r}')
+    if dtype == 'float32':
+        return nullcontext()
+    return torch.autocast(torch.device(device).type, getattr(torch, dtype))
+
+
+def find_weights(
+    model: str | os.PathLike | Config, checkpoint: str | os.PathLike | None
+) -> str | os.PathLike:
+    """``checkpoint``, or the published weights of that model.
+
+    Raises:
+        ValueError: neither is there; nothing runs on random weights unasked.
+    """
+    found = checkpoint or published_weights(model)
+    if found is None:
+        name = model.filename if isinstance(model, Config) else model
+        raise ValueError(
+            f'no published weights are known for {name}: give a checkpoint '
+            '(or ask for random_weights to try things out)'
+        )
+    return found
+
+
+def _expand(inputs: Source | Sequence[Source]) -> Iterator[Source]:
+    items = inputs if isinstance(inputs, list | tuple) else [inputs]
+    for number, item in enumerate(items):
+        if not isinstance(item, str | os.PathLike):
+            yield check_frames(item, 'frames' if item is inputs else f'item {number}')
+        elif Path(item).is_dir():
+            yield from find_videos(item)
+        elif Path(item).exists():
+            yield item
+        else:
+            raise FileNotFoundError(f'video not found: {item}')
+
+
+def _is_folder(inputs: Any) -> bool:
+    return isinstance(inputs, str | os.PathLike) and Path(inputs).is_dir()
+
+
+def _class_names(
+    config: Config, classes: str | os.PathLike | Sequence[str] | None
+) -> tuple[str, ...] | None:
+    if classes is None:
+        dataset = (config.get('test_dataloader') or {}).get('dataset', {})
+        classes = dataset.get('classes')
+    if classes is None or not isinstance(classes, str | os.PathLike):
+        return None if classes is None else tuple(classes)
+    if not Path(classes).is_file():
+        raise FileNotFoundError(f'class-name file not found: {classes}')
+    lines = Path(classes).read_text('utf-8').splitlines()
+    return tuple(line.strip() for line in lines if line.strip())

@@ -1,0 +1,324 @@
+"""Features of videos of any length: sliding windows through an encoder, in constant memory."""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from torch import Tensor, nn
+
+from internvideo.models.data_preprocessors.clip_data_preprocessor import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+)
+from internvideo.models.encoder_output import EncoderOutput
+from internvideo.registry import MODELS
+
+from .action_recognizer import autocast, find_weights, pick_device
+from .clip_loader import ENCODER_KEYS, FrameTransform
+from .feature_files import FeatureWriter
+from .model_zoo import adapter_name, get_config, load_weights
+from .video_stream import FrameStream, Window, sliding_windows, spread
+
+RANDOM_SEED = 0
+
+
+def _cls(output: EncoderOutput) -> Tensor:
+    if _num_extra(output) < 1:
+        raise ValueError("pool='cls' needs an encoder with a class token")
+    return output.tokens[:, 0]
+
+
+def _mean(output: EncoderOutput) -> Tensor:
+    return output.tokens[:, _num_extra(output) :].mean(dim=1)
+
+
+def _pooled(output: EncoderOutput) -> Tensor:
+    if output.pooled is None:
+        raise ValueError("pool='pooled' needs an encoder with a pooler (clip_embed_dim)")
+    return output.pooled
+
+
+def _num_extra(output: EncoderOutput) -> int:
+    """Tokens in front of those of the patches."""
+    steps, rows, columns = output.grid
+    return output.tokens.shape[1] - steps * rows * columns
+
+
+POOLING: dict[str, Callable[[EncoderOutput], Tensor]] = {
+    'cls': _cls,
+    'mean': _mean,
+    'pooled': _pooled,
+    'tokens': lambda output: output.tokens,
+}
+
+
+@dataclass(frozen=True)
+class FeaturePlan:
+    """Everything that decides the features of a video; :func:`plan_features` makes it.
+
+    Attributes:
+        config: resolved config of the encoder.
+        checkpoint: path or address of the weights; None for random ones.
+        settings: the same as plain values, recorded in each file: ``encoder``, ``checkpoint``,
+            ``checkpoint_sha256``, ``pool``, ``window``, ``stride``, ``fps`` (None: every frame),
+            ``num_frames`` (frames the encoder sees of a window), ``transforms``, ``dtype``.
+    """
+
+    config: Config
+    checkpoint: str | None
+    settings: dict[str, Any]
+
+
+def plan_features(
+    model: str | os.PathLike | Config,
+    checkpoint: str | os.PathLike | None = None,
+    pool: str = 'pooled',
+    window: int | None = None,
+    stride: int | None = None,
+    fps: float | None = None,
+    dtype: str = 'float32',
+    random_weights: bool = False,
+    **overrides: Any,
+) -> FeaturePlan:
+    """Decide how features are made, without building the model or touching a video.
+
+    Args:
+        model: model name, config file or config; its encoder is used, nothing behind it.
+        checkpoint: weights, ours or published; None takes the published weights of that name.
+        pool: ``'pooled'`` (the encoder's own pooling), ``'cls'`` (class token), ``'mean'`` (of
+            the patch tokens), ``'tokens'`` (all tokens).
+        window: frames of a window, at ``fps``; None means what the encoder takes.  Of longer
+            windows the encoder sees the middle of as many equal stretches as it takes frames.
+        stride: frames from one window to the next; None means ``window``.
+        fps: frames per second to sample; None means every frame.
+        dtype: ``'float32'``, or ``'bfloat16'`` / ``'float16'`` to compute in.
+        random_weights: run without a checkpoint, for trying things out.
+        **overrides: fields of the config's ``model``, as in :func:`get_config`.
+
+    Raises:
+        KeyError, FileNotFoundError: unknown model; config or checkpoint not found.
+        ValueError: no checkpoint is given or known, or a setting that cannot be.
+    """
+    config = get_config(model, **overrides)
+    if pool not in POOLING:
+        raise ValueError(f'pool must be one of {", ".join(POOLING)}, got {pool!r}')
+    autocast('cpu', dtype)
+    source = None if random_weights else os.fspath(find_weights(model, checkpoint))
+    with torch.device('meta'):
+        encoder = _build_encoder(config)
+    window = encoder.num_frames if window is None else window
+    stride = window if stride is None else stride
+    spread(window, encoder.num_frames)
+    if stride < 1 or (fps is not None and not fps > 0):
+        raise ValueError(f'stride and fps must be positive, got {stride} and {fps}')
+    settings = dict(
+        encoder=_encoder_record(model, config),
+        checkpoint=source,
+        checkpoint_sha256=None if source is None else checkpoint_sha256(source),
+        pool=pool,
+        window=window,
+        stride=stride,
+        fps=fps,
+        num_frames=encoder.num_frames,
+        transforms=FrameTransform(config, encoder).description,
+        dtype=dtype,
+    )
+    # As JSON gives them back, so that plans and files can be compared.
+    return FeaturePlan(config, source, json.loads(json.dumps(settings)))
+
+
+def same_settings(recorded: Mapping[str, Any], settings: Mapping[str, Any]) -> bool:
+    """Whether a file's metadata tell of the same features as ``settings``.
+
+    Names do not matter: weights are compared by their hash, encoders by their fields.
+    """
+    return all(
+        _identity(key, recorded.get(key)) == _identity(key, settings[key])
+        for key in settings
+        if key != 'checkpoint'
+    )
+
+
+def _identity(key: str, value: Any) -> Any:
+    if key == 'encoder' and isinstance(value, dict):
+        return {name: field for name, field in value.items() if name != 'config'}
+    return value
+
+
+class FeatureExtractor:
+    """Computes what a plan describes.
+
+    Args:
+        plan: from :func:`plan_features`.
+        device: torch device; None takes the GPU when there is one.
+        batch_size: windows in one forward pass.
+
+    Raises:
+        CheckpointMismatchError: the weights do not fit the encoder.
+        ValueError: the device cannot be used.
+    """
+
+    def __init__(self, plan: FeaturePlan, device: str | None = None, batch_size: int = 8) -> None:
+        if batch_size < 1:
+            raise ValueError(f'batch_size must be positive, got {batch_size}')
+        self.plan, self.batch_size = plan, batch_size
+        self.device = pick_device(device)
+        self.autocast = autocast(self.device, plan.settings['dtype'])
+        self.encoder = _load_encoder(plan).to(self.device).eval()
+        self.transform = FrameTransform(plan.config, self.encoder)
+        self.normalise = _normaliser(plan.config).to(self.device)
+        self.pool = POOLING[plan.settings['pool']]
+        self.positions = spread(plan.settings['window'], plan.settings['num_frames'])
+
+    def extract(self, video: str | os.PathLike) -> tuple[np.ndarray, dict[str, Any]]:
+        """Features (windows, ...) of one video, and their metadata.
+
+        Raises:
+            MediaError: the video cannot be read to its end.
+        """
+        collected = _Collector()
+        metadata = self.write(video, collected)
+        return np.concatenate(collected.parts), metadata
+
+    def write(self, video: str | os.PathLike, writer: FeatureWriter) -> dict[str, Any]:
+        """Hand the features of one video to ``writer`` piece by piece, and finish it.
+
+        Returns:
+            The metadata: the plan's settings and, of this video, ``video``, ``video_bytes``,
+            ``source_fps``, ``source_frames`` (decoded), ``frames`` (sampled at ``fps``),
+            ``windows``, ``padded`` (repeated frames that fill the last window), ``shape``.
+
+        Raises:
+            MediaError: the video cannot be read to its end; nothing is left behind.
+        """
+        settings = self.plan.settings
+        stream = FrameStream(video, settings['fps'])
+        facts: dict[str, Any] = dict(windows=0, padded=0, shape=[])
+        try:
+            windows = sliding_windows(
+                map(self.transform, stream), settings['window'], settings['stride']
+            )
+            for batch in _batches(windows, self.batch_size):
+                features = self._features(batch)
+                writer.append(features)
+                facts['windows'] += len(batch)
+                facts['padded'] = batch[-1].padded
+                facts['shape'] = [facts['windows'], *features.shape[1:]]
+            metadata = settings | facts | _video_record(video, stream)
+            writer.finish(metadata)
+        except BaseException:
+            writer.abandon()
+            raise
+        return metadata
+
+    @torch.inference_mode()
+    def _features(self, windows: list[Window]) -> np.ndarray:
+        clips = np.stack([[w.items[i] for i in self.positions] for w in windows])
+        video = torch.from_numpy(clips).permute(0, 4, 1, 2, 3).to(self.device)
+        with self.autocast:
+            features = self.pool(self.encoder(self.normalise.normalise(video)))
+        half = self.plan.settings['dtype'] == 'float16'
+        return features.to(torch.float16 if half else torch.float32).cpu().numpy()
+
+
+class _Collector:
+    """A writer that keeps features in memory."""
+
+    def __init__(self) -> None:
+        self.parts: list[np.ndarray] = []
+
+    def append(self, features: np.ndarray) -> None:
+        self.parts.append(features)
+
+    def finish(self, metadata: dict[str, Any]) -> None:
+        """Nothing to complete."""
+
+    def abandon(self) -> None:
+        self.parts.clear()
+
+
+def checkpoint_sha256(source: str) -> str:
+    """SHA-256 of a checkpoint file, fetched first when it is an address."""
+    from internvideo.checkpoint.sources import resolve_source
+
+    with Path(resolve_source(source)).open('rb') as file:
+        return hashlib.file_digest(file, 'sha256').hexdigest()
+
+
+def _batches(windows: Iterator[Window], size: int) -> Iterator[list[Window]]:
+    batch: list[Window] = []
+    for window in windows:
+        batch.append(window)
+        if len(batch) == size:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def _video_record(video: str | os.PathLike, stream: FrameStream) -> dict[str, Any]:
+    return dict(
+        video=os.fspath(video),
+        video_bytes=Path(video).stat().st_size,
+        source_fps=stream.source_fps,
+        source_frames=stream.decoded,
+        frames=stream.yielded,
+    )
+
+
+def _encoder_field(config: Config) -> str:
+    """The field of ``model`` that holds the encoder; empty when the model is the encoder."""
+    for key in ENCODER_KEYS:
+        if isinstance(config.model.get(key), dict):
+            return key
+    return ''
+
+
+def _encoder_config(config: Config) -> dict[str, Any]:
+    field = _encoder_field(config)
+    settings = dict(config.model[field] if field else config.model)
+    settings.pop('init_cfg', None)
+    return settings
+
+
+def _build_encoder(config: Config) -> nn.Module:
+    return MODELS.build(_encoder_config(config))
+
+
+def _load_encoder(plan: FeaturePlan) -> nn.Module:
+    field = _encoder_field(plan.config)
+    if plan.checkpoint is None:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(RANDOM_SEED)
+            return _build_encoder(plan.config)
+    encoder = _build_encoder(plan.config)
+    prefix = f'{field}.' if field else ''
+    load_weights(encoder, plan.checkpoint, adapter_name(plan.config), prefix)
+    return encoder
+
+
+def _normaliser(config: Config) -> nn.Module:
+    own = config.model.get('data_preprocessor') or {}
+    mean, std = own.get('mean', IMAGENET_MEAN), own.get('std', IMAGENET_STD)
+    return MODELS.build(dict(type='ClipDataPreprocessor', mean=mean, std=std))
+
+
+def _encoder_record(model: str | os.PathLike | Config, config: Config) -> dict[str, Any]:
+    name = Path(config.filename or 'config') if isinstance(model, Config) else model
+    return dict(config=os.fspath(name), **_plain(_encoder_config(config)))
+
+
+def _plain(value: Any) -> Any:
+    """Config values as JSON has them."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value
