@@ -165,34 +165,24 @@ class InternVideo2(BaseModule):
         self.sep_pos_embed = sep_pos_embed
         self._frozen: list[nn.Module] = []
         self.checkpoint_num = self._checkpointed(use_checkpoint, checkpoint_num)
-        # On the CPU even when the model is built on the meta device: the rates are numbers.
-        rates = torch.linspace(0, drop_path_rate, self.depth, device='cpu').tolist()
 
         self.cls_token = nn.Parameter(torch.empty(1, 1, self.embed_dim))
         self._make_position_tables()
         self.patch_embed = PatchEmbed3D(patch_size, tubelet_size, in_channels, self.embed_dim)
-        self.blocks = nn.ModuleList(
-            Block(
-                self.embed_dim,
-                width['num_heads'],
-                int(self.embed_dim * width['mlp_ratio']),
-                qkv_bias,
-                qk_normalization,
-                init_values,
-                layerscale_force_fp32,
-                drop_path=rate,
-                act=act,
-                attn_backend=attn_backend,
-                fused=fused,
-                out_std=0.02 / (2 * (index + 1)) ** 0.5,
-            )
-            for index, rate in enumerate(rates)
+        block = dict(
+            dim=self.embed_dim,
+            num_heads=width['num_heads'],
+            hidden_dim=int(self.embed_dim * width['mlp_ratio']),
+            qkv_bias=qkv_bias,
+            qk_normalization=qk_normalization,
+            init_values=init_values,
+            layerscale_force_fp32=layerscale_force_fp32,
+            act=act,
+            attn_backend=attn_backend,
+            fused=fused,
         )
-        self.clip_projector = None
-        if clip_embed_dim:
-            self.clip_projector = AttentionPooling(
-                self.embed_dim, attn_pool_num_heads, clip_embed_dim, attn_backend
-            )
+        self.blocks = self._make_blocks(drop_path_rate, block)
+        self.clip_projector = self._make_pooler(attn_pool_num_heads, clip_embed_dim, attn_backend)
         self.reset_parameters()
 
     def _grid(self, patch_size: int, tubelet_size: int) -> tuple[int, int, int]:
@@ -208,6 +198,21 @@ class InternVideo2(BaseModule):
         if not use_checkpoint:
             return 0
         return self.depth if checkpoint_num is None else checkpoint_num
+
+    def _make_blocks(self, drop_path_rate: float, fields: dict[str, Any]) -> nn.ModuleList:
+        # On the CPU even when the model is built on the meta device: the rates are numbers.
+        rates = torch.linspace(0, drop_path_rate, self.depth, device='cpu').tolist()
+        # Deeper blocks start with smaller outputs, as if each weight were divided by
+        # sqrt(2 (i + 1)).
+        return nn.ModuleList(
+            Block(drop_path=rate, out_std=0.02 / (2 * index) ** 0.5, **fields)
+            for index, rate in enumerate(rates, start=1)
+        )
+
+    def _make_pooler(
+        self, num_heads: int, out_dim: int | None, backend: str
+    ) -> AttentionPooling | None:
+        return AttentionPooling(self.embed_dim, num_heads, out_dim, backend) if out_dim else None
 
     def _make_position_tables(self) -> None:
         steps, squares = self.grid[0], self.grid[1] * self.grid[2]
