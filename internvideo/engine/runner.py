@@ -26,7 +26,7 @@ from internvideo.engine.checkpoint_files import (
     write_checkpoint,
     write_pointer,
 )
-from internvideo.engine.hooks.interrupt_hook import ignore_signals_in_worker
+from internvideo.engine.hooks.interrupt_hook import shield_worker
 from internvideo.engine.learning_rate_scaling import lr_factor, scale_rates
 from internvideo.engine.random_state import seed_all, set_random_state
 from internvideo.engine.run_state import (
@@ -435,7 +435,7 @@ def build_strategy(config: Strategy | Mapping | str | None) -> Strategy:
 
 
 def _init_worker(worker_id: int, inner: Any = None) -> None:
-    ignore_signals_in_worker()
+    shield_worker()
     if inner is not None:
         inner(worker_id)
 

@@ -1,6 +1,8 @@
 """SIGTERM and SIGUSR1: save at the end of the step and leave."""
 
+import os
 import signal
+import threading
 from types import FrameType
 from typing import Any
 
@@ -24,10 +26,20 @@ class Interrupted(SystemExit):
         )
 
 
-def ignore_signals_in_worker() -> None:
-    """Let loader workers outlive a signal to the whole process group, so that saving can finish."""
-    for signum in SIGNALS:
-        signal.signal(signum, signal.SIG_IGN)
+def shield_worker() -> None:
+    """Let a loader worker outlive a signal to the whole process group, so that saving can finish.
+
+    SIGTERM from the process that owns the worker still ends it.
+    """
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    threading.Thread(target=_obey_owner, args=(os.getppid(),), daemon=True).start()
+
+
+def _obey_owner(owner: int) -> None:
+    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != owner:
+        pass
+    os._exit(0)
 
 
 @HOOKS.register_module()

@@ -1,0 +1,197 @@
+"""What tools/train.py and tools/test.py share: arguments, configs, and how they fail.
+
+Only the standard library is imported here; all else waits until the arguments are known, so that
+``--help`` and a mistyped path answer at once.
+"""
+
+import argparse
+import difflib
+import os
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+DEBUG_VARIABLE = 'INTERNVIDEO_DEBUG'
+USAGE_ERROR = 2
+
+
+class UsageError(Exception):
+    """The command line is at fault; the message names the argument."""
+
+
+def add_common_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of every tool that builds a runner."""
+    parser.add_argument('config', metavar='CONFIG', help='config file')
+    parser.add_argument('--work-dir', metavar='DIR', help='default: work_dirs/<name of CONFIG>')
+    parser.add_argument('--amp', action='store_true', help='bfloat16 autocast, on CPU and GPU')
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        default=[],
+        metavar='KEY=VALUE',
+        help='change config values, e.g. train_cfg.max_epochs=2; +KEY=VALUE adds a new key',
+    )
+    parser.add_argument('--launcher', choices=('none', 'pytorch', 'slurm'), default='none')
+    parser.add_argument('--debug', action='store_true', help='show the traceback of every error')
+
+
+def load_config(args: argparse.Namespace) -> Any:
+    """The config of ``args`` with the common arguments applied.
+
+    Raises:
+        UsageError: the file is missing or does not parse, or an option fits nothing.
+    """
+    path = Path(args.config)
+    if not path.is_file():
+        raise UsageError(f'config file {path} does not exist')
+    options = dict(split_option(text) for text in args.cfg_options)
+    make_projects_importable()
+    from mmengine.config import Config
+
+    try:
+        config = Config.fromfile(path)
+    except (SyntaxError, FileNotFoundError, KeyError, NameError, AttributeError) as error:
+        raise UsageError(f'config file {path} cannot be read: {error}') from error
+    apply_options(config, options)
+    config.work_dir = args.work_dir or config.get('work_dir') or f'work_dirs/{path.stem}'
+    config.launcher = args.launcher
+    config.setdefault('default_scope', 'internvideo')
+    return config
+
+
+def make_projects_importable() -> None:
+    """Let ``custom_imports`` name modules below the current directory and below this repository."""
+    repository = Path(__file__).resolve().parents[2]
+    folders = (str(Path.cwd()), str(repository))
+    sys.path += [folder for folder in folders if folder not in sys.path]
+
+
+def split_option(text: str) -> tuple[str, str]:
+    """``KEY=VALUE`` in two.
+
+    Raises:
+        UsageError: there is no ``=`` or no key.
+    """
+    key, separator, value = text.partition('=')
+    if not separator or not key.strip('+'):
+        raise UsageError(f'--cfg-options {text!r} is not of the form KEY=VALUE')
+    return key, value
+
+
+def apply_options(config: Any, options: dict[str, str]) -> None:
+    """Change ``config`` in place; a dotted key must exist unless a ``+`` stands before it.
+
+    Numbers in a key are list positions.  Values are read as Python would, or else as text.
+
+    Raises:
+        UsageError: an unknown key; the message says what comes close.
+    """
+    from mmengine.config import DictAction
+
+    for key, text in options.items():
+        if not key.startswith('+'):
+            check_key_exists(config, key)
+        value = DictAction._parse_iterable(text)
+        try:
+            config.merge_from_dict({key.removeprefix('+'): value})
+        except (KeyError, TypeError) as error:
+            raise UsageError(f'--cfg-options {key}={text}: {error}') from error
+
+
+def check_key_exists(config: Any, key: str) -> None:
+    """Raise :class:`UsageError` with near misses if the dotted ``key`` leads nowhere."""
+    node, path = config, []
+    for part in key.split('.'):
+        path.append(part)
+        if isinstance(node, list | tuple) and part.isdigit() and int(part) < len(node):
+            node = node[int(part)]
+        elif not isinstance(node, list | tuple) and hasattr(node, 'keys') and part in node:
+            node = node[part]
+        else:
+            known = list(dotted_keys(config))
+            near = difflib.get_close_matches(key, known, n=3, cutoff=0.6)
+            near = near or [name for name in known if name.rpartition('.')[2] == key][:3]
+            hint = f'did you mean {", ".join(near)}? ' if near else ''
+            raise UsageError(
+                f'--cfg-options {key}: the config has no {".".join(path)!r}; {hint}'
+                f'(+{key}=... adds a new key)'
+            )
+
+
+def dotted_keys(node: Any, prefix: str = '') -> Iterator[str]:
+    """Every dotted key below ``node``, lists by position."""
+    if isinstance(node, list | tuple):
+        items: Any = enumerate(node)
+    elif hasattr(node, 'items'):
+        items = node.items()
+    else:
+        return
+    for name, value in items:
+        yield f'{prefix}{name}'
+        yield from dotted_keys(value, f'{prefix}{name}.')
+
+
+def use_amp(config: Any) -> None:
+    """Switch training and evaluation to bfloat16 autocast, keeping a dtype the config has."""
+    wrapper = config.get('optim_wrapper')
+    if wrapper is not None and wrapper.get('type') != 'AmpOptimWrapper':
+        wrapper.type = 'AmpOptimWrapper'
+    for name in ('val_cfg', 'test_cfg'):
+        if config.get(name) is not None and config[name].get('amp_dtype') is None:
+            config[name].amp_dtype = 'bfloat16'
+
+
+def run(main: Callable[[argparse.Namespace], None], parser: argparse.ArgumentParser) -> None:
+    """Parse the command line, run ``main`` and exit; a user's error is one line."""
+    sys.exit(guarded(main, parser, sys.argv[1:]))
+
+
+def guarded(
+    main: Callable[[argparse.Namespace], None],
+    parser: argparse.ArgumentParser,
+    arguments: Sequence[str],
+) -> int:
+    """Exit code of ``main``: 0, 2 for a wrong command line, 1 for other errors, or a signal's.
+
+    Errors whose message is meant for the user are one line unless ``--debug`` is given or
+    ``INTERNVIDEO_DEBUG=1`` is set; anything unforeseen keeps its traceback.
+    """
+    args = parser.parse_args(arguments)
+    try:
+        main(args)
+    except UsageError as error:
+        _report(error, args.debug)
+        return USAGE_ERROR
+    except Exception as error:
+        _report(error, args.debug or not _is_for_user(error))
+        return 1
+    _leave_process_group()  # after an error the others may be gone, and leaving would wait for them
+    return 0
+
+
+def _is_for_user(error: Exception) -> bool:
+    """Whether the message alone explains the error: bad input, not a fault of the program."""
+    if isinstance(error, ValueError | LookupError | OSError | ImportError):
+        return True
+    own = [kind for kind in type(error).__mro__ if kind.__module__.startswith('internvideo.')]
+    return bool(own)
+
+
+def _report(error: Exception, show_traceback: bool) -> None:
+    if show_traceback or os.environ.get(DEBUG_VARIABLE) == '1':
+        traceback.print_exc()
+    text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
+    rank = os.environ.get('RANK')
+    where = f' [rank {rank}]' if rank not in (None, '0') else ''
+    print(f'error{where}: {text or type(error).__name__}', file=sys.stderr, flush=True)
+
+
+def _leave_process_group() -> None:
+    if 'torch' not in sys.modules:
+        return
+    import torch.distributed as dist
+
+    if dist.is_available() and dist.is_initialized():
+        dist.destroy_process_group()

@@ -1,0 +1,64 @@
+"""Test a checkpoint: python tools/test.py CONFIG CHECKPOINT [options]."""
+
+import argparse
+from pathlib import Path
+
+from internvideo.engine.command_line import (
+    UsageError,
+    add_common_arguments,
+    load_config,
+    run,
+    use_amp,
+)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        description='Test a checkpoint of ours on the test set of a config.'
+    )
+    add_common_arguments(parser)
+    parser.add_argument(
+        'checkpoint', metavar='CHECKPOINT', help='.pth or .safetensors file, hf://org/repo/file'
+    )
+    parser.add_argument('--out', metavar='FILE', help='write predictions (.json or .pkl)')
+    return parser
+
+
+def dump_predictions(config: object, out: str) -> None:
+    """Let the test's metric write what it saw to ``out``."""
+    path = Path(out)
+    evaluators = config.test_evaluator
+    evaluators = evaluators if isinstance(evaluators, list) else [evaluators]
+    if path.suffix == '.json':
+        evaluators[0]['dump'] = str(path)
+    elif path.suffix == '.pkl':
+        evaluators.append(dict(type='DumpResults', out_file_path=str(path)))
+    else:
+        raise UsageError(f'--out {out}: the file must end in .json or .pkl')
+    config.test_evaluator = evaluators
+
+
+def main(args: argparse.Namespace) -> None:
+    """Test."""
+    if '://' not in args.checkpoint and not Path(args.checkpoint).is_file():
+        raise UsageError(f'checkpoint {args.checkpoint} does not exist')
+    config = load_config(args)
+    if config.get('test_dataloader') is None:
+        raise UsageError(f'{args.config} has no test_dataloader')
+    if args.amp:
+        use_amp(config)
+    if args.out:
+        dump_predictions(config, args.out)
+    config.load_from, config.resume = args.checkpoint, False
+
+    from internvideo.engine.distributed import init_process_group
+    from internvideo.registry import RUNNERS
+
+    init_process_group(args.launcher)
+    runner = RUNNERS.get(config.get('runner_type', 'Runner')).from_cfg(config)
+    runner.test()
+
+
+if __name__ == '__main__':
+    run(main, build_parser())
