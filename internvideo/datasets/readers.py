@@ -165,6 +165,8 @@ class FrameFolderReader:
         if not self.path.is_dir():
             raise MediaError(path, 'frame folder not found')
         self._count = self._count_files() if total_frames is None else total_frames
+        if self._count <= 0:
+            raise MediaError(path, f'no frame like {filename_tmpl.format(1)} in the folder')
 
     def _count_files(self) -> int:
         suffix = Path(self.filename_tmpl).suffix

@@ -97,6 +97,11 @@ def test_broken_frame_folders(media: Path, folder: str, reason: str) -> None:
         FrameFolderReader(str(media / folder)).get_batch([5])
 
 
+def test_empty_frame_folder(tmp_path: Path) -> None:
+    with pytest.raises(MediaError, match=r'no frame like img_00001\.jpg in the folder'):
+        FrameFolderReader(str(tmp_path))
+
+
 def test_unknown_and_missing_backend(media: Path, monkeypatch) -> None:
     with pytest.raises(ValueError, match=r"'opencv'; known: decord, torchcodec, pyav, frames"):
         open_video(str(media / 'good.mp4'), 'opencv')

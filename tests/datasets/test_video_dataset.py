@@ -64,6 +64,14 @@ def test_items_depend_on_epoch_and_row_only(media: Path, tmp_path: Path) -> None
     assert not torch.equal(clips[0], data[0, 0]['inputs'])
 
 
+def test_a_copy_in_another_process_gives_the_same_items(media: Path, tmp_path: Path) -> None:
+    data = build(media, tmp_path, ['good.mp4 0'])
+    (item,) = DataLoader(
+        data, None, sampler=[(2, 0)], num_workers=1, multiprocessing_context='spawn'
+    )
+    assert torch.equal(item['inputs'], data[2, 0]['inputs'])
+
+
 def test_the_callers_generators_are_left_alone(media: Path, tmp_path: Path) -> None:
     data = build(media, tmp_path, ['good.mp4 0'])
     random.seed(5), np.random.seed(5), torch.manual_seed(5)
