@@ -11,20 +11,23 @@ from mmengine.evaluator import BaseMetric
 Record = dict[str, Any]
 
 
+def _identity(record: Record) -> tuple[int, str]:
+    """Row and path: data sets that are joined number their rows alike."""
+    return record['sample_index'], record['path']
+
+
 def merge_records(parts: Sequence[Sequence[Record]], size: int) -> list[Record]:
-    """The records of all processes in the order of their ``sample_index``.
+    """The records of all processes in the order of their ``sample_index`` (then ``path``).
 
     Raises :class:`ValueError` when a sample comes twice or when the number of samples is not
     ``size``, the length of the data set: a score over another set would be silently wrong.
     """
-    records = sorted(
-        (record for part in parts for record in part), key=lambda record: record['sample_index']
-    )
-    counts = Counter(record['sample_index'] for record in records)
-    repeated = [index for index, count in counts.items() if count > 1]
+    records = sorted((record for part in parts for record in part), key=_identity)
+    counts = Counter(map(_identity, records))
+    repeated = [f'{path} (row {row})' for (row, path), count in counts.items() if count > 1]
     if repeated:
         raise ValueError(
-            f'{len(repeated)} samples were evaluated more than once (sample_index {repeated[:5]}): '
+            f'{len(repeated)} samples were evaluated more than once, such as {repeated[0]}: '
             'use a sampler without padding, such as EvalSampler'
         )
     if len(records) != size:
@@ -35,7 +38,7 @@ def merge_records(parts: Sequence[Sequence[Record]], size: int) -> list[Record]:
 class GatheredMetric(BaseMetric):
     """A metric over one record per sample, exact under any number of processes.
 
-    Records are gathered by ``sample_index``, ordered by it, and checked to be the whole data set
+    Records are gathered by ``sample_index`` and ``path``, ordered by them, and checked to be the whole data set
     once; then rank 0 computes and all ranks receive the result, or raise the same error.  A
     subclass defines :meth:`record` and ``compute_metrics``.
 
@@ -52,7 +55,7 @@ class GatheredMetric(BaseMetric):
 
     @abstractmethod
     def record(self, sample: Mapping[str, Any]) -> Record:
-        """What to keep of one evaluated sample; must hold an integer ``sample_index``."""
+        """What to keep of one evaluated sample; must hold ``sample_index`` and ``path``."""
 
     def process(self, data_batch: Any, data_samples: Sequence[Mapping[str, Any]]) -> None:
         """Keep one record per data sample."""

@@ -68,7 +68,7 @@ def test_figures_do_not_depend_on_the_number_of_processes(tmp_path, world):
 def test_a_repeated_sample_fails_on_every_rank(tmp_path):
     first, second = evaluate_in_processes(2, tmp_path, [*range(NUM_VIDEOS), 0])
     assert first == second
-    assert 'evaluated more than once (sample_index [0])' in first
+    assert 'evaluated more than once, such as v/0.mp4 (row 0)' in first
 
 
 def test_an_omitted_sample_is_an_error():
