@@ -38,9 +38,9 @@ def merge_records(parts: Sequence[Sequence[Record]], size: int) -> list[Record]:
 class GatheredMetric(BaseMetric):
     """A metric over one record per sample, exact under any number of processes.
 
-    Records are gathered by ``sample_index`` and ``path``, ordered by them, and checked to be the whole data set
-    once; then rank 0 computes and all ranks receive the result, or raise the same error.  A
-    subclass defines :meth:`record` and ``compute_metrics``.
+    Records are gathered by ``sample_index`` and ``path``, ordered by them, and checked to be the
+    whole data set once; then rank 0 computes and all ranks receive the result, or raise the same
+    error.  A subclass defines :meth:`record` and ``compute_metrics``.
 
     Args:
         output_dir: folder for files the metric writes; the runner sets it to its work folder.
