@@ -22,18 +22,26 @@ class EpochSampler(Sampler[tuple[int, int]]):
         shuffle: Whether rows are permuted.
         seed: Seed of the order; None draws one and shares it between ranks.
         drop_last: Whether the remainder is dropped.
+        augment_period: Augmentation repeats after that many epochs: the yielded epoch, which
+            seeds it, is ``epoch % augment_period``; the order goes on changing.  None never.
 
     Raises:
         ValueError: fewer samples than processes while the remainder is dropped.
     """
 
     def __init__(
-        self, dataset: Sized, shuffle: bool = True, seed: int | None = None, drop_last: bool = True
+        self,
+        dataset: Sized,
+        shuffle: bool = True,
+        seed: int | None = None,
+        drop_last: bool = True,
+        augment_period: int | None = None,
     ) -> None:
         self.rank, self.world_size = get_dist_info()
         self.num_rows, self.shuffle, self.drop_last = len(dataset), shuffle, drop_last
         self.seed = sync_random_seed() if seed is None else seed
         self.epoch, self._skipped = 0, 0
+        self.augment_period = augment_period
         if len(self) == 0:
             raise ValueError(f'{self.num_rows} samples cannot feed {self.world_size} processes')
         if hasattr(dataset, 'set_seed'):
@@ -63,7 +71,7 @@ class EpochSampler(Sampler[tuple[int, int]]):
         order = torch.cat([order, order])[: len(self) * self.world_size]
         rows = order[self.rank :: self.world_size][self._skipped :]
         self._skipped = 0
-        epoch = self.epoch
+        epoch = self.epoch % self.augment_period if self.augment_period else self.epoch
         return ((epoch, int(row)) for row in rows)
 
     def _order(self) -> torch.Tensor:

@@ -101,8 +101,7 @@ class MaskedAlignment(BaseModel):
         for name, grid in self.targets.grids.items():
             if list(grid[1:]) != squares or grid[0] not in (1, steps):
                 faults.append(f'the {name} teacher has patch grid {grid}, not {(steps, *squares)}')
-        attentive = self.masker is not None and self.masker.needs_attention
-        if attentive and not self.targets.has_attention:
+        if self._wants_attention and not self.targets.has_attention:
             faults.append('the masker needs attention, which these targets do not bring')
         if faults:
             raise ValueError(f'teachers and student do not fit: {"; ".join(faults)}')
@@ -110,6 +109,12 @@ class MaskedAlignment(BaseModel):
     @property
     def _wants_final(self) -> bool:
         return bool(self.neck.clip_final_dim and self.criterion.weights['clip_final'])
+
+    @property
+    def _wants_attention(self) -> bool:
+        if self.masker is None or self.targets.brings_mask:
+            return False
+        return self.masker.needs_attention
 
     def init_weights(self) -> None:
         """Initialise the student and load the teachers.
@@ -150,7 +155,7 @@ class MaskedAlignment(BaseModel):
         """Features of student and teachers at the visible tokens of one drawn mask."""
         targets = self.compute_targets(video, data_samples)
         mask = self.draw_mask(targets, video)
-        visible = visible_indices(mask, self._num_visible(targets))
+        visible = visible_indices(mask, self.num_visible(targets))
         target = targets.pick(visible, self.neck.clip_norm, self.neck.mae_norm)
         student = self.student(video, mask, visible)
         return student if self._wants_final else student._replace(clip_final=None), target
@@ -159,8 +164,9 @@ class MaskedAlignment(BaseModel):
         self, video: Tensor, data_samples: Sequence[VideoDataSample] | None = None
     ) -> Targets:
         """Teacher features of clips (B, C, F, H, W), as far as loss and mask need them."""
-        attn = self.masker is not None and self.masker.needs_attention
-        return self.targets(video, data_samples, final=self._wants_final, attn=attn)
+        return self.targets(
+            video, data_samples, final=self._wants_final, attn=self._wants_attention
+        )
 
     @torch.no_grad()
     def draw_mask(self, targets: Targets, video: Tensor) -> Tensor:
@@ -172,7 +178,8 @@ class MaskedAlignment(BaseModel):
             mask = self.masker(targets.attn, len(video), self.backbone.grid, video.device)
         return F.pad(mask.to(video.device), (1, 0), value=False)
 
-    def _num_visible(self, targets: Targets) -> int:
+    def num_visible(self, targets: Targets) -> int:
+        """Visible tokens of each clip under the next mask, the class token included."""
         if targets.mask is not None:
             return targets.clip_middle[0].shape[1]
         return 1 + self.masker.num_visible(self.backbone.grid)

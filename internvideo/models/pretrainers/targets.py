@@ -70,6 +70,8 @@ class InlineTeachers:
         mae: config of the MAE teacher, whose encoder has no class token; None leaves it out.
     """
 
+    brings_mask = False
+
     def __init__(self, clip: dict[str, Any], mae: dict[str, Any] | None = None) -> None:
         self.clip = _build_teacher(clip)
         self.mae = None if mae is None else _build_teacher(mae)

@@ -52,7 +52,7 @@ def layer_choice(facts: dict[str, Any], owner: str, branch: str = 'clip') -> Any
 class GivenTargets:
     """Stands in for the teachers of a student that is run alone."""
 
-    has_attention, grids = True, {}
+    has_attention, brings_mask, grids = True, False, {}
 
     def __init__(self, facts: dict[str, Any]) -> None:
         has_mae = 'mae_return_layer' in facts
