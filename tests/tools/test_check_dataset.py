@@ -1,0 +1,96 @@
+"""tools/data/check.py on a small copy with one fault of each kind."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.apis.tiny import moving_frames, write_video
+from tools.data import check
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """A list of three good videos and one problem of each kind."""
+    for name, count in (('a', 12), ('b', 12), ('c', 12), ('short', 3)):
+        write_video(tmp_path / f'{name}.mp4', moving_frames(count))
+    (tmp_path / 'broken.mp4').write_bytes(b'not a video')
+    rows = ['a.mp4,0', 'b.mp4,1', 'c.mp4,2', 'gone.mp4,0', 'broken.mp4,0', 'short.mp4,1']
+    rows += ['a.mp4,7', 'b.mp4', 'c.mp4,1']
+    (tmp_path / 'train.csv').write_text('\n'.join(rows) + '\n')
+    return tmp_path
+
+
+def run(copy: Path, *flags: str) -> tuple[int, list[dict]]:
+    report = copy / 'report.jsonl'
+    flags = ('--root', str(copy), '--num-classes', '3', '--min-frames', '8', *flags)
+    code = check.main([str(copy / 'train.csv'), *flags, '--report', str(report), '--workers', '2'])
+    return code, [json.loads(line) for line in report.read_text().splitlines()]
+
+
+@pytest.mark.parametrize('flags', [(), ('--full', '--backend', 'pyav')])
+def test_every_kind_of_problem_is_named(copy: Path, flags: tuple[str, ...], capsys) -> None:
+    code, problems = run(copy, *flags)
+    found = {(int(p['where'].rpartition(':')[2]), p['kind']) for p in problems}
+    assert code == 1
+    assert found == {
+        (4, 'missing'), (5, 'broken'), (6, 'short'),
+        (7, 'mislabelled'), (8, 'malformed'), (9, 'mislabelled'),
+    }  # fmt: skip
+    assert '9 rows: 1 malformed, 3 mislabelled, 1 missing, 1 broken' in capsys.readouterr().out
+    assert not (copy / 'report.jsonl.progress').exists()
+
+
+def test_clean_copy_exits_with_zero(copy: Path, capsys) -> None:
+    (copy / 'train.csv').write_text('a.mp4,0\nb.mp4,1\n')
+    assert run(copy) == (0, [])
+
+
+def test_stopped_check_goes_on_where_it_was(copy: Path, monkeypatch, capsys) -> None:
+    monkeypatch.setattr(check, 'CHUNK_ROWS', 3)
+    args = check.parse_args([str(copy / 'train.csv'), '--root', str(copy), '--min-frames', '8'])
+    args.num_classes = 3
+    lists = check.find_lists(args)
+    first, *_ = check.make_chunks(lists)
+    report = check.Report(copy / 'report.jsonl', lists, restart=False)
+    report.add([check.Problem(f'{copy}/train.csv:1', 'a', 'broken', 'from before')], first)
+    code, problems = run(copy)
+    assert (code, len(problems)) == (1, 8)
+    assert '3 of 9 rows were checked before' in capsys.readouterr().out
+
+
+def test_unfinished_check_of_another_list_is_not_mixed_in(copy: Path, capsys) -> None:
+    lists = [check.MediaList(str(copy / 'train.csv'))]
+    check.Report(copy / 'report.jsonl', lists, restart=False)
+    code, _ = run(copy)
+    assert code == 2
+    assert '--restart' in capsys.readouterr().err
+    assert run(copy, '--restart')[0] == 1
+
+
+def test_frame_folders_are_counted(tmp_path: Path) -> None:
+    from PIL import Image
+
+    (tmp_path / 'clip').mkdir()
+    for number in (1, 2, 3):
+        image = Image.fromarray(np.zeros((8, 8, 3), np.uint8))
+        image.save(tmp_path / 'clip' / f'img_{number:05}.jpg')
+    (tmp_path / 'train.csv').write_text('clip 4 0\n')
+    columns = ('path', 'total_frames', 'label')
+    media = check.MediaList(str(tmp_path / 'train.csv'), str(tmp_path), columns, backend='frames')
+    (problem,) = check.check_rows(media, 0, 1)
+    assert (problem.kind, problem.detail) == ('short', '3 of 4 frames')
+
+
+@pytest.mark.parametrize('name', ['k400', 'mit', 'ssv1', 'anet', 'hmdb51', 'ucf101'])
+def test_known_data_sets_are_found_by_name(name: str, monkeypatch) -> None:
+    monkeypatch.setenv('INTERNVIDEO2_DATA_PATH', '/copies')
+    lists = check.find_lists(check.parse_args([name]))
+    assert [Path(media.ann_file).stem for media in lists] == ['train', 'val', 'test']
+    assert lists[0].ann_file.startswith('/copies')
+
+
+def test_unknown_source_names_the_data_sets(capsys) -> None:
+    assert check.main(['kinetics9000']) == 2
+    assert 'data sets: anet' in capsys.readouterr().err

@@ -1,0 +1,401 @@
+"""Check a copy of a data set: missing, broken, short and mislabelled media, on all cores.
+
+Examples: python tools/data/check.py k400
+          python tools/data/check.py my/train.csv --root my/videos --num-classes 12
+"""
+
+import argparse
+import dataclasses
+import json
+import multiprocessing
+import os
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+from internvideo.datasets.annotations import AnnotationList
+from internvideo.datasets.bad_samples import MediaError
+from internvideo.datasets.readers import FrameFolderReader, Reader, open_video
+
+CHUNK_ROWS = 32
+DECODE_FRAMES = 32
+PRINT_SECONDS = 10
+CORES = len(os.sched_getaffinity(0))
+SPLITS = ('train', 'val', 'test')
+KINDS = ('malformed', 'mislabelled', 'missing', 'broken', 'short')
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    add = parser.add_argument
+    add('source', help='data set (k400, ...), config file, or annotation list')
+    add('--split', nargs='+', choices=SPLITS, default=SPLITS, help='lists of a config to check')
+    add('--root', help='folder that paths start from (default: the config says)')
+    add('--columns', nargs='+', help='columns of a list (default: path label)')
+    add('--num-classes', type=int, help='number of classes (default: the config says)')
+    add('--min-frames', type=int, help='fewer are short (default: what the config samples, or 1)')
+    add('--backend', help='decord, torchcodec, pyav, or frames for folders of images')
+    add('--full', action='store_true', help='decode every frame, not just the first and last')
+    add(
+        '--workers', type=int, default=len(os.sched_getaffinity(0)), help='processes (default: all)'
+    )
+    add('--report', type=Path, help='JSON lines, one per problem (default: check_NAME.jsonl)')
+    add('--restart', action='store_true', help='forget an unfinished check of the same report')
+    return parser.parse_args(argv)
+
+
+@dataclass(frozen=True)
+class MediaList:
+    """One annotation list and how its media are read; fields as in ``VideoDataset``."""
+
+    ann_file: str
+    data_prefix: str = ''
+    columns: tuple[str, ...] = ('path', 'label')
+    delimiter: str | None = None
+    num_classes: int | None = None
+    backend: str = 'decord'
+    filename_tmpl: str = 'img_{:05}.jpg'
+    path_suffix: str = ''
+    min_frames: int = 1
+    full: bool = False
+
+
+class Problem(NamedTuple):
+    """One finding; ``where`` is ``list:line``, ``kind`` one of ``KINDS``."""
+
+    where: str
+    path: str
+    kind: str
+    detail: str
+
+
+class Chunk(NamedTuple):
+    """Rows ``first`` to ``last`` (exclusive) of the list of that number."""
+
+    number: int
+    first: int
+    last: int
+
+
+def find_lists(args: argparse.Namespace) -> list[MediaList]:
+    """The lists to check, from a config or from the command line.
+
+    Raises ValueError or FileNotFoundError when ``source`` is neither, or a list is not there.
+    """
+    config = _find_config(args.source)
+    if config is None:
+        lists = [MediaList(args.source)]
+    else:
+        lists = list(dict.fromkeys(_config_lists(config, args.split)))
+    given = dict(
+        data_prefix=args.root,
+        columns=tuple(args.columns) if args.columns else None,
+        num_classes=args.num_classes,
+        backend=args.backend,
+        min_frames=args.min_frames,
+        full=args.full or None,
+    )
+    changes = {name: value for name, value in given.items() if value is not None}
+    return [dataclasses.replace(media, **changes) for media in lists]
+
+
+def _find_config(source: str) -> Path | None:
+    if Path(source).suffix == '.py':
+        return Path(source)
+    if Path(source).is_file():
+        return None
+    from internvideo.apis.model_zoo import configs_root
+
+    folder = configs_root() / '_base_' / 'datasets'
+    if (folder / f'{source}.py').is_file():
+        return folder / f'{source}.py'
+    known = sorted(path.stem for path in folder.glob('*.py'))
+    raise FileNotFoundError(
+        f'{source} is no annotation list, config or data set; data sets: {", ".join(known)}'
+    )
+
+
+def _config_lists(config: Path, splits: Iterable[str]) -> Iterator[MediaList]:
+    from mmengine.config import Config
+
+    loaders = Config.fromfile(config)
+    known = {field.name for field in dataclasses.fields(MediaList)}
+    for split in splits:
+        dataset = (loaders.get(f'{split}_dataloader') or {}).get('dataset', {})
+        if 'ann_file' in dataset:
+            fields = {name: dataset[name] for name in known & set(dataset)}
+            if 'columns' in fields:
+                fields['columns'] = tuple(fields['columns'])
+            yield MediaList(**fields, min_frames=_sampled_frames(dataset))
+
+
+def _sampled_frames(dataset: dict) -> int:
+    sampling = dataset.get('sampling') or {}
+    return sampling.get('num_frames', 1) * sampling.get('stride', 1)
+
+
+@cache
+def _annotations(media: MediaList) -> AnnotationList:
+    return AnnotationList(media.ann_file, media.columns, media.delimiter)
+
+
+def check_rows(media: MediaList, first: int, last: int) -> list[Problem]:
+    """Check the media of some rows."""
+    return [problem for row in range(first, last) for problem in _check_row(media, row)]
+
+
+def _check_row(media: MediaList, row: int) -> Iterator[Problem]:
+    annotations = _annotations(media)
+    try:
+        info = annotations[row]
+    except ValueError as error:
+        text = str(error).removeprefix(f'{annotations.where(row)}: ')
+        yield Problem(annotations.where(row), '', 'malformed', text)
+        return
+    path = _resolve(media, info['path'])
+    label = info.get('label')
+    if None not in (label, media.num_classes) and not 0 <= label < media.num_classes:
+        detail = f'label {label} is not in 0..{media.num_classes - 1}'
+        yield Problem(annotations.where(row), path, 'mislabelled', detail)
+    fault = _check_media(media, path, info.get('total_frames'))
+    if fault is not None:
+        yield Problem(annotations.where(row), path, *fault)
+
+
+def _resolve(media: MediaList, name: str) -> str:
+    suffix = media.path_suffix if '.' not in name else ''
+    return str(Path(media.data_prefix) / f'{name}{suffix}')
+
+
+def _check_media(media: MediaList, path: str, announced: int | None) -> tuple[str, str] | None:
+    """Kind and detail of what is wrong with one video or folder of frames."""
+    if not Path(path).exists():
+        return 'missing', 'no such file or folder'
+    try:
+        reader = _open(media, path)
+        count = len(reader)
+        if count > 0:
+            _decode(reader, count, media.full)
+    except MediaError as error:
+        return 'broken', error.reason
+    wanted = max(media.min_frames, announced or 0)
+    return ('short', f'{count} of {wanted} frames') if count < wanted else None
+
+
+def _open(media: MediaList, path: str) -> Reader:
+    if media.backend == 'frames':
+        return FrameFolderReader(path, media.filename_tmpl)
+    return open_video(path, media.backend)
+
+
+def _decode(reader: Reader, count: int, full: bool) -> None:
+    if not full:
+        reader.get_batch(sorted({0, count - 1}))
+        return
+    for first in range(0, count, DECODE_FRAMES):
+        reader.get_batch(range(first, min(first + DECODE_FRAMES, count)))
+
+
+def find_conflicts(media: MediaList) -> Iterator[Problem]:
+    """Rows that give a medium another label than an earlier row does."""
+    if 'label' not in media.columns or 'start' in media.columns:
+        return
+    annotations, seen = _annotations(media), {}
+    for row in range(len(annotations)):
+        try:
+            info = annotations[row]
+        except ValueError:
+            continue
+        other = seen.setdefault(info['path'], (info['label'], row))
+        if other[0] != info['label']:
+            detail = f'label {info["label"]}, but {other[0]} in {annotations.where(other[1])}'
+            where = annotations.where(row)
+            yield Problem(where, _resolve(media, info['path']), 'mislabelled', detail)
+
+
+class Report:
+    """Problems as JSON lines, and beside them, until the check is complete, what is done.
+
+    Args:
+        path: the report.
+        lists: what is checked; a check is only continued when nothing of it has changed.
+        restart: forget an unfinished check.
+
+    Raises:
+        ValueError: an unfinished check of something else is in the way.
+    """
+
+    def __init__(self, path: Path, lists: list[MediaList], restart: bool) -> None:
+        self.path, self.progress = path, path.with_name(f'{path.name}.progress')
+        self.done: set[Chunk] = set()
+        self.problems: dict[Problem, None] = {}
+        path.parent.mkdir(parents=True, exist_ok=True)
+        identity = json.dumps([_identity(media) for media in lists])
+        if self.progress.is_file() and not restart:
+            self._resume(identity)
+        else:
+            path.write_text('')
+            self.progress.write_text(identity + '\n')
+
+    def _resume(self, identity: str) -> None:
+        found, *chunks = self.progress.read_text().split('\n')
+        if found != identity:
+            raise ValueError(
+                f'{self.progress} belongs to an unfinished check of other lists or settings; '
+                'give another --report, or --restart'
+            )
+        # The last lines may be cut off where the earlier check was stopped.
+        self.done = {Chunk(*json.loads(line)) for line in chunks if line.endswith(']')}
+        records = [line for line in self.path.read_text().split('\n') if line.endswith('}')]
+        self.problems = dict.fromkeys(Problem(**json.loads(line)) for line in records)
+        self.path.write_text(''.join(f'{line}\n' for line in records))
+        self.progress.write_text('\n'.join([found, *map(json.dumps, self.done), '']))
+
+    def add(self, problems: Iterable[Problem], chunk: Chunk | None = None) -> None:
+        """Record what was found, and that a chunk is done."""
+        with self.path.open('a') as file:
+            for problem in problems:
+                if problem not in self.problems:
+                    self.problems[problem] = None
+                    file.write(json.dumps(problem._asdict(), ensure_ascii=False) + '\n')
+        if chunk is not None:
+            with self.progress.open('a') as file:
+                file.write(json.dumps(chunk) + '\n')
+
+    def complete(self) -> None:
+        """Sort the report; the next check starts anew."""
+        ordered = sorted(self.problems, key=lambda p: (p.where.rpartition(':')[0], _line(p)))
+        records = [json.dumps(problem._asdict(), ensure_ascii=False) for problem in ordered]
+        self.path.write_text(''.join(f'{record}\n' for record in records))
+        self.progress.unlink()
+
+
+def _line(problem: Problem) -> int:
+    return int(problem.where.rpartition(':')[2])
+
+
+def _identity(media: MediaList) -> list:
+    status = Path(media.ann_file).stat()
+    return [dataclasses.asdict(media), status.st_size, status.st_mtime_ns]
+
+
+def run_chunks(
+    lists: list[MediaList], chunks: list[Chunk], workers: int
+) -> Iterator[tuple[Chunk, list[Problem]]]:
+    """Check chunks in several processes; a file that kills a decoder is a problem, not the end."""
+    waiting = iter(chunks)
+    running: dict[Future, Chunk] = {}
+    pool = _new_pool(workers)
+    try:
+        while True:
+            # Few at a time, so that a crash takes few along.
+            while len(running) < 2 * workers and (chunk := next(waiting, None)) is not None:
+                media = lists[chunk.number]
+                running[pool.submit(check_rows, media, chunk.first, chunk.last)] = chunk
+            if not running:
+                return
+            done, _ = wait(running, return_when=FIRST_COMPLETED)
+            if any(isinstance(future.exception(), BrokenProcessPool) for future in done):
+                pool.shutdown(wait=True)
+                for chunk in running.values():
+                    yield chunk, _check_apart(lists[chunk.number], chunk)
+                running, pool = {}, _new_pool(workers)
+                continue
+            for future in done:
+                yield running.pop(future), future.result()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _new_pool(workers: int) -> ProcessPoolExecutor:
+    return ProcessPoolExecutor(workers, multiprocessing.get_context('spawn'))
+
+
+def _check_apart(media: MediaList, chunk: Chunk) -> list[Problem]:
+    """Check row by row, each crash in a process of its own."""
+    problems: list[Problem] = []
+    pool = _new_pool(1)
+    for row in range(chunk.first, chunk.last):
+        try:
+            problems += pool.submit(check_rows, media, row, row + 1).result()
+        except BrokenProcessPool:
+            pool.shutdown()
+            pool = _new_pool(1)
+            annotations = _annotations(media)
+            path = _resolve(media, annotations[row]['path'])
+            problems.append(Problem(annotations.where(row), path, 'broken', 'crashes the decoder'))
+    pool.shutdown()
+    return problems
+
+
+def make_chunks(lists: list[MediaList]) -> list[Chunk]:
+    """All rows of all lists, in pieces."""
+    return [
+        Chunk(number, first, min(first + CHUNK_ROWS, len(_annotations(media))))
+        for number, media in enumerate(lists)
+        for first in range(0, len(_annotations(media)), CHUNK_ROWS)
+    ]
+
+
+def check(args: argparse.Namespace) -> int:
+    """Run the command; the exit status."""
+    lists = find_lists(args)
+    if not lists:
+        raise ValueError(f'{args.source} names no annotation list for {", ".join(args.split)}')
+    path = args.report or Path(f'check_{Path(args.source).stem}.jsonl')
+    chunks = make_chunks(lists)
+    report = Report(path, lists, args.restart)
+    for media in lists:
+        report.add(find_conflicts(media))
+    left = [chunk for chunk in chunks if chunk not in report.done]
+    total, done = sum(c.last - c.first for c in chunks), sum(c.last - c.first for c in report.done)
+    if done:
+        print(f'{done} of {total} rows were checked before', flush=True)
+    start = printed = time.perf_counter()
+    fresh = 0
+    for chunk, problems in run_chunks(lists, left, args.workers):
+        report.add(problems, chunk)
+        fresh += chunk.last - chunk.first
+        if time.perf_counter() - printed > PRINT_SECONDS:
+            printed = time.perf_counter()
+            _print_progress(done + fresh, total, fresh / (printed - start), len(report.problems))
+    report.complete()
+    _print_summary(report, total)
+    return 1 if report.problems else 0
+
+
+def _print_progress(done: int, total: int, rate: float, problems: int) -> None:
+    minutes = (total - done) / rate / 60
+    print(
+        f'{done}/{total} rows, {problems} problems, {rate:.1f} rows/s, {minutes:.0f} min left',
+        flush=True,
+    )
+
+
+def _print_summary(report: Report, total: int) -> None:
+    counts = Counter(problem.kind for problem in report.problems)
+    found = ', '.join(f'{counts[kind]} {kind}' for kind in KINDS)
+    print(f'{total} rows: {found}' + (f'; see {report.path}' if counts else ''))
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = parse_args(argv)
+    if args.workers < 1:
+        print('check: --workers must be positive', file=sys.stderr)
+        return 2
+    try:
+        return check(args)
+    except (ValueError, OSError, ImportError) as error:
+        print(f'check: {error}', file=sys.stderr)
+        return 2
+
+
+if __name__ == '__main__':
+    sys.exit(main())
