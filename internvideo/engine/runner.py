@@ -280,9 +280,9 @@ class Runner(MMEngineRunner):
             CheckpointError: the file is unusable or of another model or optimiser.
         """
         checkpoint = read_training_state(filename)
-        self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
         weights = checkpoint.get('train_state_dict', checkpoint['state_dict'])
         self.strategy.load_model_state(self.model, weights, str(filename))
+        self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
         self._adopt_seed(checkpoint['meta']['seed'])
         self.train_loop.restore(checkpoint['meta']['progress'])
         unpack_messages(self.message_hub, checkpoint['message_hub'])

@@ -8,8 +8,6 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from mmengine.optim.scheduler.param_scheduler import _ParamScheduler
-
 from internvideo.registry import PARAM_SCHEDULERS
 
 
@@ -73,7 +71,7 @@ def warmup_length(horizon: Horizon, warmup_epochs: float | None, warmup_steps: i
     return steps
 
 
-class StepSchedule(_ParamScheduler):
+class StepSchedule:
     """Sets ``param_name`` of each group from the number of the optimiser step.
 
     Args:
@@ -83,26 +81,27 @@ class StepSchedule(_ParamScheduler):
     """
 
     takes_horizon = True
+    by_epoch = False
 
     def __init__(self, optimizer: Any, param_name: str, horizon: Horizon) -> None:
-        self.horizon = horizon
-        super().__init__(optimizer, param_name, by_epoch=False)
+        self.optimizer, self.param_name, self.horizon = optimizer, param_name, horizon
+        self.base_values = [group[param_name] for group in optimizer.param_groups]
+        self.seek(0)
 
     def value(self, step: int, group: dict, base: float) -> float:
         """Value of a parameter group whose base value is ``base`` at optimiser step ``step``."""
         raise NotImplementedError
 
-    def _get_value(self) -> list[float]:
-        step = self.last_step // self.horizon.accumulation
-        pairs = zip(self.optimizer.param_groups, self.base_values, strict=True)
-        return [self.value(step, group, base) for group, base in pairs]
-
     def seek(self, iteration: int) -> None:
-        """Go to the value of batch ``iteration``, as if all before it had been stepped."""
-        self.last_step = self._global_step = iteration
-        for group, value in zip(self.optimizer.param_groups, self._get_value(), strict=True):
-            group[self.param_name] = value
-        self._last_value = [group[self.param_name] for group in self.optimizer.param_groups]
+        """Go to the values of batch ``iteration``."""
+        self.last_step = iteration
+        step = iteration // self.horizon.accumulation
+        for group, base in zip(self.optimizer.param_groups, self.base_values, strict=True):
+            group[self.param_name] = self.value(step, group, base)
+
+    def step(self) -> None:
+        """Go to the values of the next batch."""
+        self.seek(self.last_step + 1)
 
     def state_dict(self) -> dict:
         """The position alone: all else comes from the config of the run."""
