@@ -1,5 +1,6 @@
 """The example project: its parts, and a run through the command line."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -63,19 +64,30 @@ def run_tool(tool, *args, folder):
 def test_it_trains_and_tests_through_the_command_line(tmp_path, monkeypatch):
     monkeypatch.setenv('INTERNVIDEO2_DATA_PATH', str(tmp_path))
     make_world(tmp_path / 'synthetic', num_train=16, num_val=8, num_test=8, workers=1)
-    options = ['train_cfg.max_epochs=1', 'train_dataloader.batch_size=4']
+    broken = tmp_path / 'synthetic' / 'recognition' / 'videos' / 'test' / 'test_00003.mp4'
+    broken.write_bytes(broken.read_bytes()[:500])
+    options = [
+        'train_cfg.max_epochs=1',
+        'train_cfg.val_interval=1',
+        'param_scheduler.warmup_epochs=0',
+    ]
+    options += ['train_dataloader.batch_size=4', 'default_hooks.checkpoint.interval=1']
     options += [f'{split}_dataloader.num_workers=0' for split in ('train', 'val', 'test')]
     work_dir = tmp_path / 'run'
     done = run_tool(
         'train.py', CONFIG, '--work-dir', work_dir, '--cfg-options', *options, folder=tmp_path
     )
     assert done.returncode == 0, done.stderr[-2000:]
-    weights = next(work_dir.glob('*.pth'))
+    weights = next(work_dir.glob('best*.pth'))
     predictions = work_dir / 'predictions.json'
     done = run_tool(
         'test.py', CONFIG, weights, '--work-dir', work_dir, '--out', predictions,
         '--cfg-options', *options, folder=tmp_path,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
+    rows = json.loads(predictions.read_text())
+    assert [row['sample_index'] for row in rows if row['unreadable']] == [3]
+    assert {row['gt_name'] for row in rows} <= {'sideways', 'upright', 'zoom', 'restless'}
+    assert str(broken) in (work_dir / 'unreadable_test_videos.jsonl').read_text()
     done = run_tool('analysis/report.py', work_dir, folder=tmp_path)
     assert done.stdout.startswith('top-1: '), done.stderr
