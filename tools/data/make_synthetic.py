@@ -20,7 +20,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--num-train', type=int, default=600, help='training clips')
     parser.add_argument('--num-val', type=int, default=80, help='validation clips')
     parser.add_argument('--num-test', type=int, default=160, help='test clips')
-    parser.add_argument('--size', type=int, default=80, help='side of the frames in pixels')
+    parser.add_argument('--size', type=int, default=64, help='side of the frames in pixels')
     parser.add_argument('--num-frames', type=int, default=24, help='frames of a clip')
     parser.add_argument('--fps', type=int, default=12, help='frames per second')
     parser.add_argument(

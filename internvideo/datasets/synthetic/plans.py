@@ -26,7 +26,7 @@ class WorldParameters:
     num_train: int = 600
     num_val: int = 80
     num_test: int = 160
-    size: int = 80
+    size: int = 64
     num_frames: int = 24
     fps: int = 12
     motions: tuple[str, ...] = QUICK_MOTIONS

@@ -65,7 +65,7 @@ class ClipSpec:
     actors: tuple[Actor, ...]
     background: Background
     num_frames: int = 24
-    size: int = 80
+    size: int = 64
     """Side of the frame in pixels, even."""
     fps: int = 12
     pitch: str = 'middle'

@@ -59,7 +59,7 @@ def make_world(
     num_train: int = 600,
     num_val: int = 80,
     num_test: int = 160,
-    size: int = 80,
+    size: int = 64,
     num_frames: int = 24,
     fps: int = 12,
     tasks: Sequence[str] = ('recognition',),
