@@ -12,6 +12,9 @@ MIN_DECODED_SHARE = 0.9
 """Decoding less of the frames that a container announces counts as a broken file: edit lists and
 wrong counts explain a few missing frames, not more."""
 
+TIME_ROUNDING = 1e-3
+"""Seconds by which containers round time stamps."""
+
 
 class FrameStream:
     """The frames of a video file in order, decoded one at a time.
@@ -100,14 +103,12 @@ def at_rate(frames: Iterable[TimedFrame], fps: float) -> Iterator[TimedFrame]:
         if shown is None:
             first = frame.start
         else:
-            # A frame due within a tenth of a step of the next one belongs to the next one:
-            # time stamps are rounded.
-            while count / fps < frame.start - first - 0.1 / fps:
+            while count / fps < frame.start - first - TIME_ROUNDING:
                 yield shown
                 count += 1
         shown = frame
     while shown is not None and (
-        count == 0 or count / fps < shown.start + shown.length - first - 0.1 / fps
+        count == 0 or count / fps < shown.start + shown.length - first - TIME_ROUNDING
     ):
         yield shown
         count += 1

@@ -1,0 +1,102 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from internvideo.apis import FeatureExtractor, get_model, plan_features
+from internvideo.apis.feature_files import SUFFIXES, open_writer, read_metadata
+from internvideo.datasets.bad_samples import MediaError
+from internvideo.datasets.readers import open_video
+
+
+def extract(tiny: tuple[Path, Path], video: Path, **settings) -> tuple[np.ndarray, dict]:
+    return FeatureExtractor(plan_features(*tiny, **settings), 'cpu', batch_size=3).extract(video)
+
+
+def test_windows_equal_the_encoder_on_the_same_frames(
+    tiny: tuple[Path, Path], videos: Path
+) -> None:
+    path = videos / 'sub' / '0.mp4'
+    features, metadata = extract(tiny, path, window=8, stride=5)
+    extractor = FeatureExtractor(plan_features(*tiny), 'cpu')
+    frames = open_video(str(path), 'pyav').get_batch([6, 8, 10, 12])
+    frames = np.stack([extractor.transform(frame) for frame in frames])
+    clip = torch.from_numpy(frames).permute(3, 0, 1, 2)[None]
+    model = get_model(*tiny)
+    with torch.inference_mode():
+        expected = model.backbone(model.data_preprocessor.normalise(clip)).pooled
+    np.testing.assert_allclose(features[1], expected[0], atol=1e-5)
+    assert (metadata['frames'], metadata['windows'], metadata['padded']) == (30, 6, 3)
+    assert metadata['shape'] == list(features.shape) == [6, 16]
+
+
+@pytest.mark.parametrize(
+    ('pool', 'shape'), [('pooled', (16,)), ('cls', (32,)), ('mean', (32,)), ('tokens', (17, 32))]
+)
+def test_pooling(tiny: tuple[Path, Path], videos: Path, pool: str, shape: tuple[int, ...]) -> None:
+    features, metadata = extract(tiny, videos / 'sub' / '1.mp4', pool=pool, fps=5)
+    tokens, _ = extract(tiny, videos / 'sub' / '1.mp4', pool='tokens', fps=5)
+    assert features.shape == (4, *shape) and features.dtype == np.float32
+    assert metadata['pool'] == pool and metadata['fps'] == 5
+    expected = dict(cls=tokens[:, 0], mean=tokens[:, 1:].mean(1), tokens=tokens)
+    np.testing.assert_allclose(features, expected.get(pool, features), atol=1e-6)
+
+
+@pytest.mark.parametrize('kind', ['npy', 'npz', 'hdf5'])
+def test_files_say_how_they_were_made(
+    tiny: tuple[Path, Path], videos: Path, tmp_path: Path, kind: str
+) -> None:
+    if kind == 'hdf5':
+        pytest.importorskip('h5py')
+    extractor = FeatureExtractor(plan_features(*tiny, stride=2), 'cpu', batch_size=4)
+    target = tmp_path / f'x{SUFFIXES[kind]}'
+    metadata = extractor.write(videos / 'sub' / '0.mp4', open_writer(target, kind))
+    expected, _ = extractor.extract(videos / 'sub' / '0.mp4')
+    found = read_metadata(target, kind)
+    assert found == metadata
+    assert {'encoder', 'checkpoint_sha256', 'window', 'stride', 'fps', 'frames', 'pool'} <= {*found}
+    np.testing.assert_array_equal(load(target, kind), expected)
+    assert not list(tmp_path.glob('*.partial'))
+
+
+def load(target: Path, kind: str) -> np.ndarray:
+    if kind == 'hdf5':
+        import h5py
+
+        return np.asarray(h5py.File(target)['features'])
+    return np.load(target) if kind == 'npy' else np.load(target)['features']
+
+
+def test_broken_video_leaves_nothing(tiny: tuple[Path, Path], videos: Path, tmp_path: Path) -> None:
+    extractor = FeatureExtractor(plan_features(*tiny), 'cpu')
+    with pytest.raises(MediaError, match='broken'):
+        extractor.write(videos / 'sub' / 'broken.mp4', open_writer(tmp_path / 'x.npz', 'npz'))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_encoder_alone_and_published_layout_load(
+    tiny: tuple[Path, Path], videos: Path, tmp_path: Path
+) -> None:
+    state = torch.load(tiny[1], weights_only=True)['state_dict']
+    published = {name.split('.', 1)[1]: tensor for name, tensor in state.items()}
+    torch.save(dict(module=published), tmp_path / 'published.pth')
+    ours, _ = extract(tiny, videos / 'sub' / '0.mp4')
+    theirs, _ = extract((tiny[0], tmp_path / 'published.pth'), videos / 'sub' / '0.mp4')
+    np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.parametrize(
+    ('settings', 'text'),
+    [
+        (dict(window=2), 'shorter than the 4 frames'),
+        (dict(stride=0), 'stride and fps must be positive'),
+        (dict(fps=-1), 'stride and fps must be positive'),
+        (dict(pool='max'), 'pool must be one of'),
+        (dict(dtype='int4'), 'dtype must be one of'),
+        (dict(checkpoint=None), 'give a checkpoint'),
+    ],
+)
+def test_settings_that_cannot_be(tiny: tuple[Path, Path], settings: dict, text: str) -> None:
+    with pytest.raises(ValueError, match=text):
+        plan_features(tiny[0], **(dict(checkpoint=tiny[1]) | settings))
