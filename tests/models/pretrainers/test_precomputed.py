@@ -102,7 +102,7 @@ def test_a_folder_made_otherwise_is_not_mixed(folder):
 
 
 def test_a_missing_folder_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match='tools/precompute_targets.py'):
+    with pytest.raises(FileNotFoundError, match=r'tools/precompute_targets\.py'):
         PrecomputedTargets(tmp_path / 'absent')
 
 

@@ -1,0 +1,16 @@
+_base_ = [
+    '../../_base_/models/internvideo2_distill.py',
+    '../../_base_/datasets/kmash_1.1M.py',
+    '../../_base_/schedules/pretrain.py',
+    '../../_base_/strategies/auto.py',
+    '../../_base_/default_runtime.py',
+]
+recipe = 'internvideo2_single_modality/distillation/L14_dist_1B_stage2'
+num_gpus = 32
+
+model = dict(backbone=dict(arch='large'))
+train_dataloader = dict(batch_size=64, dataset=dict(sampling=dict(num_frames=8)))
+optim_wrapper = dict(optimizer=dict(lr=1e-3), clip_grad=dict(max_norm=5.0))
+param_scheduler = dict(warmup_epochs=20)
+train_cfg = dict(max_epochs=101)
+default_hooks = dict(checkpoint=dict(save_best=None))
