@@ -1,10 +1,11 @@
 """The runner: mmengine's, with strategies, safe checkpoints and exact resuming."""
 
+import itertools
 import time
 from collections.abc import Mapping
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from mmengine.dist import barrier, broadcast_object_list, get_world_size, is_main_process
@@ -59,6 +60,7 @@ class Runner(MMEngineRunner):
     """
 
     strategy: Strategy
+    _timestamps: ClassVar[set[str]] = set()
 
     @classmethod
     def from_cfg(cls, cfg: Any) -> 'Runner':
@@ -67,6 +69,15 @@ class Runner(MMEngineRunner):
         return super().from_cfg(cfg)
 
     # --- building -------------------------------------------------------------------------------
+
+    def setup_env(self, env_cfg: dict) -> None:
+        """mmengine's, with a time stamp of its own for every run of this process."""
+        super().setup_env(env_cfg)
+        # Runs of one name and second would share their logger and message hub.
+        second, serial = self._timestamp, itertools.count(1)
+        while self._timestamp in self._timestamps:
+            self._timestamp = f'{second}_{next(serial)}'
+        self._timestamps.add(self._timestamp)
 
     def set_randomness(
         self, seed: int | None = None, deterministic: bool = False, diff_rank_seed: bool = True

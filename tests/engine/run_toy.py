@@ -1,6 +1,6 @@
 """Trains the toy of toys.py in this process, killing itself on request.
 
-python -m tests.engine.run_toy WORK_DIR [--workers N] [--kill-at ITER] [--signal NAME] [--launcher L]
+python -m tests.engine.run_toy WORK_DIR [--workers N] [--kill-at ITER --signal NAME]
 """
 
 import argparse

@@ -1,7 +1,6 @@
 """A toy model and data set with everything that must survive a resume: dropout, drop path, mixup,
 augmentation draws, and a run of them in a process of its own."""
 
-import itertools
 import random
 from pathlib import Path
 
@@ -17,7 +16,6 @@ from torch.utils.data import Dataset
 from internvideo.registry import DATASETS, METRICS, MODELS, RUNNERS
 
 NUM_CLASSES, WIDTH = 3, 8
-RUNS = itertools.count()  # mmengine shares loggers and hubs between runs of one name and second
 
 
 @DATASETS.register_module(force=True)
@@ -119,7 +117,6 @@ def toy_config(work_dir, workers=0, **changes):
     config = Config(
         dict(
             work_dir=str(work_dir),
-            experiment_name=f'toy_{next(RUNS)}',
             default_scope='internvideo',
             model=dict(type='ToyRecognizer'),
             train_dataloader=loader(True, workers),

@@ -1,0 +1,163 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from internvideo.engine.learning_rate_scaling import lr_factor, scale_rates
+from internvideo.engine.optimizers.constructors import LayerDecayConstructor, ModuleLrConstructor
+from internvideo.engine.optimizers.optim_wrappers import (
+    AmpOptimWrapper,
+    NonFiniteError,
+    OptimWrapper,
+)
+from internvideo.engine.schedulers.step_schedules import (
+    CosineWeightDecay,
+    Horizon,
+    WarmupCosine,
+    warmup_cosine_value,
+    warmup_length,
+)
+from tests.engine.toys import ToyRecognizer
+
+ADAMW = dict(optimizer=dict(type='AdamW', lr=0.1, weight_decay=0.05))
+
+
+def test_layer_decay_of_a_recognizer():
+    model = ToyRecognizer(depth=2)
+    model.backbone.blocks[0].bias.requires_grad = False
+    wrapper = LayerDecayConstructor(ADAMW, dict(layer_decay_rate=0.5))(model)
+    found = [
+        (round(group['lr'], 6), group['lr_scale'], group['weight_decay'], len(group['params']))
+        for group in wrapper.optimizer.param_groups
+    ]
+    assert found == [
+        (0.0125, 0.125, 0.0, 1),  # cls_token
+        (0.025, 0.25, 0.05, 1),
+        (0.05, 0.5, 0.05, 1),
+        (0.05, 0.5, 0.0, 1),
+        (0.1, 1.0, 0.05, 1),  # head
+        (0.1, 1.0, 0.0, 1),
+    ]
+
+
+def test_module_learning_rate():
+    wrapper = ModuleLrConstructor(ADAMW, dict(patterns=['^head'], lr=1.0))(ToyRecognizer())
+    assert {group['lr'] for group in wrapper.optimizer.param_groups} == {0.1, 1.0}
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [(dict(layer_decay=0.5), 'unknown paramwise_cfg layer_decay'), (dict(layer_decay_rate=2), '2')],
+)
+def test_wrong_layer_decay_options(options, message):
+    with pytest.raises(ValueError, match=message):
+        LayerDecayConstructor(ADAMW, options)(ToyRecognizer())
+
+
+def optimizer(lr_scales=(1.0,), lr=0.1, **group):
+    groups = [
+        dict(params=[nn.Parameter(torch.ones(2))], lr=lr * scale, lr_scale=scale, **group)
+        for scale in lr_scales
+    ]
+    return torch.optim.AdamW(groups, lr=lr, weight_decay=0.05)
+
+
+def rates(schedule, steps):
+    found = []
+    for _ in range(steps):
+        found.append([group[schedule.param_name] for group in schedule.optimizer.param_groups])
+        schedule.step()
+    return np.array(found)
+
+
+def test_schedule_scales_every_group():
+    schedule = WarmupCosine(
+        optimizer((1.0, 0.25)), Horizon(5, 2), warmup_epochs=1, warmup_lr=0.01, min_lr=0.02
+    )
+    found = rates(schedule, 12)
+    np.testing.assert_allclose(found[:, 1], 0.25 * found[:, 0])
+    np.testing.assert_allclose(found[[0, 4, 5, 10, 11], 0], [0.01, 0.1, 0.1, 0.02, 0.02])
+    assert found[9, 0] > 0.02
+
+
+def test_accumulation_counts_optimiser_steps():
+    schedule = WarmupCosine(optimizer(), Horizon(3, 1, accumulation=4))
+    found = rates(schedule, 12)[:, 0]
+    np.testing.assert_allclose(
+        found, np.repeat(rates(WarmupCosine(optimizer(), Horizon(3, 1)), 3), 4)
+    )
+
+
+def test_weight_decay_schedule_spares_groups_without():
+    both = torch.optim.AdamW(
+        [dict(params=[nn.Parameter(torch.ones(1))], weight_decay=decay) for decay in (0.04, 0.0)]
+    )
+    found = rates(CosineWeightDecay(both, Horizon(4, 1), end_value=0.4), 5)
+    np.testing.assert_allclose(found[[0, 4]], [[0.04, 0.0], [0.4, 0.0]])
+
+
+@given(st.integers(1, 50), st.integers(0, 50), st.floats(1e-6, 1), st.floats(0, 1e-6))
+def test_schedule_stays_between_its_ends(cosine, warmup, base, low):
+    values = [
+        warmup_cosine_value(step, base, low, low, warmup, warmup + cosine)
+        for step in range(warmup + cosine)
+    ]
+    assert all(low - 1e-12 <= value <= base + 1e-12 for value in values)
+    assert math.isclose(max(values), base)
+
+
+@pytest.mark.parametrize(('epochs', 'steps'), [(3, 0), (None, 21), (0, 5)])
+def test_impossible_warmup(epochs, steps):
+    with pytest.raises(ValueError, match='warm'):
+        warmup_length(Horizon(10, 2), epochs, steps)
+
+
+def test_linear_scaling_rule():
+    wrapper = dict(optimizer=dict(lr=1e-3), paramwise_cfg=dict(lr=1e-2))
+    schedules = [dict(min_lr=1e-6, warmup_lr=1e-6), dict(end_value=0.1)]
+    scale_rates(wrapper, schedules, lr_factor(8, 32, 2, 1, 256))
+    assert wrapper['optimizer']['lr'] == pytest.approx(2e-3)
+    assert wrapper['paramwise_cfg']['lr'] == pytest.approx(2e-2)
+    assert schedules == [dict(min_lr=2e-6, warmup_lr=2e-6), dict(end_value=0.1)]
+
+
+def step(wrapper, factor):
+    weight = wrapper.optimizer.param_groups[0]['params'][0]
+    wrapper.update_params((weight * factor).sum())
+    return weight
+
+
+@pytest.mark.parametrize('cls', [OptimWrapper, AmpOptimWrapper])
+def test_nonfinite_loss_never_reaches_the_weights(cls):
+    wrapper = cls(optimizer=optimizer(), max_nonfinite=2, clip_grad=dict(max_norm=1.0))
+    weight = step(wrapper, float('nan'))
+    assert torch.equal(weight, torch.ones(2))
+    assert not torch.equal(step(wrapper, 1.0), torch.ones(2))
+    step(wrapper, float('inf'))
+    with pytest.raises(NonFiniteError, match='2 times in a row; the step was not taken'):
+        step(wrapper, float('nan'))
+
+
+def test_nonfinite_batch_of_an_accumulation_spoils_its_step_only():
+    wrapper = OptimWrapper(optimizer=optimizer(), accumulative_counts=2, max_nonfinite=5)
+    step(wrapper, float('nan'))
+    assert torch.equal(step(wrapper, 1.0), torch.ones(2))
+    step(wrapper, 1.0)
+    assert not torch.equal(step(wrapper, 1.0), torch.ones(2))
+
+
+def test_autocast_on_this_device():
+    wrapper = AmpOptimWrapper(optimizer=optimizer())
+    layer = nn.Linear(2, 2)
+    with wrapper.optim_context(layer):
+        assert layer(torch.ones(1, 2)).dtype == torch.bfloat16
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason='float16 is possible on a GPU')
+def test_float16_needs_a_gpu():
+    with pytest.raises(ValueError, match='float16 needs a GPU'):
+        AmpOptimWrapper(optimizer=optimizer(), dtype='float16')

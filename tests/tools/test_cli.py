@@ -1,0 +1,192 @@
+"""The command line of tools/train.py and tools/test.py, on the toy of tests/engine/toys.py."""
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from internvideo.engine.command_line import guarded
+from tests.engine.toys import toy_config
+
+ROOT = Path(__file__).resolve().parents[2]
+ENVIRONMENT = dict(os.environ, OMP_NUM_THREADS='1', OMP_WAIT_POLICY='PASSIVE', PYTHONPATH=str(ROOT))
+
+
+def load(name):
+    spec = importlib.util.spec_from_file_location(f'{name}_tool', ROOT / 'tools' / f'{name}.py')
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+TRAIN, TEST = load('train'), load('test')
+
+
+def call(tool, *arguments):
+    return guarded(tool.main, tool.build_parser(), [str(argument) for argument in arguments])
+
+
+@pytest.fixture
+def config(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    toy = toy_config('unused', log_level='ERROR')
+    toy.pop('work_dir')
+    toy.custom_imports = dict(imports=['tests.engine.toys'])
+    path = tmp_path / 'toy.py'
+    toy.dump(path)
+    return path
+
+
+def test_train_then_test(config, capsys):
+    assert call(TRAIN, config, '--cfg-options', 'train_cfg.max_epochs=1') == 0
+    best = next(Path('work_dirs/toy').glob('best_*.pth'))
+    for checkpoint in ('work_dirs/toy/epoch_1.pth', best):
+        assert call(TEST, config, checkpoint, '--out', 'predictions.pkl') == 0
+    assert Path('predictions.pkl').stat().st_size > 0
+    scalars = next(Path('work_dirs/toy').glob('*/vis_data/scalars.json')).read_text().splitlines()
+    assert {'lr', 'loss', 'time', 'data_time'} <= set(json.loads(scalars[0]))
+
+
+def test_average_is_tested_and_training_weights_are_resumed(config):
+    call(TRAIN, config, '--work-dir', 'run', '--cfg-options', 'train_cfg.max_epochs=1')
+    saved = torch.load('run/epoch_1.pth', weights_only=True)
+    best = torch.load(next(Path('run').glob('best_*.pth')), weights_only=True)
+    assert not torch.equal(
+        saved['state_dict']['head.weight'], saved['train_state_dict']['head.weight']
+    )
+    assert torch.equal(saved['state_dict']['head.weight'], best['state_dict']['head.weight'])
+
+
+def test_resume_of_a_path_and_of_nothing(config):
+    assert call(TRAIN, config, '--resume', '--cfg-options', 'train_cfg.max_epochs=1') == 0
+    assert call(TRAIN, config, '--resume', 'work_dirs/toy/epoch_1.pth') == 0
+    assert Path('work_dirs/toy/epoch_2.pth').exists()
+
+
+def test_amp_on_this_device(config, monkeypatch):
+    from tests.engine.toys import ToyTrunk
+
+    seen = []
+    forward = ToyTrunk.forward
+    monkeypatch.setattr(
+        ToyTrunk,
+        'forward',
+        lambda self, x: seen.append(torch.is_autocast_enabled('cpu')) or forward(self, x),
+    )
+    assert call(TRAIN, config, '--amp', '--cfg-options', 'train_cfg.max_epochs=1') == 0
+    assert all(seen)
+
+
+def test_compile_by_one_line(config):
+    options = ['train_cfg.max_epochs=1', '+compile.backend=eager']
+    assert call(TRAIN, config, '--cfg-options', *options) == 0
+
+
+WRONG = [
+    (['nowhere.py'], 2, 'config file nowhere.py does not exist'),
+    (['{}', '--cfg-options', 'train_cfg.max_epoch=1'], 2, 'did you mean train_cfg.max_epochs'),
+    (['{}', '--cfg-options', 'lr=1'], 2, 'did you mean optim_wrapper.optimizer.lr?'),
+    (['{}', '--cfg-options', 'train_cfg'], 2, "'train_cfg' is not of the form KEY=VALUE"),
+    (['{}', '--launcher', 'pytorch'], 1, '--launcher pytorch needs the variable RANK'),
+    (['{}', '--cfg-options', 'model.type=ToyRecogniser'], 1, 'did you mean ToyRecognizer'),
+    (['{}', '--resume', 'gone.pth'], 1, 'checkpoint gone.pth does not exist'),
+    (['{}', '--cfg-options', '+load_from=gone.pth'], 1, 'gone.pth'),
+    (['{}', '--cfg-options', '+strategy.type=Dpp'], 1, "'Dpp' is not a registered strategy"),
+    (['{}', '--cfg-options', 'train_dataloader.batch_size=100'], 1, 'has 0 batches'),
+    (['{}', '--cfg-options', 'default_hooks.checkpoint.save_best=f1'], 1, "save_best='f1' is not"),
+    (['{}', '--cfg-options', '+train_dataloader.dataset.bad_row=5'], 1, '/clips/5.mp4'),
+]
+
+
+@pytest.mark.parametrize(('arguments', 'code', 'message'), WRONG)
+def test_users_errors_are_one_line(config, capsys, monkeypatch, arguments, code, message):
+    monkeypatch.delenv('RANK', raising=False)
+    arguments = [str(config) if text == '{}' else text for text in arguments]
+    assert call(TRAIN, *arguments) == code
+    error = capsys.readouterr().err
+    assert message in error
+    assert 'Traceback' not in error
+
+
+def test_debug_shows_the_traceback(config, capsys):
+    assert call(TRAIN, config, '--debug', '--resume', 'gone.pth') == 1
+    assert 'Traceback' in capsys.readouterr().err
+
+
+def test_checkpoint_of_another_architecture(config, capsys):
+    call(TRAIN, config, '--cfg-options', 'train_cfg.max_epochs=1')
+    code = call(TEST, config, 'work_dirs/toy/epoch_1.pth', '--cfg-options', '+model.depth=3')
+    assert code == 1
+    assert 'missing in the checkpoint: backbone.blocks' in capsys.readouterr().err
+    assert call(TEST, config, 'gone.pth') == 2
+
+
+def python(*arguments):
+    return subprocess.run(
+        [sys.executable, *arguments], env=ENVIRONMENT, cwd=ROOT, capture_output=True, text=True
+    )
+
+
+def test_help_imports_nothing_heavy():
+    start = time.process_time()
+    done = python('-X', 'importtime', 'tools/train.py', '--help')
+    assert done.returncode == 0
+    assert '--cfg-options' in done.stdout
+    imported = {line.rpartition('|')[2].strip() for line in done.stderr.splitlines()}
+    assert not imported & {'torch', 'mmengine', 'numpy'}
+    assert time.process_time() - start < 5
+
+
+def test_recognition_path_imports_no_foreign_framework():
+    code = (
+        'import sys; from internvideo.registry import *;'
+        'RUNNERS.get("Runner"); MODELS.get("VideoRecognizer"); DATASETS.get("VideoDataset");'
+        'HOOKS.get("EMAHook"); METRICS.get("AccuracyMetric"); VISUALIZERS.get("Visualizer");'
+        'STRATEGIES.get("DDP"); OPTIM_WRAPPERS.get("AmpOptimWrapper");'
+        'print(sorted({"transformers", "deepspeed", "ray", "gradio"} & set(sys.modules)))'
+    )
+    done = python('-c', code)
+    assert done.stdout.strip() == '[]', done.stderr
+
+
+@pytest.mark.parametrize('script', ['dist_train', 'dist_test', 'slurm_train', 'slurm_test'])
+def test_scripts_say_how_they_are_used(script):
+    done = subprocess.run([ROOT / 'tools' / f'{script}.sh'], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert 'usage' in done.stderr
+
+
+@pytest.mark.parametrize(('gpus_per_node', 'placed'), [('0', False), ('2', True)])
+def test_slurm_script_places_tasks(tmp_path, gpus_per_node, placed):
+    srun = tmp_path / 'srun'
+    srun.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+    srun.chmod(0o755)
+    environ = dict(
+        ENVIRONMENT,
+        PATH=f'{tmp_path}:{os.environ["PATH"]}',
+        GPUS='4',
+        GPUS_PER_NODE=gpus_per_node,
+        SRUN_ARGS='--nodes=2 --exclusive',
+    )
+    command = [ROOT / 'tools/slurm_train.sh', 'video', 'job', 'config.py', '--amp']
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, check=True)
+    words = done.stdout.split('\n')
+    assert {'--partition=video', '--ntasks=4', '--nodes=2', '--exclusive', '--amp'} <= set(words)
+    assert ('--gres=gpu:2' in words) is placed
+
+
+@pytest.mark.slow
+def test_dist_script_trains_two_processes(config, tmp_path):
+    command = [ROOT / 'tools/dist_train.sh', config, '2', '--work-dir', tmp_path / 'two']
+    command += ['--cfg-options', 'train_cfg.max_epochs=1', 'log_level=INFO']
+    environ = dict(ENVIRONMENT, PYTHON=sys.executable, PORT='29631')
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert 'strategy DDP: 2 process(es)' in done.stdout + done.stderr
+    assert torch.load(tmp_path / 'two/epoch_1.pth', weights_only=True)['meta']['world_size'] == 2
