@@ -8,7 +8,6 @@ from mmengine.config import Config
 
 TABLE = Path(__file__).with_name('internvideo2_single_modality.json')
 PREFIX = 'internvideo2_single_modality/'
-ARCH_NAMES = {'small': 'small', 'base': 'base', 'large': 'large', '1B': '1B', '6B': '6B'}
 MODEL_NAMES = {
     'ClassificationHead': 'internvideo2_{}_patch14_224',
     'AttentiveProbeHead': 'internvideo2_ap_{}_patch14_224',
@@ -16,11 +15,56 @@ MODEL_NAMES = {
 }
 
 
+# Where a script contradicts its own name the name is the intent: its value, and the script's.
+INTENTS: dict[str, dict[str, tuple[Any, Any]]] = {
+    'finetuning/full_tuning/ssv2/B14_ft_ssv2_f8': {
+        'model': ('internvideo2_base_patch14_224', 'internvideo2_large_patch14_224'),
+        'finetune': ('B14_dist_1B_stage2.pth', 'S14_dist_1B_stage2.pth'),
+    },
+    'finetuning/full_tuning/ssv2/L14_ft_ssv2_f8': {
+        'model': ('internvideo2_large_patch14_224', 'internvideo2_small_patch14_224'),
+        'finetune': ('L14_dist_1B_stage2.pth', 'S14_dist_1B_stage2.pth'),
+    },
+    'finetuning/full_tuning/mit/6B_ft_k710_ft_k400_ft_mit_f8_res224to336': {
+        'finetune': ('6B_ft_k710_ft_k400_ft_mit_f8.pth', '6B_ft_k710_ft_k400_ft_mit_f8'),
+    },
+    # Frames stay 16, as the script and the published summary have it: f8 names what it starts from.
+    'finetuning/full_tuning/anet/6B_ft_k710_ft_k400_ap_anet_f8': {
+        'finetune': ('6B_ft_k710_ft_k400_f8.pth', '1B_ft_k710_ft_k400_f8.pth'),
+    },
+    'finetuning/full_tuning/hacs/6B_ft_k710_ft_k400_ap_hacs_f8': {
+        'finetune': ('6B_ft_k710_ft_k400_f8.pth', '1B_ft_k710_ft_k400_f8.pth'),
+    },
+    # The script would start from its own result.
+    'finetuning/attentive_probing/k400/1B_ap_k710_ap_k400_f16': {
+        'finetune': ('1B_ap_k710_f16_loadStage2.pth', '1B_ap_k710_ap_k400_f16.pth'),
+    },
+    'finetuning/attentive_probing/k710/6B_ap_k710_f16_loadStage2': {
+        'finetune': ('6B_pt.pth', '1B_pt.pth'),
+        'finetune_extra': ('6B_pt_stage2.pth', ''),
+    },
+    'finetuning/linear_probing/k400/6B_lp_k400_f16': {
+        'model': ('internvideo2_6B_patch14_224', 'vit_6B_patch14_224'),
+    },
+    'finetuning/linear_probing/k400/6B_lp_k400_f16_loadStage2': {
+        'model': ('internvideo2_6B_patch14_224', 'vit_6B_patch14_224'),
+    },
+}
+
+
 def published_recipe(key: str) -> dict[str, Any]:
-    """Arguments, derived figures and GPUs of one published script of single modality."""
+    """Arguments as intended, derived figures and GPUs of one published script."""
     table = json.loads(TABLE.read_text())
-    recipe = table['recipes'][key.removeprefix(PREFIX)]
-    return recipe | dict(args=table['common'][recipe['entry']] | recipe['args'])
+    name = key.removeprefix(PREFIX)
+    recipe = table['recipes'][name]
+    args = table['common'][recipe['entry']] | recipe['args']
+    for field in ('finetune', 'finetune_extra'):
+        if args.get(field):
+            args[field] = Path(args[field]).name
+    for field, (intended, written) in INTENTS.get(name, {}).items():
+        assert args[field] == written, f'{name}: {field} is {args[field]}, not {written}'
+        args[field] = intended
+    return recipe | dict(args=args)
 
 
 def by_type(transforms: list[dict], name: str) -> dict:
@@ -30,12 +74,10 @@ def by_type(transforms: list[dict], name: str) -> dict:
     return found[0] if found else {}
 
 
-def training_facts(cfg: Config) -> dict[str, Any]:
-    """Optimisation and augmentation."""
+def optimisation_facts(cfg: Config) -> dict[str, Any]:
+    """Batch, schedule and optimiser."""
     loader, optimizer = cfg.train_dataloader, cfg.optim_wrapper.optimizer
-    augments = cfg.model.data_preprocessor.batch_augments
-    erasing, mixing = by_type(augments, 'RandomErasing'), by_type(augments, 'MixupCutmix')
-    pipeline = loader.dataset.pipeline
+    clipping = cfg.optim_wrapper.get('clip_grad')
     return dict(
         batch_size=loader.batch_size,
         num_workers=loader.num_workers,
@@ -50,9 +92,18 @@ def training_facts(cfg: Config) -> dict[str, Any]:
         opt_eps=optimizer.eps,
         weight_decay=optimizer.weight_decay,
         layer_decay=cfg.optim_wrapper.paramwise_cfg.layer_decay_rate,
-        clip_grad=cfg.optim_wrapper.get('clip_grad'),
+        clip_grad=clipping.max_norm if clipping else None,
         bf16=cfg.optim_wrapper.dtype == 'bfloat16',
         seed=cfg.randomness.seed,
+    )
+
+
+def augmentation_facts(cfg: Config) -> dict[str, Any]:
+    """What happens to the clips of fine-tuning and probing."""
+    augments = cfg.model.data_preprocessor.batch_augments
+    erasing, mixing = by_type(augments, 'RandomErasing'), by_type(augments, 'MixupCutmix')
+    pipeline = cfg.train_dataloader.dataset.pipeline
+    return dict(
         aa=by_type(pipeline, 'RandAugment').get('policy'),
         input_size=by_type(pipeline, 'RandomResizedCrop').get('size'),
         reprob=erasing.get('prob', 0),
@@ -69,8 +120,9 @@ def training_facts(cfg: Config) -> dict[str, Any]:
 def model_facts(cfg: Config) -> dict[str, Any]:
     """Encoder, head and where they start from."""
     backbone, head = cfg.model.backbone, cfg.model.head
+    freeze = cfg.model.get('freeze') or {}
     return dict(
-        model=MODEL_NAMES[head.type].format(ARCH_NAMES[backbone.arch]),
+        model=MODEL_NAMES[head.type].format(backbone.arch),
         num_frames=backbone.num_frames,
         tubelet_size=backbone.get('tubelet_size', 1),
         drop_path=backbone.get('drop_path_rate', 0.0),
@@ -82,6 +134,9 @@ def model_facts(cfg: Config) -> dict[str, Any]:
         fc_drop_rate=head.get('dropout', 0.0),
         init_scale=head.get('init_scale', 0.001),
         finetune=Path(cfg.model.init_cfg.checkpoint).name,
+        finetune_extra=Path(cfg.model.init_cfg.get('extra', '')).name,
+        open_block_num=freeze.get('open_blocks', 0),
+        open_clip_projector=freeze.get('open_pooler', False),
     )
 
 
@@ -96,8 +151,9 @@ def evaluation_facts(cfg: Config) -> dict[str, Any]:
 
 
 def config_facts(cfg: Config) -> dict[str, Any]:
-    """All of the above."""
-    return training_facts(cfg) | model_facts(cfg) | evaluation_facts(cfg)
+    """All that the published table says about fine-tuning or probing."""
+    facts = optimisation_facts(cfg) | augmentation_facts(cfg)
+    return facts | model_facts(cfg) | evaluation_facts(cfg)
 
 
 def derived_facts(cfg: Config) -> dict[str, Any]:

@@ -10,7 +10,7 @@ files = dict(
     backend='frames',
     filename_tmpl='img_{:05}.jpg',
 )
-segments = dict(type='SegmentSample', num_frames=16, media='frames')
+segments = dict(type='SegmentSample', num_frames=16, media='frames', leave_out=1)
 train_dataloader = dict(dataset=dict(ann_file=f'{data_root}/train.csv', sampling=segments, **files))
 val_dataloader = dict(dataset=dict(ann_file=f'{data_root}/val.csv', sampling=segments, **files))
 test_dataloader = dict(

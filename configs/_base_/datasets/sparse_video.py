@@ -1,5 +1,11 @@
 # Eight frames spread over a whole video, 224 px: the published Kinetics-style protocol.
 # A data set sets its paths and class count; a leaf the number of frames (`sampling`).
+probe_pipeline = [
+    dict(type='RandAugment', policy='rand-m5-n2-mstd0.25-inc1'),
+    dict(type='RandomResizedCrop', size=224, scale=(0.08, 1.0), ratio=(0.75, 1.3333)),
+    dict(type='RandomFlip', prob=0.5),
+    dict(type='PackInputs'),
+]
 train_dataloader = dict(
     batch_size=32,
     num_workers=12,

@@ -11,6 +11,11 @@ files = dict(
     filename_tmpl='img_{:05}.jpg',
 )
 segments = dict(type='SegmentSample', media='frames')
+probe_pipeline = [
+    dict(type='RandAugment', policy='rand-m5-n2-mstd0.25-inc1'),
+    dict(type='RandomResizedCrop', size=224, scale=(0.08, 1.0), ratio=(0.75, 1.3333)),
+    dict(type='PackInputs'),
+]
 train_dataloader = dict(
     dataset=dict(
         ann_file=f'{data_root}/train.csv',

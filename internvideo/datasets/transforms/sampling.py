@@ -81,13 +81,15 @@ class SegmentSample:
 
     ``media='video'`` follows the published reader of video files, ``'frames'`` the one of frame
     folders.  Video files with other than two test views are sampled as folders are, since the
-    published rule gives views of ``num_frames`` frames for two only.
+    published rule gives views of ``num_frames`` frames for two only.  ``leave_out`` frames at the
+    end are never sampled (one in the published reader of HMDB51).
     """
 
     num_frames: int
     mode: str = 'train'
     num_views: int = 1
     media: str = 'video'
+    leave_out: int = 0
 
     def __post_init__(self) -> None:
         _check(self, 'SegmentSample')
@@ -97,8 +99,8 @@ class SegmentSample:
             )
 
     def __call__(self, sample: dict) -> dict:
-        clips = self._clips(sample['total_frames'], self.num_frames)
-        sample['frame_inds'] = np.array(clips, np.int64)
+        total = max(sample['total_frames'] - self.leave_out, 1)
+        sample['frame_inds'] = np.array(self._clips(total, self.num_frames), np.int64)
         return sample
 
     def _clips(self, total: int, n: int) -> list[np.ndarray]:

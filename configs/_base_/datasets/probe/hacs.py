@@ -1,0 +1,6 @@
+_base_ = '../hacs.py'
+
+frames = dict(num_frames=16)
+train_dataloader = dict(batch_size=64, dataset=dict(sampling=frames, num_repeats=1))
+val_dataloader = dict(batch_size=64, dataset=dict(sampling=frames))
+test_dataloader = dict(dataset=dict(sampling=frames))

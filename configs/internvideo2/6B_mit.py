@@ -1,0 +1,17 @@
+_base_ = [
+    '../_base_/models/internvideo2_6B.py',
+    '../_base_/datasets/mit.py',
+    '../_base_/schedules/finetune.py',
+    '../_base_/strategies/auto.py',
+    '../_base_/default_runtime.py',
+]
+recipe = 'internvideo2_single_modality/finetuning/full_tuning/mit/6B_ft_k710_ft_k400_ft_mit_f8'
+num_gpus = 64
+
+checkpoint = '{{$INTERNVIDEO2_MODEL_PATH:checkpoints}}/6B_ft_k710_ft_k400_f8.pth'
+model = dict(init_cfg=dict(checkpoint=checkpoint, head='reset'), head=dict(num_classes=339))
+train_dataloader = dict(batch_size=4, dataset=dict(num_repeats=1))
+val_dataloader = dict(batch_size=6)
+optim_wrapper = dict(optimizer=dict(lr=2.5e-05), paramwise_cfg=dict(layer_decay_rate=0.915))
+param_scheduler = dict(warmup_epochs=2, min_lr=0.0)
+train_cfg = dict(max_epochs=8)

@@ -1,0 +1,20 @@
+_base_ = [
+    '../../_base_/models/internvideo2_6B_probe.py',
+    '../../_base_/datasets/probe/k710.py',
+    '../../_base_/schedules/probe.py',
+    '../../_base_/strategies/auto.py',
+    '../../_base_/default_runtime.py',
+]
+recipe = 'internvideo2_single_modality/finetuning/attentive_probing/k710/6B_ap_k710_f16_loadStage2'
+num_gpus = 32
+
+root = '{{$INTERNVIDEO2_MODEL_PATH:checkpoints}}'
+model = dict(
+    freeze=dict(open_pooler=True),
+    head=dict(num_classes=710),
+    init_cfg=dict(checkpoint=f'{root}/6B_pt.pth', extra=f'{root}/6B_pt_stage2.pth', orig_t_size=4),
+)
+train_dataloader = dict(batch_size=32)
+optim_wrapper = dict(optimizer=dict(lr=0.0001))
+param_scheduler = dict(warmup_epochs=4)
+train_cfg = dict(max_epochs=20)

@@ -1,0 +1,18 @@
+_base_ = [
+    '../../_base_/models/internvideo2_6B_probe.py',
+    '../../_base_/datasets/probe/k400.py',
+    '../../_base_/schedules/probe.py',
+    '../../_base_/strategies/auto.py',
+    '../../_base_/default_runtime.py',
+]
+recipe = 'internvideo2_single_modality/finetuning/linear_probing/k400/6B_lp_k400_f16'
+num_gpus = 16
+
+root = '{{$INTERNVIDEO2_MODEL_PATH:checkpoints}}'
+model = dict(
+    head=dict(num_classes=400),
+    init_cfg=dict(checkpoint=f'{root}/6B_pt.pth'),
+)
+optim_wrapper = dict(optimizer=dict(lr=0.0005))
+param_scheduler = dict(warmup_epochs=2)
+train_cfg = dict(max_epochs=9)

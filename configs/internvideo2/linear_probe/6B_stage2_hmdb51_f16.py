@@ -1,0 +1,18 @@
+_base_ = [
+    '../../_base_/models/internvideo2_6B_probe.py',
+    '../../_base_/datasets/probe/hmdb51.py',
+    '../../_base_/schedules/probe.py',
+    '../../_base_/strategies/auto.py',
+    '../../_base_/default_runtime.py',
+]
+recipe = 'internvideo2_single_modality/finetuning/linear_probing/hmdb51/6B_lp_hmdb51_f16_loadStage2'
+num_gpus = 8
+
+root = '{{$INTERNVIDEO2_MODEL_PATH:checkpoints}}'
+model = dict(
+    head=dict(num_classes=51, dropout=0.3),
+    init_cfg=dict(checkpoint=f'{root}/6B_pt.pth', extra=f'{root}/6B_pt_stage2.pth', orig_t_size=4),
+)
+optim_wrapper = dict(optimizer=dict(lr=0.002))
+param_scheduler = dict(warmup_epochs=0)
+train_cfg = dict(max_epochs=20)
