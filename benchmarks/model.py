@@ -14,12 +14,12 @@ os.environ['OMP_WAIT_POLICY'] = 'PASSIVE'
 os.environ['OMP_NUM_THREADS'] = '1'
 
 import argparse
-import resource
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 from timm.models.vision_transformer import Block
@@ -122,12 +122,21 @@ def compare(model: str, kind: str, dtype: str, backends: list[str], rounds: int)
         print(f'  {name:6s} {value:8.0f} CPU ms  {ratio:5.2f} x timm  {share:4.2f} of fp32 GEMM')
 
 
+def peak_so_far() -> float:
+    """Largest resident size of this process in MB (Linux).
+
+    Not ``getrusage``: its maximum outlives exec, so a child would report its parent's.
+    """
+    lines = Path('/proc/self/status').read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith('VmHWM')) / 1024
+
+
 def peak_memory(backend: str) -> tuple[float, float]:
-    """Peak memory in MB of one S/14 step in this process: before it and after it."""
+    """Peak memory in MB of this process before and after one S/14 step."""
     run = step_case(build_recognizer('S', backend), make_input('S', False), torch.float32)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    before = peak_so_far()
     run()
-    return before, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return before, peak_so_far()
 
 
 def compare_memory() -> None:

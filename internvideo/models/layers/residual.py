@@ -64,6 +64,7 @@ def add_branch(
         return stream + drop_path(branch * scale.gamma)
     factor = drop_path.draw(branch)
     gamma = scale.gamma if factor is None else scale.gamma * factor
-    # Outside autocast the kernel multiplies and adds in float32 and rounds once.
+    # Outside autocast the kernel multiplies and adds in float32, rounds once, and keeps the branch
+    # for the backward pass in its own (narrower) dtype.
     with torch.autocast(stream.device.type, enabled=False):
-        return torch.addcmul(stream, branch.to(stream.dtype), gamma.to(stream.dtype))
+        return torch.addcmul(stream, branch, gamma.to(stream.dtype))
