@@ -175,6 +175,8 @@ def _is_for_user(error: Exception) -> bool:
     """Whether the message alone explains the error: bad input, not a fault of the program."""
     if isinstance(error, ValueError | LookupError | OSError | ImportError):
         return True
+    if isinstance(error, TypeError) and 'unexpected keyword argument' in str(error):
+        return True  # a field of the config that the class does not have; the text names both
     own = [kind for kind in type(error).__mro__ if kind.__module__.startswith('internvideo.')]
     return bool(own)
 

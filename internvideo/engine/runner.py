@@ -179,6 +179,13 @@ class Runner(MMEngineRunner):
                 built += super()._build_param_scheduler(config, optim_wrapper)
         return built
 
+    def register_default_hooks(self, hooks: dict | None = None) -> None:
+        """mmengine's default hooks, and ``interrupt`` (None in the config leaves it out)."""
+        hooks = dict(interrupt=dict(type='InterruptHook')) | dict(hooks or {})
+        if hooks['interrupt'] is None:
+            del hooks['interrupt']
+        super().register_default_hooks(hooks)
+
     # --- facts ----------------------------------------------------------------------------------
 
     @property

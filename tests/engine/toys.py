@@ -139,7 +139,7 @@ def toy_config(work_dir, workers=0, **changes):
                 checkpoint=dict(type='CheckpointHook', save_best='top1'),
                 logger=dict(type='LoggerHook', interval=1),
             ),
-            custom_hooks=[dict(type='EMAHook', decay=0.9), dict(type='InterruptHook')],
+            custom_hooks=[dict(type='EMAHook', decay=0.9)],
             visualizer=dict(type='Visualizer', vis_backends=[dict(type='LocalVisBackend')]),
             randomness=dict(seed=3),
         )

@@ -95,6 +95,7 @@ WRONG = [
     (['{}', '--cfg-options', 'train_cfg'], 2, "'train_cfg' is not of the form KEY=VALUE"),
     (['{}', '--launcher', 'pytorch'], 1, '--launcher pytorch needs the variable RANK'),
     (['{}', '--cfg-options', 'model.type=ToyRecogniser'], 1, 'did you mean ToyRecognizer'),
+    (['{}', '--cfg-options', '+model.width=3'], 1, "unexpected keyword argument 'width'"),
     (['{}', '--resume', 'gone.pth'], 1, 'checkpoint gone.pth does not exist'),
     (['{}', '--cfg-options', '+load_from=gone.pth'], 1, 'gone.pth'),
     (['{}', '--cfg-options', '+strategy.type=Dpp'], 1, "'Dpp' is not a registered strategy"),

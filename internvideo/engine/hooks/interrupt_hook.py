@@ -60,7 +60,9 @@ class InterruptHook(Hook):
         self._previous: dict[int, Any] = {}
 
     def before_train(self, runner: Any) -> None:
-        """Take the signals over."""
+        """Take the signals over, where Python allows it: in the main thread."""
+        if threading.current_thread() is not threading.main_thread():
+            return
         for signum in SIGNALS:
             self._previous[signum] = signal.signal(signum, self._note)
 
