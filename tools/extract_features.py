@@ -14,6 +14,14 @@ from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from internvideo.engine.command_line import (
+    UsageError,
+    apply_options,
+    make_projects_importable,
+    run,
+    split_option,
+)
+
 if TYPE_CHECKING:
     from internvideo.apis import FeatureExtractor, FeaturePlan
     from internvideo.apis.video_lists import NamedVideo
@@ -23,7 +31,8 @@ POOLS = ('pooled', 'cls', 'mean', 'tokens')
 FORMATS = ('npy', 'npz', 'hdf5')
 
 
-def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+def build_parser() -> argparse.ArgumentParser:
+    """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add = parser.add_argument
     add('config', help='model name (see list_models) or config file')
@@ -43,7 +52,10 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add('--device', help='torch device; cuda spreads the workers over all GPUs')
     add('--dtype', choices=('float32', 'bfloat16', 'float16'), default='float32')
     add('--overwrite', action='store_true', help='replace files made with other settings')
-    return parser.parse_args(argv)
+    add('--cfg-options', nargs='+', default=[], metavar='KEY=VALUE',
+        help='change config values, e.g. model.backbone.num_frames=16')  # fmt: skip
+    add('--debug', action='store_true', help='show the traceback of every error')
+    return parser
 
 
 class Job(NamedTuple):
@@ -125,9 +137,12 @@ def start_worker(
 ) -> None:
     """Build the model of a worker; workers share the GPUs and the cores evenly."""
     import torch
+    from mmengine.utils import import_modules_from_strings
 
     from internvideo.apis import FeatureExtractor
 
+    make_projects_importable()
+    import_modules_from_strings(**plan.config.get('custom_imports', dict(imports=[])))
     torch.set_num_threads(threads)
     number = numbers.get()
     if device == 'cuda':
@@ -175,50 +190,59 @@ def _in_processes(jobs: list[Job], workers: int, settings: tuple) -> Iterator[Ou
                     yield Outcome(job, error='not done: a worker process died (out of memory?)')
 
 
-def extract(args: argparse.Namespace) -> int:
-    """Run the command; the exit status."""
-    from internvideo.apis import plan_features
-    from internvideo.apis.feature_files import import_h5py
-    from internvideo.datasets.bad_samples import append_json_line
+def make_plan(args: argparse.Namespace) -> 'FeaturePlan':
+    """The plan of the flags."""
+    from internvideo.apis import get_config, plan_features
+    from internvideo.apis.action_recognizer import find_weights
 
+    make_projects_importable()
+    config = get_config(args.config)
+    apply_options(config, dict(split_option(text) for text in args.cfg_options))
+    source = None if args.random_weights else find_weights(args.config, args.checkpoint)
+    return plan_features(
+        config, source, args.pool, args.window, args.stride, args.fps, args.dtype,
+        args.random_weights,
+    )  # fmt: skip
+
+
+def main(args: argparse.Namespace) -> None:
+    """Extract; exits with 1 when a video failed."""
+    from internvideo.apis.feature_files import import_h5py
+
+    if args.workers < 1:
+        raise UsageError(f'--workers must be positive, got {args.workers}')
     if args.format == 'hdf5':
         import_h5py()
+    start = time.perf_counter()
     jobs, failures = make_jobs(args)
-    plan = plan_features(
-        args.config, args.checkpoint, args.pool, args.window, args.stride, args.fps,
-        args.dtype, args.random_weights,
-    )  # fmt: skip
+    plan = make_plan(args)
     pending = pending_jobs(jobs, args, plan)
     args.out.mkdir(parents=True, exist_ok=True)
-    (args.out / failures).unlink(missing_ok=True)
-    failed, start = 0, time.perf_counter()
-    for count, outcome in enumerate(outcomes(pending, args, plan), start=1):
-        path = outcome.job.video.path
-        result = f'failed: {outcome.error}' if outcome.error else f'{outcome.windows} windows'
-        print(f'[{count}/{len(pending)}] {path}: {result}', flush=True)
-        if outcome.error:
-            failed += 1
-            append_json_line(args.out / failures, dict(path=str(path), reason=outcome.error))
+    failed = run_jobs(pending, args, plan, args.out / failures)
+    where = f' (see {args.out / failures})' if failed else ''
     print(
         f'{len(pending) - failed} extracted, {len(jobs) - len(pending)} already there, '
-        f'{failed} failed{f" (see {args.out / failures})" if failed else ""}; '
-        f'{time.perf_counter() - start:.1f} s'
+        f'{failed} failed{where}; {time.perf_counter() - start:.1f} s'
     )
-    return 1 if failed else 0
+    if failed:
+        sys.exit(1)
 
 
-def main(argv: list[str] | None = None) -> int:
-    args = parse_args(argv)
-    if args.workers < 1:
-        print('extract_features: --workers must be positive', file=sys.stderr)
-        return 2
-    try:
-        return extract(args)
-    except (ValueError, KeyError, OSError, ImportError, RuntimeError) as error:
-        text = error.args[0] if isinstance(error, KeyError) else error
-        print(f'extract_features: {text}', file=sys.stderr)
-        return 2
+def run_jobs(jobs: list[Job], args: argparse.Namespace, plan: 'FeaturePlan', failures: Path) -> int:
+    """Do the jobs, print each, list those that fail; the number of these."""
+    from internvideo.datasets.bad_samples import append_json_line
+
+    failures.unlink(missing_ok=True)
+    failed = 0
+    for count, outcome in enumerate(outcomes(jobs, args, plan), start=1):
+        path = outcome.job.video.path
+        result = f'failed: {outcome.error}' if outcome.error else f'{outcome.windows} windows'
+        print(f'[{count}/{len(jobs)}] {path}: {result}', flush=True)
+        if outcome.error:
+            failed += 1
+            append_json_line(failures, dict(path=str(path), reason=outcome.error))
+    return failed
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    run(main, build_parser())

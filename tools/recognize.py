@@ -11,6 +11,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from internvideo.engine.command_line import UsageError, make_projects_importable, run
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -19,7 +21,8 @@ if TYPE_CHECKING:
 os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
 
 
-def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+def build_parser() -> argparse.ArgumentParser:
+    """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add = parser.add_argument
     add('model', help='model name (see list_models) or config file')
@@ -36,10 +39,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add('--batch-size', type=int, default=4, help='videos in one forward pass (default: 4)')
     add('--device', help='torch device (default: GPU when there is one)')
     add('--dtype', choices=('float32', 'bfloat16', 'float16'), default='float32')
-    args = parser.parse_args(argv)
-    if bool(args.videos) == (args.camera is not None):
-        parser.error('give either videos or --camera')
-    return args
+    add('--debug', action='store_true', help='show the traceback of every error')
+    return parser
 
 
 def camera_frames(number: int) -> 'Iterator[np.ndarray]':
@@ -92,24 +93,23 @@ def one_line(result: 'Recognition') -> str:
     return f'{result.source}{place}: {result.error or classes}'
 
 
-def main(argv: list[str] | None = None) -> int:
-    args = parse_args(argv)
+def main(args: argparse.Namespace) -> None:
+    """Recognise; exits with 1 when a video could not be read."""
+    if bool(args.videos) == (args.camera is not None):
+        raise UsageError('give either videos or --camera')
+    make_projects_importable()
     from internvideo.apis.action_recognizer import ActionRecognizer, save_json
 
-    try:
-        recognizer = ActionRecognizer(
-            args.model, args.checkpoint, args.device, args.classes, args.batch_size,
-            dtype=args.dtype, random_weights=args.random_weights,
-        )  # fmt: skip
-        results = report(results_of(recognizer, args))
-        if args.json is not None:
-            save_json(results, args.json)
-    except (ValueError, KeyError, OSError, RuntimeError) as error:
-        text = error.args[0] if isinstance(error, KeyError) else error
-        print(f'recognize: {text}', file=sys.stderr)
-        return 2
-    return 1 if any(result.error for result in results) else 0
+    recognizer = ActionRecognizer(
+        args.model, args.checkpoint, args.device, args.classes, args.batch_size,
+        dtype=args.dtype, random_weights=args.random_weights,
+    )  # fmt: skip
+    results = report(results_of(recognizer, args))
+    if args.json is not None:
+        save_json(results, args.json)
+    if any(result.error for result in results):
+        sys.exit(1)
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    run(main, build_parser())

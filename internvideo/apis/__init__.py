@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .action_recognizer import ActionRecognizer, Recognition
     from .feature_extractor import FeatureExtractor, FeaturePlan, plan_features
-    from .model_zoo import get_config, get_model, list_models
+    from .model_zoo import get_config, get_encoder, get_model, list_models
 
 _EXPORTS = {
     'ActionRecognizer': 'action_recognizer',
@@ -14,6 +14,7 @@ _EXPORTS = {
     'FeaturePlan': 'feature_extractor',
     'Recognition': 'action_recognizer',
     'get_config': 'model_zoo',
+    'get_encoder': 'model_zoo',
     'get_model': 'model_zoo',
     'list_models': 'model_zoo',
     'plan_features': 'feature_extractor',
@@ -25,6 +26,7 @@ __all__ = [
     'FeaturePlan',
     'Recognition',
     'get_config',
+    'get_encoder',
     'get_model',
     'list_models',
     'plan_features',

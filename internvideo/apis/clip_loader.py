@@ -12,6 +12,8 @@ from torch import nn
 from internvideo.datasets.transforms.loading import DecodeFrames, OpenVideo
 from internvideo.registry import TRANSFORMS
 
+from .model_zoo import ENCODER_KEYS
+
 VIDEO_SUFFIXES = frozenset(
     f'.{suffix}'
     for suffix in (
@@ -19,7 +21,6 @@ VIDEO_SUFFIXES = frozenset(
         *('mpeg', 'wmv', 'flv', 'ts', '3gp', 'ogv'),
     )
 )
-ENCODER_KEYS = ('backbone', 'student', 'encoder')
 
 
 class ArrayReader:

@@ -21,9 +21,9 @@ from internvideo.models.encoder_output import EncoderOutput
 from internvideo.registry import MODELS
 
 from .action_recognizer import autocast, find_weights, pick_device
-from .clip_loader import ENCODER_KEYS, FrameTransform
+from .clip_loader import FrameTransform
 from .feature_files import FeatureWriter
-from .model_zoo import adapter_name, get_config, load_weights
+from .model_zoo import encoder_settings, get_config, get_encoder
 from .video_stream import FrameStream, Window, sliding_windows, spread
 
 RANDOM_SEED = 0
@@ -112,7 +112,7 @@ def plan_features(
     autocast('cpu', dtype)
     source = None if random_weights else os.fspath(find_weights(model, checkpoint))
     with torch.device('meta'):
-        encoder = _build_encoder(config)
+        encoder = get_encoder(config, device='meta')
     window = encoder.num_frames if window is None else window
     stride = window if stride is None else stride
     spread(window, encoder.num_frames)
@@ -171,7 +171,7 @@ class FeatureExtractor:
         self.plan, self.batch_size = plan, batch_size
         self.device = pick_device(device)
         self.autocast = autocast(self.device, plan.settings['dtype'])
-        self.encoder = _load_encoder(plan).to(self.device).eval()
+        self.encoder = _load_encoder(plan).to(self.device)
         self.transform = FrameTransform(plan.config, self.encoder)
         self.normalise = _normaliser(plan.config).to(self.device)
         self.pool = POOLING[plan.settings['pool']]
@@ -273,35 +273,12 @@ def _video_record(video: str | os.PathLike, stream: FrameStream) -> dict[str, An
     )
 
 
-def _encoder_field(config: Config) -> str:
-    """The field of ``model`` that holds the encoder; empty when the model is the encoder."""
-    for key in ENCODER_KEYS:
-        if isinstance(config.model.get(key), dict):
-            return key
-    return ''
-
-
-def _encoder_config(config: Config) -> dict[str, Any]:
-    field = _encoder_field(config)
-    settings = dict(config.model[field] if field else config.model)
-    settings.pop('init_cfg', None)
-    return settings
-
-
-def _build_encoder(config: Config) -> nn.Module:
-    return MODELS.build(_encoder_config(config))
-
-
 def _load_encoder(plan: FeaturePlan) -> nn.Module:
-    field = _encoder_field(plan.config)
-    if plan.checkpoint is None:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(RANDOM_SEED)
-            return _build_encoder(plan.config)
-    encoder = _build_encoder(plan.config)
-    prefix = f'{field}.' if field else ''
-    load_weights(encoder, plan.checkpoint, adapter_name(plan.config), prefix)
-    return encoder
+    if plan.checkpoint is not None:
+        return get_encoder(plan.config, plan.checkpoint)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(RANDOM_SEED)  # the same in every worker
+        return get_encoder(plan.config)
 
 
 def _normaliser(config: Config) -> nn.Module:
@@ -312,7 +289,7 @@ def _normaliser(config: Config) -> nn.Module:
 
 def _encoder_record(model: str | os.PathLike | Config, config: Config) -> dict[str, Any]:
     name = Path(config.filename or 'config') if isinstance(model, Config) else model
-    return dict(config=os.fspath(name), **_plain(_encoder_config(config)))
+    return dict(config=os.fspath(name), **_plain(encoder_settings(config)[1]))
 
 
 def _plain(value: Any) -> Any:

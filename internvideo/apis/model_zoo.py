@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 METAFILE = 'metafile.yml'
 DEFAULT_ADAPTER = 'internvideo2_single'
+ENCODER_KEYS = ('backbone', 'student', 'encoder')
+"""Fields of a model that may hold its video encoder."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,7 @@ class ZooEntry:
         name: what :func:`get_model` takes.
         config: its config file.
         weights: published file (``hf://...``), None when none is known.
+        adapter: checkpoint adapter of that file; None takes the config's.
         overrides: changes to the config's ``model``.
         results: published figures, as in the metafile.
     """
@@ -34,6 +37,7 @@ class ZooEntry:
     name: str
     config: Path
     weights: str | None = None
+    adapter: str | None = None
     overrides: Mapping[str, Any] = field(default_factory=dict)
     results: tuple[Mapping[str, Any], ...] = ()
 
@@ -73,6 +77,7 @@ def _read_metafile(metafile: Path, root: Path) -> list[ZooEntry]:
             name=row['Name'],
             config=root.parent / row['Config'],
             weights=row.get('Weights'),
+            adapter=row.get('Adapter'),
             overrides=row.get('Overrides', {}),
             results=tuple(row.get('Results', ())),
         )
@@ -183,12 +188,47 @@ def get_model(
 
     source = weights_source(name_or_config, pretrained)
     config = get_config(name_or_config, **overrides)
-    adapter = adapter_name(config)
+    adapter = _entry_adapter(name_or_config) or adapter_name(config)
     config.model.pop('init_cfg', None)
     model = MODELS.build(config.model)
     if source is not None:
         load_weights(model, source, adapter)
     return model.to(device).eval()
+
+
+def get_encoder(
+    name_or_config: 'str | os.PathLike | Config',
+    pretrained: bool | str | os.PathLike = False,
+    device: str = 'cpu',
+    **overrides: Any,
+) -> 'nn.Module':
+    """Build only the video encoder of a model, without heads, decoders or teachers.
+
+    Arguments and errors are those of :func:`get_model`; checkpoints of the whole model load.
+    """
+    from internvideo.registry import MODELS
+
+    source = weights_source(name_or_config, pretrained)
+    config = get_config(name_or_config, **overrides)
+    key, settings = encoder_settings(config)
+    encoder = MODELS.build(settings)
+    if source is not None:
+        load_weights(encoder, source, adapter_name(config), f'{key}.' if key else '')
+    return encoder.to(device).eval()
+
+
+def encoder_settings(config: 'Config') -> tuple[str, dict[str, Any]]:
+    """The field of ``model`` that holds the encoder (empty: the model is one), and its config."""
+    key = next((key for key in ENCODER_KEYS if isinstance(config.model.get(key), dict)), '')
+    settings = dict(config.model[key] if key else config.model)
+    settings.pop('init_cfg', None)
+    return key, settings
+
+
+def _entry_adapter(name_or_config: 'str | os.PathLike | Config') -> str | None:
+    if isinstance(name_or_config, str | os.PathLike):
+        return find_entry(name_or_config).adapter
+    return None
 
 
 def weights_source(

@@ -1,7 +1,8 @@
 """A tiny model, its weights and small videos for the tests of apis and tools."""
 
+import argparse
 import itertools
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -61,3 +62,15 @@ def write_video(path: Path, frames: Iterable[np.ndarray], fps: int = 10) -> Path
             container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format='rgb24')))
         container.mux(stream.encode())
     return path
+
+
+def exit_code(
+    main: Callable[[argparse.Namespace], None], parser: argparse.ArgumentParser, *flags: str
+) -> int:
+    """Run a tool in this process."""
+    from internvideo.engine.command_line import guarded
+
+    try:
+        return guarded(main, parser, flags)
+    except SystemExit as leaving:
+        return leaving.code

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.apis.tiny import moving_frames, write_video
+from tests.apis.tiny import exit_code, moving_frames, write_video
 from tools.data import check
 
 
@@ -25,7 +25,8 @@ def copy(tmp_path: Path) -> Path:
 def run(copy: Path, *flags: str) -> tuple[int, list[dict]]:
     report = copy / 'report.jsonl'
     flags = ('--root', str(copy), '--num-classes', '3', '--min-frames', '8', *flags)
-    code = check.main([str(copy / 'train.csv'), *flags, '--report', str(report), '--workers', '2'])
+    flags = (str(copy / 'train.csv'), *flags, '--report', str(report), '--workers', '2')
+    code = exit_code(check.main, check.build_parser(), *flags)
     return code, [json.loads(line) for line in report.read_text().splitlines()]
 
 
@@ -49,7 +50,9 @@ def test_clean_copy_exits_with_zero(copy: Path, capsys) -> None:
 
 def test_stopped_check_goes_on_where_it_was(copy: Path, monkeypatch, capsys) -> None:
     monkeypatch.setattr(check, 'CHUNK_ROWS', 3)
-    args = check.parse_args([str(copy / 'train.csv'), '--root', str(copy), '--min-frames', '8'])
+    args = check.build_parser().parse_args(
+        [str(copy / 'train.csv'), '--root', str(copy), '--min-frames', '8']
+    )
     args.num_classes = 3
     lists = check.find_lists(args)
     first, *_ = check.make_chunks(lists)
@@ -64,7 +67,7 @@ def test_unfinished_check_of_another_list_is_not_mixed_in(copy: Path, capsys) ->
     lists = [check.MediaList(str(copy / 'train.csv'))]
     check.Report(copy / 'report.jsonl', lists, restart=False)
     code, _ = run(copy)
-    assert code == 2
+    assert code == 1
     assert '--restart' in capsys.readouterr().err
     assert run(copy, '--restart')[0] == 1
 
@@ -86,11 +89,11 @@ def test_frame_folders_are_counted(tmp_path: Path) -> None:
 @pytest.mark.parametrize('name', ['k400', 'mit', 'ssv1', 'anet', 'hmdb51', 'ucf101'])
 def test_known_data_sets_are_found_by_name(name: str, monkeypatch) -> None:
     monkeypatch.setenv('INTERNVIDEO2_DATA_PATH', '/copies')
-    lists = check.find_lists(check.parse_args([name]))
+    lists = check.find_lists(check.build_parser().parse_args([name]))
     assert [Path(media.ann_file).stem for media in lists] == ['train', 'val', 'test']
     assert lists[0].ann_file.startswith('/copies')
 
 
 def test_unknown_source_names_the_data_sets(capsys) -> None:
-    assert check.main(['kinetics9000']) == 2
+    assert exit_code(check.main, check.build_parser(), 'kinetics9000') == 1
     assert 'data sets: anet' in capsys.readouterr().err

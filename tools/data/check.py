@@ -23,6 +23,7 @@ from typing import NamedTuple
 from internvideo.datasets.annotations import AnnotationList
 from internvideo.datasets.bad_samples import MediaError
 from internvideo.datasets.readers import FrameFolderReader, Reader, open_video
+from internvideo.engine.command_line import UsageError, run
 
 CHUNK_ROWS = 32
 DECODE_FRAMES = 32
@@ -32,7 +33,8 @@ SPLITS = ('train', 'val', 'test')
 KINDS = ('malformed', 'mislabelled', 'missing', 'broken', 'short')
 
 
-def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+def build_parser() -> argparse.ArgumentParser:
+    """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add = parser.add_argument
     add('source', help='data set (k400, ...), config file, or annotation list')
@@ -48,7 +50,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     )
     add('--report', type=Path, help='JSON lines, one per problem (default: check_NAME.jsonl)')
     add('--restart', action='store_true', help='forget an unfinished check of the same report')
-    return parser.parse_args(argv)
+    add('--debug', action='store_true', help='show the traceback of every error')
+    return parser
 
 
 @dataclass(frozen=True)
@@ -344,8 +347,10 @@ def make_chunks(lists: list[MediaList]) -> list[Chunk]:
     ]
 
 
-def check(args: argparse.Namespace) -> int:
-    """Run the command; the exit status."""
+def main(args: argparse.Namespace) -> None:
+    """Check; exits with 1 when there are problems."""
+    if args.workers < 1:
+        raise UsageError(f'--workers must be positive, got {args.workers}')
     lists = find_lists(args)
     if not lists:
         raise ValueError(f'{args.source} names no annotation list for {", ".join(args.split)}')
@@ -368,7 +373,8 @@ def check(args: argparse.Namespace) -> int:
             _print_progress(done + fresh, total, fresh / (printed - start), len(report.problems))
     report.complete()
     _print_summary(report, total)
-    return 1 if report.problems else 0
+    if report.problems:
+        sys.exit(1)
 
 
 def _print_progress(done: int, total: int, rate: float, problems: int) -> None:
@@ -385,17 +391,5 @@ def _print_summary(report: Report, total: int) -> None:
     print(f'{total} rows: {found}' + (f'; see {report.path}' if counts else ''))
 
 
-def main(argv: list[str] | None = None) -> int:
-    args = parse_args(argv)
-    if args.workers < 1:
-        print('check: --workers must be positive', file=sys.stderr)
-        return 2
-    try:
-        return check(args)
-    except (ValueError, OSError, ImportError) as error:
-        print(f'check: {error}', file=sys.stderr)
-        return 2
-
-
 if __name__ == '__main__':
-    sys.exit(main())
+    run(main, build_parser())
