@@ -53,7 +53,8 @@ class Recognition:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain lists and numbers; fields that are None are left out."""
-        return {name: value for name, value in asdict(self).items() if value is not None}
+        fields = {name: value for name, value in asdict(self).items() if value is not None}
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in fields.items()}
 
 
 def save_json(results: Iterable[Recognition], path: str | os.PathLike) -> None:
@@ -317,6 +318,9 @@ def _class_names(
     if classes is None:
         dataset = (config.get('test_dataloader') or {}).get('dataset', {})
         classes = dataset.get('classes')
+        # A model is used without its data set, too: then classes are numbers.
+        if isinstance(classes, str) and not Path(classes).is_file():
+            return None
     if classes is None or not isinstance(classes, str | os.PathLike):
         return None if classes is None else tuple(classes)
     if not Path(classes).is_file():
