@@ -5,9 +5,23 @@ PY := $(VENV)/bin/python
 
 export OMP_WAIT_POLICY := PASSIVE
 
+# Where the demo keeps its videos and its run.
+DEMO_DATA ?= data
+DEMO_DIR ?= work_dirs/tiny_synthetic
+DEMO_CONFIG := configs/internvideo2/tiny_synthetic.py
+
 .PHONY: demo test lint env clean
 
 env: $(VENV)/.runtime
+
+# Makes the videos (once), trains, tests on held-out looks and draws what came out.
+demo: export INTERNVIDEO2_DATA_PATH := $(DEMO_DATA)
+demo: env
+	$(PY) tools/data/make_synthetic.py $(DEMO_DATA)/synthetic
+	$(PY) tools/train.py $(DEMO_CONFIG) --work-dir $(DEMO_DIR)
+	$(PY) tools/test.py $(DEMO_CONFIG) $$(cat $(DEMO_DIR)/last_checkpoint) \
+		--work-dir $(DEMO_DIR) --out $(DEMO_DIR)/predictions.json
+	$(PY) tools/analysis/report.py $(DEMO_DIR)
 
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "internvideo needs Python 3.11 or newer; set PYTHON=")'
