@@ -68,7 +68,7 @@ def recipe(work_dir, **changes):
             'model.backbone.drop_path_rate': 0.3,
             'model.data_preprocessor.batch_augments': [
                 dict(type='RandomErasing', prob=0.5, mode='pixel'),
-                dict(type='MixupCutmix', mixup_alpha=0.8, cutmix_alpha=1.0, label_smoothing=0.1),
+                dict(type='MixupCutmix', num_classes=8),
             ],
             'default_hooks.checkpoint.interval_iters': 1,
             'custom_hooks': [dict(type='EMAHook', decay=0.9)],
