@@ -24,12 +24,19 @@ def test_listing_models_imports_no_torch() -> None:
     assert subprocess.run([sys.executable, '-c', code], check=False).returncode == 0
 
 
-def test_metafiles_are_consistent() -> None:
-    for metafile in configs_root().rglob('metafile.yml'):
-        rows = yaml.safe_load(metafile.read_text())['Models']
-        names = [row['Name'] for row in rows]
-        assert len(names) == len(set(names))
-        assert all(row.get('Weights', 'hf://').startswith('hf://') for row in rows)
+def test_metafile_names_real_configs_and_the_table_agrees() -> None:
+    root = configs_root().parent
+    rows = yaml.safe_load((root / 'configs/internvideo2/metafile.yml').read_text())['Models']
+    table = (root / 'docs/model_zoo.md').read_text()
+    assert len({row['Name'] for row in rows}) == len(rows)
+    for row in rows:
+        assert (root / row['Config']).is_file(), row['Config']
+        weights = row.get('Weights', 'hf://OpenGVLab/')
+        assert weights.startswith('hf://OpenGVLab/')
+        for result in row.get('Results', ()):
+            (line,) = (line for line in table.splitlines() if f'`{row["Name"]}`' in line)
+            assert f'| {result["Metrics"]["Top 1 Accuracy"]:.1f} ' in line
+            assert weights.removeprefix('hf://OpenGVLab/') in line
 
 
 @pytest.mark.parametrize('name', ['small', 'base', 'large', '1B', '6B'])
