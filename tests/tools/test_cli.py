@@ -5,7 +5,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -135,13 +134,11 @@ def python(*arguments):
 
 
 def test_help_imports_nothing_heavy():
-    start = time.process_time()
     done = python('-X', 'importtime', 'tools/train.py', '--help')
     assert done.returncode == 0
     assert '--cfg-options' in done.stdout
     imported = {line.rpartition('|')[2].strip() for line in done.stderr.splitlines()}
     assert not imported & {'torch', 'mmengine', 'numpy'}
-    assert time.process_time() - start < 5
 
 
 def test_recognition_path_imports_no_foreign_framework():
