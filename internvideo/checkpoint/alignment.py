@@ -31,6 +31,7 @@ from .surgery import (
 PATCH_KERNEL = 'patch_embed.proj.weight'
 OWN_PREFIXES = ('backbone.', 'neck.')
 OWN_FACTS = ('teacher_digest',)
+ENCODER_PREFIXES = ('encoder.', 'backbone.')
 
 
 @CHECKPOINT_ADAPTERS.register_module(name='internvideo2_student')
@@ -93,9 +94,10 @@ class InternVLAdapter:
 class VideoMAETeacherAdapter:
     """The encoder of a published VideoMAE pretraining file into :class:`VideoMAE`, and back.
 
-    Only entries that start with ``encoder.`` are taken, unless none does (a bare encoder).  A
-    model of one frame per token gets the kernel averaged over time.  The fixed position table,
-    which files hold or not depending on their size, stays the model's own.
+    Only entries that start with ``encoder.`` (``backbone.`` in our own files) are taken, unless
+    none does (a bare encoder).  A model of one frame per token gets the kernel averaged over
+    time.  The fixed position table, which files hold or not depending on their size, stays the
+    model's own.
     """
 
     def to_ours(
@@ -103,9 +105,9 @@ class VideoMAETeacherAdapter:
     ) -> State:
         """Entries of ``published`` in the names and sizes of ``model``."""
         report = LoadReport() if report is None else report
-        inside = [name for name in published if name.startswith('encoder.')]
+        inside = {k: v for k, v in published.items() if k.startswith(ENCODER_PREFIXES)}
         report.left_over = [name for name in published if inside and name not in inside]
-        state = {name.removeprefix('encoder.'): published[name] for name in inside or published}
+        state = strip_prefixes(inside or published, ENCODER_PREFIXES)
         if state.pop('pos_embed', None) is not None:
             report.left_over.append('pos_embed')
         report.new = [name for name in model.state_dict() if name == 'pos_embed']

@@ -119,6 +119,7 @@ class VideoMAE(BaseModule):
         init_values: first value of the layer scales; 0 or None leaves them out.
         drop_path_rate: stochastic depth of the last block; linear from 0.
         final_norm: LayerNorm ``norm`` after the last block.
+        mean_pool: give the mean of the tokens as the pooled vector, for a classifier.
         attn_backend: attention backend.
         attention_layout: ``'corrected'``, or ``'published'`` for the attention across heads that
             the published InternVideo2 pretraining runs its teacher with.
@@ -144,6 +145,7 @@ class VideoMAE(BaseModule):
         init_values: float | None = 0.0,
         drop_path_rate: float = 0.0,
         final_norm: bool = True,
+        mean_pool: bool = False,
         attn_backend: str = 'auto',
         attention_layout: str = 'corrected',
         checkpoint_num: int = 0,
@@ -157,7 +159,8 @@ class VideoMAE(BaseModule):
                 f'attention_layout must be one of {", ".join(LAYOUTS)}, got {attention_layout!r}'
             )
         self.embed_dim, self.depth = fields['embed_dim'], fields['depth']
-        self.num_frames, self.pooled_dim = num_frames, 0
+        self.num_frames, self.mean_pool = num_frames, mean_pool
+        self.pooled_dim = self.embed_dim if mean_pool else 0
         self.img_size = (img_size, img_size) if isinstance(img_size, int) else tuple(img_size)
         self.grid = _grid(num_frames, self.img_size, tubelet_size, patch_size)
         self.checkpoint_num = checkpoint_num
@@ -229,7 +232,8 @@ class VideoMAE(BaseModule):
                 x = self.norm(x)
             if index in return_layers:
                 taps[index] = x
-        return EncoderOutput(x, None, [taps[i] for i in return_layers], None, self.grid)
+        pooled = x.mean(dim=1) if self.mean_pool else None
+        return EncoderOutput(x, pooled, [taps[i] for i in return_layers], None, self.grid)
 
     def _check(self, video: Tensor, return_layers: Sequence[int]) -> None:
         expected = (self.num_frames, *self.img_size)
