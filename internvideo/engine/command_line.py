@@ -6,6 +6,7 @@ Only the standard library is imported here; all else waits until the arguments a
 
 import argparse
 import difflib
+import inspect
 import os
 import sys
 import traceback
@@ -81,9 +82,10 @@ def split_option(text: str) -> tuple[str, str]:
 
 
 def apply_options(config: Any, options: dict[str, str]) -> None:
-    """Change ``config`` in place; a dotted key must exist unless a ``+`` stands before it.
+    """Change ``config`` in place.
 
-    Numbers in a key are list positions.  Values are read as Python would, or else as text.
+    A dotted key must exist, or be a field that the class named by ``type`` takes, unless a ``+``
+    stands before it.  Numbers in a key are list positions.  Values are read as Python would, or else as text.
 
     Raises:
         UsageError: an unknown key; the message says what comes close.
@@ -109,6 +111,8 @@ def check_key_exists(config: Any, key: str) -> None:
             node = node[int(part)]
         elif not isinstance(node, list | tuple) and hasattr(node, 'keys') and part in node:
             node = node[part]
+        elif len(path) == key.count('.') + 1 and part in fields_of(node, top=len(path) == 1):
+            return
         else:
             known = list(dotted_keys(config))
             near = difflib.get_close_matches(key, known, n=3, cutoff=0.6)
@@ -118,6 +122,31 @@ def check_key_exists(config: Any, key: str) -> None:
                 f'--cfg-options {key}: the config has no {".".join(path)!r}; {hint}'
                 f'(+{key}=... adds a new key)'
             )
+
+
+def fields_of(node: Any, top: bool = False) -> set[str]:
+    """Fields that a config dict may have although it does not state them.
+
+    Those of the runner for the whole config (``top``), of torch's loader where there is a data
+    set, else the arguments of what ``type`` names.
+    """
+    if top:
+        from internvideo.engine.runner import RUNNER_FIELDS
+
+        return RUNNER_FIELDS
+    kind = node.get('type') if hasattr(node, 'get') else None
+    if kind is None and 'dataset' in node:
+        from torch.utils.data import DataLoader
+
+        return set(inspect.signature(DataLoader).parameters)
+    if not isinstance(kind, str):
+        return set()
+    from internvideo import registry
+
+    registries = [item for item in vars(registry).values() if isinstance(item, registry.Registry)]
+    found = next((r.get(kind) for r in registries if kind in r), None)
+    constructors = getattr(found, '__mro__', (found,)) if found else ()
+    return {name for kind in constructors for name in inspect.signature(kind).parameters}
 
 
 def dotted_keys(node: Any, prefix: str = '') -> Iterator[str]:

@@ -1,5 +1,6 @@
 """The runner: mmengine's, with strategies, safe checkpoints and exact resuming."""
 
+import inspect
 import itertools
 import time
 from collections.abc import Mapping
@@ -43,6 +44,10 @@ from internvideo.registry import FUNCTIONS, PARAM_SCHEDULERS, RUNNERS, STRATEGIE
 
 WORKER_ONLY = ('persistent_workers', 'prefetch_factor')
 BAD_SAMPLES = 'bad_samples.jsonl'
+RUNNER_FIELDS = {
+    *inspect.signature(MMEngineRunner.__init__).parameters,
+    *('compile', 'custom_imports', 'lr_scaling', 'strategy'),
+} - {'self', 'cfg'}
 
 
 @RUNNERS.register_module()
