@@ -22,10 +22,12 @@ INSTALL_REQUIRES = [
     'tensorboard>=2.16',
     'matplotlib>=3.8',
     'scikit-learn>=1.4',
+    'pyyaml>=6',
 ]
 
 EXTRAS_REQUIRE = {
     'torchcodec': ['torchcodec>=0.10'],
+    'features': ['h5py>=3.8'],
     'wandb': ['wandb>=0.17'],
     'gpu': ['flash-attn>=2.6'],
     'tests': [
@@ -43,8 +45,10 @@ setup(
     description='The InternVideo family of video foundation models in one registry-based package',
     long_description=(ROOT / 'README.md').read_text(encoding='utf-8'),
     long_description_content_type='text/markdown',
-    packages=find_packages(include=['internvideo', 'internvideo.*']),
-    package_data={'internvideo': ['**/*.json']},
+    # The configs travel with the package, so that models can be built by name once installed.
+    packages=[*find_packages(include=['internvideo', 'internvideo.*']), 'internvideo.configs'],
+    package_dir={'internvideo.configs': 'configs'},
+    package_data={'internvideo': ['**/*.json'], 'internvideo.configs': ['**/*.py', '**/*.yml']},
     python_requires='>=3.11',
     install_requires=INSTALL_REQUIRES,
     extras_require=EXTRAS_REQUIRE,

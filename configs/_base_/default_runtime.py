@@ -7,7 +7,6 @@ default_hooks = dict(
     logger=dict(type='LoggerHook', interval=10),
     param_scheduler=dict(type='ParamSchedulerHook'),
     checkpoint=dict(type='CheckpointHook', interval=1, max_keep_ckpts=2, save_best='acc/top1'),
-    sampler_seed=dict(type='DistSamplerSeedHook'),
 )
 log_processor = dict(type='LogProcessor', window_size=10, by_epoch=True)
 visualizer = dict(type='Visualizer', vis_backends=[dict(type='TensorboardVisBackend')])

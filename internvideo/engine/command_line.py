@@ -85,7 +85,8 @@ def apply_options(config: Any, options: dict[str, str]) -> None:
     """Change ``config`` in place.
 
     A dotted key must exist, or be a field that the class named by ``type`` takes, unless a ``+``
-    stands before it.  Numbers in a key are list positions.  Values are read as Python would, or else as text.
+    stands before it.  Numbers in a key are list positions.  Values are read as Python would, or
+    else as text.
 
     Raises:
         UsageError: an unknown key; the message says what comes close.
