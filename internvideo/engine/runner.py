@@ -431,6 +431,10 @@ class Runner(MMEngineRunner):
         self.call_hook('before_save_checkpoint', checkpoint=checkpoint)
         return checkpoint
 
+    @cached_property
+    def _config_text(self) -> str:
+        return self.cfg.pretty_text  # formatting it takes longer than writing a small checkpoint
+
     def _meta(self, progress: dict, **more: Any) -> dict:
         return dict(
             progress=progress,
@@ -438,7 +442,7 @@ class Runner(MMEngineRunner):
             iter=progress['iter'],
             seed=self.seed,
             world_size=self.strategy.world_size,
-            cfg=self.cfg.pretty_text,
+            cfg=self._config_text,
             experiment_name=self.experiment_name,
             time=time.strftime('%Y-%m-%d %H:%M:%S'),
             versions=dict(internvideo=internvideo.__version__, torch=str(torch.__version__)),
