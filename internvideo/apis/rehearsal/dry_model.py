@@ -83,10 +83,10 @@ class DryModel:
         self.dtype = torch.bfloat16 if precision == 'bf16' else torch.float32
         self.model = build_on_meta(config)
         self.teachers = teachers_of(self.model)
+        for teacher in self.teachers:
+            self._give_weights(teacher)
         with self.mode:
             self.model._apply(self._fake).train()
-            for teacher in self.teachers:
-                self._prepare_teacher(teacher)
         for module in self.all_modules():
             if getattr(module, 'backend', None) in GPU_BACKENDS:
                 module.backend = 'sdpa'  # what a GPU would take, in memory and operations
@@ -95,10 +95,11 @@ class DryModel:
         dtype = self.dtype if tensor.is_floating_point() else tensor.dtype
         return torch.empty(tensor.shape, dtype=dtype, device='cpu')
 
-    def _prepare_teacher(self, teacher: FrozenTeacher) -> None:
-        teacher.encoder._apply(lambda t: torch.empty(t.shape, dtype=t.dtype, device='cpu'))
+    def _give_weights(self, teacher: FrozenTeacher) -> None:
         if teacher.dtype is not None:
             cast_linear_maps(teacher.encoder, teacher.dtype)
+        with self.mode:
+            teacher.encoder._apply(lambda t: torch.empty(t.shape, dtype=t.dtype, device='cpu'))
         teacher._digest = 'dry'
 
     def all_modules(self) -> list[nn.Module]:

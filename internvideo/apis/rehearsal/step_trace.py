@@ -133,10 +133,16 @@ class StepTrace(TorchDispatchMode):
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Sequence = (), kwargs: dict | None = None
     ) -> Any:
-        outputs = func(*args, **(kwargs or {}))
+        kwargs = kwargs or {}
         if func.namespace != 'aten':
-            return outputs
-        self._count(func.overloadpacket, args, kwargs or {}, outputs)
+            return func(*args, **kwargs)
+        if torch.is_inference_mode_enabled():  # there, composed operations arrive whole
+            with self:
+                outputs = func.decompose(*args, **kwargs)
+            if outputs is not NotImplemented:
+                return outputs
+        outputs = func(*args, **kwargs)
+        self._count(func.overloadpacket, args, kwargs, outputs)
         for leaf in outputs if isinstance(outputs, list | tuple) else (outputs,):
             if isinstance(leaf, Tensor):
                 self._note(leaf.untyped_storage())

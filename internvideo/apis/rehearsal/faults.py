@@ -1,0 +1,55 @@
+"""All that can be said against a config without running it."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from .data_rules import DATA_RULES
+from .file_rules import FILE_RULES
+from .findings import Finding, one_line
+from .generated_data import MediaCache
+from .model_rules import MODEL_RULES
+from .run_rules import RUN_RULES
+from .schema import check_schema
+from .subject import Subject, build_dry_model, load_items
+
+RULES = (*DATA_RULES, *MODEL_RULES, *RUN_RULES, *FILE_RULES)
+
+
+def find_faults(
+    config: Mapping[str, Any], world_size: int, cache: MediaCache, folder: Path
+) -> tuple[list[Finding], Subject]:
+    """Findings, one a field, and the subject that the rules looked at.
+
+    Args:
+        config: the config, resolved.
+        world_size: processes it is meant for.
+        cache: generated media.
+        folder: an empty folder for generated lists.
+    """
+    subject = Subject(config, world_size)
+    if not isinstance(config.get('model'), Mapping):
+        return [Finding('model', 'the config has no model')], subject
+    findings = [*check_schema(config)]
+    findings += load_items(subject, cache, folder)
+    findings += build_dry_model(subject)
+    for rule in RULES:
+        try:
+            findings += rule(subject)
+        except (KeyError, TypeError, AttributeError) as error:
+            # A field is missing or of another kind than every config has.
+            findings.append(Finding(rule.__name__, f'cannot be judged: {one_line(error)}'))
+    return _without_echoes(findings), subject
+
+
+def _without_echoes(findings: list[Finding]) -> list[Finding]:
+    """Drop findings about a whole part when one about a field of it is there already."""
+    kept: list[Finding] = []
+    for finding in findings:
+        said = [other.field for other in kept]
+        if finding.field in said:
+            continue
+        if not finding.is_missing_file and any(f.startswith(f'{finding.field}.') for f in said):
+            continue
+        kept.append(finding)
+    return kept

@@ -1,0 +1,154 @@
+"""Small real media in the format that a data set asks for, and lists that name them."""
+
+import copy
+import functools
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from internvideo.datasets.synthetic.media import write_video
+from internvideo.datasets.synthetic.render import render_clip
+from internvideo.datasets.synthetic.sounds import render_sound
+from internvideo.datasets.synthetic.specs import ClipSpec, draw_clip, stream
+from internvideo.datasets.synthetic.vocabulary import QUICK_MOTIONS, SEEN
+
+NUM_CLIPS = 4
+NUM_FRAMES, FPS, SIDE = 40, 10, 96
+INTERVAL = (0.5, 3.5)
+"""Start and end in seconds of the rows of lists with intervals."""
+
+LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
+
+
+class UnknownFormatError(ValueError):
+    """No media can be generated for a data set; the message names the field."""
+
+
+def clip_specs() -> list[ClipSpec]:
+    """Descriptions of the clips, always the same."""
+    vocabulary = SEEN.with_shapes_for(QUICK_MOTIONS)
+    return [
+        draw_clip(
+            stream(0, 'rehearsal', index),
+            vocabulary,
+            [QUICK_MOTIONS[index]],
+            NUM_FRAMES,
+            SIDE,
+            FPS,
+        )
+        for index in range(NUM_CLIPS)
+    ]
+
+
+class MediaCache:
+    """Generated clips of one process tree: videos, and folders of frames per file name template.
+
+    Made once when first asked for; removed with the cache.
+    """
+
+    def __init__(self) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix='rehearsal-media-')
+        self.root = Path(self._folder.name)
+
+    @functools.cached_property
+    def _frames(self) -> list[np.ndarray]:
+        return [render_clip(spec) for spec in clip_specs()]
+
+    @functools.cached_property
+    def videos(self) -> Path:
+        """Folder of ``clip_0.mp4`` and so on."""
+        folder = self.root / 'videos'
+        for index, (spec, frames) in enumerate(zip(clip_specs(), self._frames, strict=True)):
+            write_video(folder / f'clip_{index}.mp4', frames, render_sound(spec), FPS)
+        return folder
+
+    def frame_folders(self, template: str) -> Path:
+        """Folder of folders ``clip_0`` and so on, images named by ``template`` from 1.
+
+        Raises:
+            UnknownFormatError: the template names no image.
+        """
+        folder = self.root / f'frames-{abs(hash(template))}'
+        if folder.is_dir():
+            return folder
+        for index, frames in enumerate(self._frames):
+            clip = folder / f'clip_{index}'
+            clip.mkdir(parents=True)
+            for number, image in enumerate(frames, start=1):
+                _save_image(image, clip, template, number)
+        return folder
+
+
+def _save_image(image: np.ndarray, folder: Path, template: str, number: int) -> None:
+    try:
+        Image.fromarray(image).save(folder / template.format(number), quality=90)
+    except (ValueError, IndexError, KeyError, OSError) as error:
+        raise UnknownFormatError(f'filename_tmpl={template!r} names no image: {error}') from error
+
+
+def row_fields(index: int, num_classes: int, suffix: str) -> dict[str, str]:
+    """What every known column says in row ``index``."""
+    return dict(
+        path=f'clip_{index % NUM_CLIPS}{suffix}',
+        source='generated',
+        label=str(index % num_classes),
+        total_frames=str(NUM_FRAMES),
+        duration=f'{NUM_FRAMES / FPS:g}',
+        start=f'{INTERVAL[0]:g}',
+        end=f'{INTERVAL[1]:g}',
+        _='0',
+    )
+
+
+def number_of_classes(dataset: Mapping[str, Any], model: Mapping[str, Any]) -> int:
+    """Classes that generated labels may come from: those of the data set, else of the head."""
+    classes = dataset.get('classes')
+    if isinstance(classes, Sequence) and not isinstance(classes, str):
+        return len(classes)
+    head = model.get('head') or {}
+    return int(dataset.get('num_classes') or head.get('num_classes') or len(QUICK_MOTIONS))
+
+
+def generated_dataset(
+    dataset: Mapping[str, Any], model: Mapping[str, Any], rows: int, cache: MediaCache, folder: Path
+) -> dict[str, Any]:
+    """A copy of a data set's config whose list and media are generated; all else stays.
+
+    Args:
+        dataset: its config.
+        model: the model's config, for the number of classes.
+        rows: rows of the list.
+        cache: the media.
+        folder: where the list goes.
+
+    Raises:
+        UnknownFormatError: the data set has no annotation list, or columns that no generated row
+            can fill.
+    """
+    if 'ann_file' not in dataset:
+        raise UnknownFormatError(f'{dataset.get("type")} has no ann_file to generate')
+    changed = copy.deepcopy(dict(dataset))
+    frames = dataset.get('backend') == 'frames'
+    root = cache.frame_folders(dataset.get('filename_tmpl', 'img_{:05}.jpg')) if frames else None
+    suffix = '' if frames or dataset.get('path_suffix') else '.mp4'
+    classes = number_of_classes(dataset, model)
+    columns = dataset.get('columns', ('path', 'label'))
+    delimiter = dataset.get('delimiter') or ','
+    lines = [_line(row_fields(i, classes, suffix), columns, delimiter) for i in range(rows)]
+    path = folder / f'list_{len(list(folder.iterdir()))}.csv'
+    path.write_text('\n'.join(lines) + '\n', encoding='utf-8')
+    changed.update(ann_file=str(path), data_prefix=str(root or cache.videos), delimiter=delimiter)
+    if isinstance(changed.get('classes'), str):
+        changed['classes'] = [f'class {index}' for index in range(classes)]
+    return changed
+
+
+def _line(fields: dict[str, str], columns: Sequence[str], delimiter: str) -> str:
+    unknown = [name for name in columns if name not in fields]
+    if unknown:
+        raise UnknownFormatError(f'columns {unknown} are not known; known: {", ".join(fields)}')
+    return delimiter.join(fields[name] for name in columns)

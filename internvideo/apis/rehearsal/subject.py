@@ -1,0 +1,123 @@
+"""What the rules look at: a config, one item of each of its data sets, and its dry model."""
+
+import copy
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from internvideo.registry import DATASETS
+
+from .dry_model import ClipShape, DryModel
+from .findings import Finding, one_line
+from .generated_data import LOADERS, MediaCache, generated_dataset
+
+PASSES = 8
+"""Epochs of which the same row is compared, to see whether a pipeline draws at random."""
+
+
+@dataclass(frozen=True)
+class Item:
+    """What a data set gives for one row.
+
+    Attributes:
+        shape: (V, C, T, H, W).
+        repeats: clips made of one row.
+        is_random: other epochs give other clips.
+        has_label: whether it carries a class.
+    """
+
+    shape: tuple[int, ...]
+    repeats: int
+    is_random: bool
+    has_label: bool
+
+
+@dataclass
+class Subject:
+    """A config under rehearsal.
+
+    Attributes:
+        config: the config, resolved.
+        world_size: processes it is meant for.
+        items: one generated item per loader; loaders whose data set fails are absent.
+        dry: the model without memory, None when it cannot be built.
+        clip: shape of a training clip, None when unknown.
+    """
+
+    config: Mapping[str, Any]
+    world_size: int
+    items: dict[str, Item] = field(default_factory=dict)
+    dry: DryModel | None = None
+    clip: ClipShape | None = None
+
+    @property
+    def loaders(self) -> dict[str, Mapping[str, Any]]:
+        """The loaders that the config has, by name."""
+        found = {name: self.config.get(name) for name in LOADERS}
+        return {name: loader for name, loader in found.items() if loader and 'dataset' in loader}
+
+    @property
+    def num_classes(self) -> int | None:
+        """Classes of the model's head, if it has such a head."""
+        return (self.config['model'].get('head') or {}).get('num_classes')
+
+    @property
+    def clips_per_batch(self) -> int:
+        """Clips of one training batch on one process."""
+        loader = self.config['train_dataloader']
+        return loader['batch_size'] * loader['dataset'].get('num_repeats', 1)
+
+
+def load_item(dataset_config: Mapping[str, Any]) -> Item:
+    """The first item of a data set whose files are there.
+
+    Raises:
+        ValueError: it is not what :func:`~internvideo.datasets.collate.collate_clips` takes.
+        Exception: what building the data set, or its pipeline, raises.
+    """
+    dataset = DATASETS.build(copy.deepcopy(dict(dataset_config)))
+    items = [dataset[(epoch, 0)] for epoch in range(PASSES)]
+    lists = [item if isinstance(item, list) else [item] for item in items]
+    first = lists[0][0]
+    inputs = first.get('inputs') if isinstance(first, Mapping) else None
+    if isinstance(inputs, torch.Tensor) and inputs.ndim == 5 and inputs.dtype == torch.uint8:
+        clips = [one['inputs'] for group in lists for one in group]
+        return Item(
+            shape=tuple(inputs.shape),
+            repeats=len(lists[0]),
+            is_random=any(not torch.equal(clips[0], clip) for clip in clips[1:]),
+            has_label='gt_label' in first['data_samples'],
+        )
+    if isinstance(first, Mapping) and 'data_samples' in first and inputs is None:
+        raise ValueError(
+            f'generated media cannot be read: {first["data_samples"].get("unreadable")}'
+        )
+    raise ValueError(
+        'the pipeline does not end in uint8 clips (V, C, T, H, W); is PackInputs last?'
+    )
+
+
+def load_items(subject: Subject, cache: MediaCache, folder: Path) -> Iterator[Finding]:
+    """Fill ``subject.items``; a data set that fails is a finding."""
+    for name, loader in subject.loaders.items():
+        try:
+            generated = generated_dataset(
+                loader['dataset'], subject.config['model'], 2, cache, folder
+            )
+            subject.items[name] = load_item(generated)
+        except Exception as error:  # a part of any kind may refuse in any way
+            yield Finding(f'{name}.dataset', one_line(error))
+
+
+def build_dry_model(subject: Subject) -> Iterator[Finding]:
+    """Fill ``subject.dry`` and ``subject.clip``; a model that cannot be built is a finding."""
+    item = subject.items.get('train_dataloader')
+    if item is not None:
+        subject.clip = ClipShape(*item.shape, num_classes=subject.num_classes)
+    try:
+        subject.dry = DryModel(subject.config['model'])
+    except Exception as error:
+        yield Finding('model', one_line(error))
