@@ -52,7 +52,8 @@ class StudentAdapter:
     ) -> State:
         """Entries of ``published`` in the names (and table sizes) of ``model``."""
         report = LoadReport() if report is None else report
-        state = {_student_name(name): tensor for name, tensor in published.items()}
+        report.left_over = [name for name in published if name in OWN_FACTS]
+        state = {_student_name(k): v for k, v in published.items() if k not in OWN_FACTS}
         report.new = [name for name in model.state_dict() if name in OWN_FACTS]
         if self.interpolate and _width(state, 'backbone.cls_token') == model.backbone.embed_dim:
             for prefix in ('backbone.', 'neck.clip_', 'neck.mae_'):
@@ -122,7 +123,7 @@ class VideoMAETeacherAdapter:
 
 
 def _student_name(published: str) -> str:
-    if published.startswith(OWN_PREFIXES) or published in OWN_FACTS:
+    if published.startswith(OWN_PREFIXES):
         return published
     return f'neck.{published}' if is_decoder_part(published) else f'backbone.{published}'
 

@@ -75,6 +75,7 @@ class MaskedAlignment(BaseModel):
         self.targets = MODELS.build(targets) if isinstance(targets, dict) else targets
         # Which teachers the weights were trained with: 16 bytes, zero before they are known.
         self.register_buffer('teacher_digest', torch.zeros(16, dtype=torch.uint8))
+        self._targets_loaded = False
         self._check_targets()
 
     def _neck_sizes(self) -> dict[str, Any]:
@@ -122,8 +123,23 @@ class MaskedAlignment(BaseModel):
         Raises what the loading of a checkpoint raises: a missing file, another architecture.
         """
         super().init_weights()
+        self.load_targets()
+
+    def load_targets(self) -> None:
+        """Load the teachers (or the files of their features); once.
+
+        A resumed run, whose weights are not initialised, gets here with its first step.
+
+        Raises:
+            ValueError: the weights were trained with other teachers.
+        """
+        if self._targets_loaded:
+            return
         self.targets.load()
-        self.teacher_digest.copy_(_digest_bytes(self.targets.digest))
+        own = _digest_bytes(self.targets.digest)
+        self._check_digest(self.teacher_digest, own)
+        self.teacher_digest.copy_(own)
+        self._targets_loaded = True
 
     def forward(
         self,
@@ -142,6 +158,7 @@ class MaskedAlignment(BaseModel):
         video = inputs if inputs.ndim == 5 else inputs.flatten(0, 1)
         if mode == 'tensor':
             return self.backbone(self.student_clips(video))
+        self.load_targets()
         student, target = self.align(video, data_samples)
         return self.criterion(student, target)
 
@@ -213,14 +230,17 @@ class MaskedAlignment(BaseModel):
         }
 
     def _load_from_state_dict(self, state_dict: dict, prefix: str, *args: Any) -> None:
-        self._check_digest(state_dict.get(f'{prefix}teacher_digest'))
+        found = state_dict.get(f'{prefix}teacher_digest')
+        if found is not None and self._targets_loaded:
+            self._check_digest(found, self.teacher_digest)
         super()._load_from_state_dict(state_dict, prefix, *args)
 
-    def _check_digest(self, found: Tensor | None) -> None:
+    @staticmethod
+    def _check_digest(found: Tensor, own: Tensor) -> None:
         """Refuse to go on with other teachers than those the weights were trained with."""
-        if found is None or self.teacher_digest.is_meta:
+        if found.is_meta or own.is_meta:
             return
-        found, own = found.cpu(), self.teacher_digest.cpu()
+        found, own = found.cpu(), own.cpu()
         if found.any() and own.any() and not torch.equal(found, own):
             raise ValueError(
                 f'the checkpoint was trained with the teachers {_digest_text(found)}, this model '

@@ -256,7 +256,7 @@ class PrecomputedTargets:
             RuntimeError: the folder was not loaded.
         """
         if not self._rows:
-            raise RuntimeError('the targets are not loaded: call init_weights() of the model')
+            raise RuntimeError('the targets are not loaded: call load_targets() of the model')
         if data_samples is None or len(data_samples) != len(video):
             raise ValueError('precomputed targets need one data sample per clip')
         prints = fingerprint(video).cpu().numpy()

@@ -139,7 +139,7 @@ class FrozenTeacher:
             ValueError: the frames do not fit the encoder.
         """
         if self.init_cfg and not self._digest:
-            raise RuntimeError('the teacher has no weights yet: call init_weights() of the model')
+            raise RuntimeError('the teacher has no weights yet: call load_targets() of the model')
         self._follow(video)
         with torch.inference_mode(), self._precision(video.device.type):
             clips = resize_clips(video[:, :, :: self.frame_stride], self.encoder.img_size)

@@ -131,6 +131,14 @@ def test_resuming_with_other_teachers_is_refused():
         models[0].load_state_dict(models[1].state_dict())
 
 
+def test_a_resumed_run_with_other_teachers_stops_at_its_first_step():
+    first, other = build(pretraining()), build(pretraining())
+    first.init_weights()
+    other.load_state_dict(first.state_dict())
+    with pytest.raises(ValueError, match='other teacher weights'):
+        other(clips(), mode='loss')
+
+
 def test_a_batch_without_a_clip_is_an_error():
     with pytest.raises(ValueError, match='no readable clip'):
         build(pretraining())(None, samples(), mode='loss')

@@ -57,8 +57,14 @@ def test_a_checkpoint_of_another_width_is_named(tmp_path):
 
 def test_a_teacher_that_was_not_loaded_does_not_run(tmp_path):
     model = with_teacher(published(save(tmp_path)[1]))
-    with pytest.raises(RuntimeError, match='init_weights'):
-        model(torch.randn(1, 1, 3, 4, 28, 28), mode='loss')
+    with pytest.raises(RuntimeError, match='load_targets'):
+        model.compute_targets(torch.randn(1, 3, 4, 28, 28))
+
+
+def test_the_first_step_loads_what_was_not_loaded(tmp_path):
+    model = with_teacher(published(save(tmp_path)[1]))
+    assert model(torch.randn(1, 1, 3, 4, 28, 28), mode='loss')
+    assert model.teacher_digest.any()
 
 
 def test_clips_may_go_through_in_portions():

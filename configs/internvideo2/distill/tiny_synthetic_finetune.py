@@ -1,0 +1,13 @@
+# Two epochs with labels, from the tiny distillation.
+_base_ = '../tiny_synthetic.py'
+
+checkpoint = '{{$INTERNVIDEO2_MODEL_PATH:checkpoints}}/tiny_distilled.pth'
+model = dict(
+    backbone=dict(embed_dim=48, depth=2, num_heads=2),
+    init_cfg=dict(
+        _delete_=True, type='Published', adapter='internvideo2_single', checkpoint=checkpoint
+    ),
+)
+param_scheduler = dict(warmup_epochs=1)
+train_cfg = dict(max_epochs=2)
+default_hooks = dict(checkpoint=dict(interval=2))
