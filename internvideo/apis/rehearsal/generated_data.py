@@ -2,8 +2,9 @@
 
 import copy
 import functools
+import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,26 +46,26 @@ def clip_specs() -> list[ClipSpec]:
 
 
 class MediaCache:
-    """Generated clips of one process tree: videos, and folders of frames per file name template.
+    """Generated clips: videos, and folders of frames per file name template.
 
-    Made once when first asked for; removed with the cache.
+    Made when first asked for; processes may share a folder.
+
+    Args:
+        root: a folder, whose owner removes it.
     """
 
-    def __init__(self) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix='rehearsal-media-')
-        self.root = Path(self._folder.name)
+    def __init__(self, root: str | Path) -> None:
+        self.root = Path(root)
 
-    @functools.cached_property
-    def _frames(self) -> list[np.ndarray]:
-        return [render_clip(spec) for spec in clip_specs()]
+    def prepare(self) -> None:
+        """Make what most data sets use, once, before processes share the folder."""
+        _ = self.videos
+        self.frame_folders('img_{:05}.jpg')
 
-    @functools.cached_property
+    @property
     def videos(self) -> Path:
         """Folder of ``clip_0.mp4`` and so on."""
-        folder = self.root / 'videos'
-        for index, (spec, frames) in enumerate(zip(clip_specs(), self._frames, strict=True)):
-            write_video(folder / f'clip_{index}.mp4', frames, render_sound(spec), FPS)
-        return folder
+        return self._made('videos', _write_videos)
 
     def frame_folders(self, template: str) -> Path:
         """Folder of folders ``clip_0`` and so on, images named by ``template`` from 1.
@@ -72,15 +73,38 @@ class MediaCache:
         Raises:
             UnknownFormatError: the template names no image.
         """
-        folder = self.root / f'frames-{abs(hash(template))}'
-        if folder.is_dir():
-            return folder
-        for index, frames in enumerate(self._frames):
-            clip = folder / f'clip_{index}'
-            clip.mkdir(parents=True)
-            for number, image in enumerate(frames, start=1):
-                _save_image(image, clip, template, number)
+        name = f'frames-{template.encode().hex()}'
+        return self._made(name, lambda folder: _write_frames(folder, template))
+
+    def _made(self, name: str, make: Callable[[Path], None]) -> Path:
+        folder = self.root / name
+        if not folder.is_dir():
+            partial = Path(tempfile.mkdtemp(dir=self.root))
+            make(partial)
+            try:
+                partial.rename(folder)
+            except OSError:  # another process was faster; its files are the same
+                shutil.rmtree(partial)
         return folder
+
+
+@functools.cache
+def _clip_frames(index: int) -> np.ndarray:
+    return render_clip(clip_specs()[index])
+
+
+def _write_videos(folder: Path) -> None:
+    for index, spec in enumerate(clip_specs()):
+        path = folder / f'clip_{index}.mp4'
+        write_video(path, _clip_frames(index), render_sound(spec), FPS)
+
+
+def _write_frames(folder: Path, template: str) -> None:
+    for index in range(NUM_CLIPS):
+        clip = folder / f'clip_{index}'
+        clip.mkdir()
+        for number, image in enumerate(_clip_frames(index), start=1):
+            _save_image(image, clip, template, number)
 
 
 def _save_image(image: np.ndarray, folder: Path, template: str, number: int) -> None:

@@ -104,6 +104,7 @@ class ModelSizes:
         group: trainable ones in the largest parameter group, for the optimiser's scratch.
         states: float32 numbers an optimiser keeps per trainable parameter.
         ema: whether a moving average is kept.
+        constant: bytes of frozen models beside it (teachers), whole on every process.
     """
 
     total: int
@@ -112,6 +113,7 @@ class ModelSizes:
     group: int
     states: int = ADAM_STATES
     ema: bool = False
+    constant: int = 0
 
 
 @dataclass(frozen=True)
@@ -120,7 +122,7 @@ class StaticBytes:
 
     Attributes:
         params, grads, optimizer: as they say; master weights count as optimiser.
-        buffers: communication buckets, gathered blocks and the moving average.
+        buffers: communication buckets, gathered blocks, the moving average and teachers.
         scratch: needed during the optimiser's step only.
     """
 
@@ -149,13 +151,13 @@ def static_bytes(
             fills only its own size).
     """
     shard = {flag: world_size if flag else 1 for flag in (True, False)}
-    ema = FULL * sizes.trainable if sizes.ema else 0
+    aside = sizes.constant + (FULL * sizes.trainable if sizes.ema else 0)
     if layout.precision == 'amp':
         return StaticBytes(
             params=FULL * sizes.total,
             grads=FULL * sizes.trainable,
             optimizer=FULL * sizes.states * sizes.trainable,
-            buffers=ema + (FULL * sizes.trainable if layout.name == 'ddp' else 0),
+            buffers=aside + (FULL * sizes.trainable if layout.name == 'ddp' else 0),
             scratch=FULL * sizes.group,
         )
     width = FULL if layout.precision == 'fsdp' else HALF
@@ -168,7 +170,7 @@ def static_bytes(
         params=math.ceil(width * sizes.total / shard[layout.shard_params]),
         grads=math.ceil(width * sizes.trainable / shard[layout.shard_grads]),
         optimizer=0 if layout.offload else optimizer,
-        buffers=ema + _transfer_buffers(layout, sizes, bucket),
+        buffers=aside + _transfer_buffers(layout, sizes, bucket),
         scratch=0 if layout.offload else math.ceil(FULL * sizes.trainable / world_size),
     )
 
@@ -204,12 +206,14 @@ def step_peak(
     return static.held + math.ceil(max(in_pass, in_step))
 
 
-def most_clips(static: StaticBytes, activations: ActivationModel, memory: int) -> int:
+def most_clips(
+    static: StaticBytes, activations: ActivationModel, memory: int, accumulates: bool = False
+) -> int:
     """Clips of the largest forward pass that a GPU of ``memory`` bytes can train on; 0 for none."""
     room = usable_memory(memory)
 
     def fits(clips: int) -> bool:
-        return step_peak(static, activations, clips) <= room
+        return step_peak(static, activations, clips, accumulates) <= room
 
     if not fits(1):
         return 0

@@ -3,6 +3,7 @@
 import copy
 import inspect
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import torch
@@ -138,10 +139,11 @@ def optimizer(subject: Subject) -> Iterator[Finding]:
         kind = PARAM_SCHEDULERS.get(schedule['type'])
         if getattr(kind, 'takes_horizon', False):
             arguments = dict(optimizer=built[0].optimizer, horizon=horizon)
-            build = lambda item=schedule: PARAM_SCHEDULERS.build(  # noqa: E731
-                dict(item), default_args=arguments
-            )
-            yield from attempt(field, build)
+            yield from attempt(field, partial(_build_schedule, schedule, arguments))
+
+
+def _build_schedule(config: Mapping[str, Any], arguments: dict[str, Any]) -> Any:
+    return PARAM_SCHEDULERS.build(dict(config), default_args=arguments)
 
 
 def _clipping(clip: Mapping[str, Any]) -> Iterator[Finding]:

@@ -1,22 +1,21 @@
 """The shrunken copy of a config, run for real: train, validate, save, resume."""
 
 import contextlib
+import dataclasses
 import io
 import logging
-import multiprocessing
-import os
 import resource
 import tempfile
 import time
 import traceback
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 from .findings import one_line
 from .generated_data import MediaCache
+from .processes import ProcessFailure, run_apart
 from .shrink import STEPS, shrink
 
 TIME_LIMIT = 120
@@ -28,7 +27,7 @@ class TrialReport:
     """What a trial did.
 
     Attributes:
-        stage: ``done``, or the stage that failed: ``build``, ``train``, ``resume``, ``time``.
+        stage: ``done``, or the stage that failed: ``build``, ``train``, ``resume``, ``process``.
         reason: why it failed, empty when it did not.
         details: traceback of the failure.
         steps: training iterations in all, before and after resuming.
@@ -56,56 +55,36 @@ class TrialReport:
 
 
 def try_run(config: Mapping[str, Any], cache: MediaCache, name: str) -> TrialReport:
-    """Run the shrunken copy of ``config`` in a process of its own, forked from this one.
+    """Run the shrunken copy of ``config`` in a process of its own.
 
     Two training iterations, a validation, a checkpoint; then another run resumes from it for
     another epoch.  All files are in a temporary folder.
     """
-    context = multiprocessing.get_context('fork')  # what this process imported is there at once
-    receiver, sender = context.Pipe(duplex=False)
     start = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix='rehearsal-') as folder:
-        process = context.Process(target=_child, args=(config, cache, name, folder, sender))
-        process.start()
-        sender.close()
-        report = _wait(process, receiver)
-    return TrialReport(**{**report, 'seconds': time.perf_counter() - start})
+        try:
+            report = run_apart(run_trial, config, cache, name, Path(folder), limit=TIME_LIMIT)
+        except ProcessFailure as error:
+            report = TrialReport('process', str(error))
+    return dataclasses.replace(report, seconds=time.perf_counter() - start)
 
 
-def _wait(process: Any, receiver: Connection) -> dict[str, Any]:
-    try:
-        if receiver.poll(TIME_LIMIT):
-            return receiver.recv()
-        return dict(stage='time', reason=f'not done after {TIME_LIMIT} s')
-    except EOFError:
-        process.join()
-        return dict(stage='train', reason=f'the process died, exit code {process.exitcode}')
-    finally:
-        if process.is_alive():
-            process.join(5)
-        if process.is_alive():
-            process.kill()
-        process.join()
-
-
-def _child(
-    config: Mapping[str, Any], cache: MediaCache, name: str, folder: str, sender: Connection
-) -> None:
+def run_trial(config: Mapping[str, Any], cache: MediaCache, name: str, folder: Path) -> TrialReport:
+    """The trial itself, in this process, silently."""
     trial = _Trial()
+    stage, reason, details = 'done', '', ''
     quiet = io.StringIO()
     try:
         with contextlib.redirect_stdout(quiet), contextlib.redirect_stderr(quiet):
             logging.disable(logging.WARNING)
-            trial.run(config, cache, name, Path(folder))
-        report = dict(stage='done')
+            trial.run(config, cache, name, folder)
     except BaseException as error:
-        report = dict(
-            stage=trial.stage, reason=one_line(error), details=traceback.format_exc(limit=-6)
-        )
+        stage, reason = trial.stage, one_line(error)
+        details = traceback.format_exc(limit=-6)
+    finally:
+        logging.disable(logging.NOTSET)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    sender.send(report | dict(steps=trial.steps, peak_bytes=peak, metrics=trial.metrics))
-    sender.close()
-    os._exit(0)  # what the parent registered to run at exit is the parent's
+    return TrialReport(stage, reason, details, trial.steps, 0.0, peak, trial.metrics)
 
 
 class _Trial:

@@ -1,0 +1,75 @@
+"""Work in a process of its own, forked from a server that has imported everything and done nothing.
+
+A fork of a process that has ever run a backward pass cannot run one itself; the server never has.
+"""
+
+import multiprocessing
+import os
+import pkgutil
+import signal
+from collections.abc import Callable
+from functools import cache
+from multiprocessing.connection import Connection
+from typing import Any
+
+ALSO_IMPORTED = ['mmengine.runner', 'torch.utils.tensorboard', 'decord', 'av']
+
+
+class ProcessFailure(RuntimeError):
+    """The process died, or was stopped because it took too long."""
+
+
+@cache
+def _context() -> Any:
+    """The server, started by the first process asked of it."""
+    import internvideo
+
+    context = multiprocessing.get_context('forkserver')
+    own = [module.name for module in pkgutil.walk_packages(internvideo.__path__, 'internvideo.')]
+    context.set_forkserver_preload([*own, *ALSO_IMPORTED])
+    return context
+
+
+def run_apart(function: Callable[..., Any], *args: Any, limit: float) -> Any:
+    """``function(*args)`` in a process of its own; what goes in and out is pickled.
+
+    Args:
+        function: of a module's top level; must not raise.
+        limit: seconds after which the process is killed, with the processes it started.
+
+    Raises:
+        ProcessFailure: it died or took too long.
+    """
+    receiver, sender = _context().Pipe(duplex=False)
+    process = _context().Process(target=_work, args=(function, args, sender))
+    process.start()
+    sender.close()
+    try:
+        if not receiver.poll(limit):
+            raise ProcessFailure(f'not done after {limit:g} s')
+        return receiver.recv()
+    except EOFError:
+        process.join()
+        raise ProcessFailure(f'the process died, exit code {process.exitcode}') from None
+    finally:
+        process.join(2)
+        if process.is_alive():
+            _kill_group(process)
+        receiver.close()
+
+
+def _work(function: Callable[..., Any], args: tuple, sender: Connection) -> None:
+    os.setpgid(0, 0)  # so that loader workers go with it
+    import torch
+
+    torch.set_num_threads(1)
+    sender.send(function(*args))
+    sender.close()
+
+
+def _kill_group(process: Any) -> None:
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        process.kill()
+    process.join()

@@ -1,0 +1,133 @@
+"""A rehearsal as text, as a row of a table, and as JSON."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict
+from typing import Any
+
+from .hardware import GB, MEMORIES
+from .rehearsal import Facts, LayoutFacts, Rehearsal
+
+
+def gigabytes(size: float) -> str:
+    """Bytes as ``12.3 GB``."""
+    return f'{size / GB:.1f} GB'
+
+
+def describe(rehearsal: Rehearsal) -> Iterator[str]:
+    """The lines about one config."""
+    yield rehearsal.path
+    for finding in rehearsal.findings:
+        yield f'  {finding}'
+    if rehearsal.facts is not None:
+        yield from (f'  {line}' for line in describe_facts(rehearsal.facts))
+    trial = rehearsal.trial
+    if trial is not None and trial.passed:
+        yield (
+            f'  trial: {trial.steps} iterations, validation, save and resume of a shrunken copy: '
+            f'{trial.seconds:.1f} s, {gigabytes(trial.peak_bytes)}'
+        )
+    elif trial is not None:
+        yield f'  trial: failed at {trial.stage}: {trial.reason}'
+        yield from (f'    {line}' for line in trial.details.splitlines())
+    yield f'  {verdict(rehearsal)}'
+
+
+def verdict(rehearsal: Rehearsal) -> str:
+    """One word, and why."""
+    if rehearsal.passed:
+        return 'passed'
+    faults = len(rehearsal.faults)
+    trial = rehearsal.trial is not None and not rehearsal.trial.passed
+    return f'FAILED: {faults} fault(s)' + (', the trial' if trial else '')
+
+
+def describe_facts(facts: Facts) -> Iterator[str]:
+    """Size, cost, length and memory."""
+    plan, flops = facts.plan, facts.flops
+    yield f'parameters: {facts.total:,}, trainable {facts.trainable:,}' + (
+        f'; teachers {gigabytes(facts.teacher_bytes)}' if facts.teacher_bytes else ''
+    )
+    yield (
+        f'a clip: {facts.tokens_per_clip} tokens; forward {flops.forward / 1e9:,.1f} GFLOP, '
+        f'training {flops.model / 1e9:,.1f} GFLOP'
+        + (f' + {flops.recompute / 1e9:,.1f} recomputed' if flops.recompute else '')
+    )
+    if plan.samples:
+        about = '' if plan.samples_known else 'about '
+        yield (
+            f'run: {about}{plan.samples:,} videos, {plan.epochs} epochs x '
+            f'{plan.steps_per_epoch:,} steps of {plan.clips // max(plan.steps, 1):,} clips; '
+            f'{plan.tokens / 1e9:,.1f} G tokens'
+        )
+        yield (
+            f'cost: {plan.exaflops:,.1f} EFLOP; at {plan.mfu:.0%} of {plan.gpu} '
+            f'{plan.gpu_hours:,.1f} GPU-hours, {plan.hours:,.1f} h on {plan.world_size}'
+        )
+    yield from memory_table(facts)
+
+
+def memory_table(facts: Facts) -> Iterator[str]:
+    """A row for each strategy: bytes per GPU, and what fits."""
+    sizes = [f'{memory // GB} GB' for memory in MEMORIES]
+    yield (
+        f'memory per GPU, {facts.plan.world_size} GPUs, {facts.clips_per_batch} clips a forward '
+        'pass (most clips | frames that fit):'
+    )
+    head = ['strategy', 'weights', 'grads', 'optimizer', 'buffers', 'activations', 'peak', *sizes]
+    rows = [head, *(_memory_row(layout, facts.configured) for layout in facts.layouts)]
+    yield from aligned(rows)
+
+
+def _memory_row(layout: LayoutFacts, configured: str) -> list[str]:
+    static = layout.static
+    parts = (static.params, static.grads, static.optimizer, static.buffers, layout.activations)
+    fits = [f'{layout.clips[m]} | {layout.frames[m]}' if layout.clips[m] else '-' for m in MEMORIES]
+    star = '*' if layout.name == configured else ''
+    return [layout.name + star, *(gigabytes(part) for part in (*parts, layout.peak)), *fits]
+
+
+def aligned(rows: Iterable[list[str]]) -> Iterator[str]:
+    """Rows with their columns under each other."""
+    rows = list(rows)
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    for row in rows:
+        first, *others = (
+            cell.ljust(width) if index == 0 else cell.rjust(width)
+            for index, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        yield '  '.join([first, *others]).rstrip()
+
+
+def sweep_table(rehearsals: Iterable[Rehearsal]) -> Iterator[str]:
+    """One row per config."""
+    head = ['config', 'parameters', 'GFLOP/clip', 'clips', 'GPUs', 'peak', 'GPU-hours', 'trial']
+    yield from aligned([[*head, 'verdict'], *(_sweep_row(each) for each in rehearsals)])
+
+
+def _sweep_row(rehearsal: Rehearsal) -> list[str]:
+    facts, trial = rehearsal.facts, rehearsal.trial
+    cells = ['-'] * 6
+    if facts is not None:
+        peak = next(layout.peak for layout in facts.layouts if layout.name == facts.configured)
+        cells = [
+            f'{facts.total / 1e6:,.1f} M',
+            f'{facts.flops.model / 1e9:,.0f}',
+            str(facts.clips_per_batch),
+            str(facts.plan.world_size),
+            gigabytes(peak),
+            f'{facts.plan.gpu_hours:,.0f}' if facts.plan.samples else '-',
+        ]
+    tried = '-' if trial is None else f'{trial.seconds:.0f} s {gigabytes(trial.peak_bytes)}'
+    return [rehearsal.path, *cells, tried, verdict(rehearsal)]
+
+
+def as_json(rehearsal: Rehearsal) -> dict[str, Any]:
+    """Plain data."""
+    return dict(
+        config=rehearsal.path,
+        passed=rehearsal.passed,
+        seconds=rehearsal.seconds,
+        findings=[finding.as_json() for finding in rehearsal.findings],
+        facts=None if rehearsal.facts is None else asdict(rehearsal.facts),
+        trial=None if rehearsal.trial is None else rehearsal.trial.as_json(),
+    )
