@@ -21,6 +21,7 @@ from mmengine.hooks import Hook
 
 from internvideo.datasets.synthetic import make_world
 from internvideo.datasets.transforms.sampling import UniformSample
+from internvideo.engine.hooks.interrupt_hook import InterruptHook
 from internvideo.registry import HOOKS, TRANSFORMS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -33,6 +34,9 @@ PRELOADED = (
     'internvideo.models.recognizers.video_recognizer',
     'internvideo.datasets.video_dataset',
     'decord',
+    'matplotlib.pyplot',
+    'torch.distributed.run',
+    'torchvision',
     'yapf.yapflib.yapf_api',
     'tests.engine.crash_lab',
 )
@@ -45,10 +49,13 @@ class FaultHook(Hook):
     ``step``: SIGKILL after that optimiser step, before anything is saved.  ``change N``: before
     the N-th change to the names in the work directory from there on (opening, renaming, removing).
     ``byte N``: when a file grows past N bytes.  ``limit N``: the same write fails, as on a full
-    disk.
+    disk.  ``hold N``: no death, but a wait for a signal of at most N seconds.
     """
 
     priority = 'VERY_HIGH'
+
+    def before_train(self, runner):
+        self.interrupt = next(hook for hook in runner.hooks if isinstance(hook, InterruptHook))
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
         rank, step, kind, number = os.environ.get(FAULT, '-1 0 none 0').split()
@@ -79,6 +86,11 @@ class FaultHook(Hook):
     def limit(self, number, folder):
         resource.setrlimit(resource.RLIMIT_FSIZE, (number, number))
 
+    def hold(self, number, folder):
+        deadline = time.monotonic() + number
+        while not self.interrupt.signum and time.monotonic() < deadline:
+            time.sleep(0.05)
+
 
 @TRANSFORMS.register_module(force=True)
 class DrawnSample(UniformSample):
@@ -107,7 +119,11 @@ def make_lab(folder):
             'train_dataloader.dataset.sampling.type': 'DrawnSample',
             'val_dataloader.num_workers': 0,
             'param_scheduler.warmup_epochs': 1,
+            'model.backbone.embed_dim': 48,
+            'model.backbone.depth': 2,
+            'model.backbone.clip_embed_dim': 48,
             'model.backbone.drop_path_rate': 0.3,
+            'model.head.in_dim': 48,
             'model.head.dropout': 0.2,
             'model.data_preprocessor.batch_augments': [
                 dict(type='RandomErasing', prob=0.5, mode='pixel'),
@@ -115,6 +131,7 @@ def make_lab(folder):
             ],
             'default_hooks.checkpoint': dict(interval=1, interval_iters=1, max_keep_ckpts=3),
             'default_hooks.logger.interval': 1,
+            'visualizer.vis_backends': [dict(type='LocalVisBackend')],
         }
     )
     policy = dict(type='RandAugment', policy='rand-m7-n4-mstd0.5-inc1')

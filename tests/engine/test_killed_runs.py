@@ -30,9 +30,7 @@ class Lab:
     def start(self, name, layout='one process', *options, fault=None):
         processes, strategy = LAYOUTS[layout]
         work_dir = self.folder / name.replace(' ', '_')
-        return Run(
-            self.config, work_dir, *strategy, *options, processes=processes, fault=fault
-        )
+        return Run(self.config, work_dir, *strategy, *options, processes=processes, fault=fault)
 
     def undisturbed(self, layout='one process'):
         if layout not in self.whole:
@@ -66,3 +64,115 @@ def test_killed_after_every_step(lab, layout):
     assert set(run.wait()) == {0}, run.output
     assert f'epoch {EPOCHS - 1}, batch {STEPS // EPOCHS - 1}' in run.output
     lab.assert_same_end(run, layout)
+
+
+# A save opens, renames, opens the pointer's new version, renames, removes the fourth-newest file.
+CHANGES = {1: 'before opening', 2: 'before the name', 3: 'no pointer', 4: 'torn pointer', 5: 'old'}
+
+
+@pytest.mark.parametrize('number', CHANGES, ids=CHANGES.values())
+def test_killed_between_the_steps_of_a_save(lab, number):
+    run = lab.start(f'change {number}', fault=f'0 4 change {number}')
+    assert run.wait() == [-signal.SIGKILL], run.output
+    resumed = lab.start(f'change {number}')
+    assert resumed.wait() == [0], resumed.output
+    assert f'resumed from {run.log.parent}' in resumed.output
+    assert not list(run.log.parent.glob('.writing-*'))
+    lab.assert_same_end(resumed)
+
+
+@pytest.mark.parametrize('share', [0.05, 0.5, 0.97])
+@pytest.mark.parametrize('layout', LAYOUTS)
+def test_killed_inside_a_write(lab, layout, share):
+    """The kernel kills the process at a byte of the file, whichever thread writes it."""
+    size = (lab.undisturbed(layout).log.parent / f'epoch_{EPOCHS}.pth').stat().st_size
+    name = f'byte {share} {layout}'
+    run = lab.start(name, layout, fault=f'0 3 byte {int(share * size)}')
+    assert -signal.SIGXFSZ in run.wait(), run.output
+    partial = list(run.log.parent.glob('.writing-*'))
+    assert [file.stat().st_size for file in partial] == [int(share * size)]
+    resumed = lab.start(name, layout)
+    assert set(resumed.wait()) == {0}, resumed.output
+    assert 'epoch_0_iter_2.pth: epoch 0, batch 2' in resumed.output
+    lab.assert_same_end(resumed, layout)
+
+
+def test_write_that_fails_ends_the_run_and_keeps_the_last_checkpoint(lab):
+    run = lab.start('limit', fault='0 3 limit 100000')
+    assert run.wait() == [1]
+    assert 'error: cannot write checkpoint' in run.output
+    assert 'earlier checkpoints are untouched' in run.output
+    resumed = lab.start('limit')
+    assert resumed.wait() == [0], resumed.output
+    lab.assert_same_end(resumed)
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of its own that holds three checkpoints."""
+    command = ['mount', '-t', 'tmpfs', '-o', 'size=4m', 'tmpfs', str(tmp_path)]
+    if shutil.which('mount') is None or subprocess.run(command, capture_output=True).returncode:
+        pytest.skip('mounting a small file system needs root')
+    yield tmp_path
+    subprocess.run(['umount', '-l', str(tmp_path)], check=True)
+
+
+def test_full_disk(lab, small_disk):
+    run = Run(lab.config, small_disk / 'run', 'default_hooks.checkpoint.max_keep_ckpts=-1')
+    assert run.wait() == [1]
+    assert 'error: cannot write checkpoint' in run.output
+    assert 'Traceback' not in run.output
+    run.log.unlink()  # makes room
+    for file in sorted(small_disk.glob('run/epoch_0_iter_*.pth'))[:-1]:
+        file.unlink()
+    resumed = Run(lab.config, small_disk / 'run', 'default_hooks.checkpoint.max_keep_ckpts=1')
+    assert resumed.wait() == [0], resumed.output
+    assert 'resumed from' in resumed.output
+    lab.assert_same_end(resumed)
+
+
+def test_resuming_opens_only_what_is_left(lab):
+    """Mid-epoch, and past a torn newest checkpoint: no sample that was seen is opened again."""
+    run = lab.start('position', fault='0 3 step 0')
+    run.wait()
+    newest = run.log.parent / 'epoch_0_iter_2.pth'
+    newest.write_bytes(newest.read_bytes()[:-1000])
+    resumed = lab.start('position')
+    assert resumed.wait() == [0], resumed.output
+    assert 'passed by: cannot read checkpoint' in resumed.output
+    assert 'epoch_0_iter_1.pth: epoch 0, batch 1 of 4' in resumed.output
+    whole, opened = lab.undisturbed().rows, resumed.rows
+    assert len(whole) == EPOCHS * CLIPS
+    assert len(opened) == EPOCHS * CLIPS - GLOBAL_BATCH
+    per_epoch = Counter(range(CLIPS))
+    assert Counter(whole[:CLIPS]) == Counter(whole[CLIPS:]) == per_epoch
+    assert sum((per_epoch + per_epoch - Counter(opened)).values()) == GLOBAL_BATCH
+    assert Counter(opened[-CLIPS:]) == per_epoch
+    lab.assert_same_end(resumed)
+
+
+@pytest.mark.parametrize('layout', LAYOUTS)
+@pytest.mark.parametrize('name', ['SIGTERM', 'SIGUSR1'])
+def test_signal_to_everyone_saves_within_ten_seconds(lab, layout, name):
+    """As srun and torchrun deliver it: to every process of the job, loader workers included."""
+    run = lab.start(f'{name} {layout}', layout)
+    run.wait_for('Epoch(train) [1][2/4]')
+    start = time.monotonic()
+    for process in run.processes:
+        os.killpg(process.pid, getattr(signal, name))
+    codes = run.wait()
+    assert time.monotonic() - start < 10
+    assert set(codes) == {128 + getattr(signal, name)}, run.output
+    assert 'go on with --resume auto' in run.output
+    resumed = lab.start(f'{name} {layout}', layout)
+    assert set(resumed.wait()) == {0}, resumed.output
+    lab.assert_same_end(resumed, layout)
+
+
+def test_processes_draw_differently(lab):
+    """Weights start alike; what is drawn on the device differs from rank to rank."""
+    states = final_state(lab.undisturbed('DDP').log.parent, EPOCHS)['random_states']
+    assert len(states) == 2
+    assert states[0]['python'] != states[1]['python']
+    assert not states[0]['torch'].equal(states[1]['torch'])
+    assert not states[0]['numpy'][1].equal(states[1]['numpy'][1])

@@ -1,4 +1,4 @@
-"""SIGTERM and SIGUSR1: save at the end of the step and leave."""
+"""SIGTERM and SIGUSR1: save at the end of the step, ask SLURM for another turn, and leave."""
 
 import os
 import signal
@@ -7,9 +7,10 @@ from types import FrameType
 from typing import Any
 
 import torch
-from mmengine.dist import all_reduce, get_world_size
+from mmengine.dist import all_reduce, barrier, get_world_size, is_main_process
 from mmengine.hooks import Hook
 
+from internvideo.engine.slurm import requeue
 from internvideo.registry import HOOKS
 
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
@@ -44,7 +45,7 @@ def _obey_owner(owner: int) -> None:
 
 @HOOKS.register_module()
 class InterruptHook(Hook):
-    """Turns SIGTERM and SIGUSR1 into a checkpoint and an orderly exit.
+    """Turns SIGTERM and SIGUSR1 into a checkpoint and an orderly exit; a SLURM job is requeued.
 
     All processes leave after the same optimiser step, whichever of them saw the signal.  During
     validation, where their steps are not aligned, each leaves by its own signal.
@@ -102,4 +103,8 @@ class InterruptHook(Hook):
         path = runner.save_progress()
         error = Interrupted(signum, str(path))
         runner.logger.warning(error.message)
+        outcome = requeue() if is_main_process() else ''
+        if outcome:
+            runner.logger.warning(outcome)
+        barrier()  # srun may kill the whole step as soon as one process has left
         raise error

@@ -1,0 +1,42 @@
+"""A job that asks SLURM to run it again."""
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Mapping
+
+PATIENCE = 8.0  # seconds for the controller to answer: less than any sensible grace time
+
+
+def requeue(environ: Mapping[str, str] = os.environ) -> str:
+    """Ask SLURM to queue this batch job again; returns what came of it in words.
+
+    Empty outside SLURM.  A job that its owner cancelled is left alone.  Where SLURM requeues by
+    itself (preemption in mode REQUEUE), asking once more changes nothing.
+    """
+    job = environ.get('SLURM_JOB_ID')
+    if not job:
+        return ''
+    if shutil.which('scontrol') is None:
+        return f'there is no scontrol here: job {job} comes back only if SLURM requeues it itself'
+    try:
+        if job_state(job) == 'CANCELLED':
+            return f'job {job} was cancelled and is not requeued'
+        done = _scontrol('requeue', job)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return f'job {job} could not be requeued: {error}'
+    if done.returncode:
+        return f'job {job} could not be requeued: {done.stderr.strip()}'
+    return f'job {job} is requeued'
+
+
+def job_state(job: str) -> str:
+    """``RUNNING``, ``CANCELLED``, ...; empty when the controller does not say."""
+    found = re.search(r'JobState=(\w+)', _scontrol('show', 'job', job).stdout)
+    return found.group(1) if found else ''
+
+
+def _scontrol(*arguments: str) -> subprocess.CompletedProcess:
+    command = ['scontrol', *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)

@@ -1,0 +1,117 @@
+"""The launch scripts under a real SLURM: two nodes, preemption, requeue, cancelling, arrays."""
+
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+from internvideo.engine.slurm import requeue
+from tests.engine.crash_lab import EPOCHS, FAULT, GLOBAL_BATCH, ROOT, make_lab
+from tests.engine.toys import assert_equal_states, final_state
+from tests.tools.slurm_cluster import Cluster, why_impossible
+
+TRAIN = ROOT / 'tools/slurm_train.sh'
+BATCH = ROOT / 'tools/slurm/train.sbatch'
+OPTIONS = ('--cfg-options', f'train_dataloader.batch_size={GLOBAL_BATCH // 2}')
+
+
+@pytest.fixture(scope='module')
+def cluster():
+    reason = why_impossible()
+    if reason:
+        pytest.skip(reason)
+    with Cluster() as started:
+        yield started
+
+
+@pytest.fixture(scope='module')
+def lab(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('lab')
+    data = os.environ.get('INTERNVIDEO2_DATA_PATH')
+    make_lab(folder)
+    os.environ.pop('INTERNVIDEO2_DATA_PATH')
+    if data is not None:
+        os.environ['INTERNVIDEO2_DATA_PATH'] = data
+    return folder
+
+
+def environment(lab, fault='-1 0 none 0'):
+    facts = dict(MASTER_ADDR='127.0.0.1', PYTHON=sys.executable, PYTHONPATH=str(ROOT))
+    facts |= dict(OMP_NUM_THREADS='1', OMP_WAIT_POLICY='PASSIVE', INTERNVIDEO2_DATA_PATH=str(lab))
+    return facts | {FAULT: fault, 'CRASH_LAB_DRAWN': str(lab / 'drawn')}
+
+
+@pytest.fixture(scope='module')
+def undisturbed(cluster, lab):
+    """Two tasks on two nodes, started by the launch script itself."""
+    work_dir = lab / 'whole'
+    output = cluster.call(
+        TRAIN, 'low', 'whole', lab / 'config.py', '--work-dir', work_dir, *OPTIONS,
+        GPUS='2', GPUS_PER_NODE='0', CPUS_PER_TASK='1', SRUN_ARGS='--nodes=2', **environment(lab),
+    )  # fmt: skip
+    assert (work_dir / f'epoch_{EPOCHS}.pth').exists(), output
+    assert 'strategy DDP: 2 process(es)' in output
+    return work_dir
+
+
+def submit(cluster, lab, work_dir, fault):
+    placement = ['--partition=low', '--nodes=2', '--ntasks=2', '--cpus-per-task=1']
+    return cluster.submit(
+        *placement, '--job-name=video', f'--output={work_dir}.out', f'--chdir={ROOT}',
+        BATCH, lab / 'config.py', '--work-dir', work_dir, *OPTIONS, **environment(lab, fault),
+    )  # fmt: skip
+
+
+def wait_for(file, text, seconds=120):
+    deadline = time.monotonic() + seconds
+    while not file.exists() or text not in file.read_text():
+        assert time.monotonic() < deadline, file.read_text() if file.exists() else 'no output'
+        time.sleep(0.1)
+
+
+@pytest.mark.slow
+def test_preempted_job_comes_back_and_ends_the_same(cluster, lab, undisturbed):
+    work_dir, output = lab / 'preempted', lab / 'preempted.out'
+    job = submit(cluster, lab, work_dir, '0 3 hold 60')
+    wait_for(output, 'Epoch(train) [1][2/4]')
+    start = time.monotonic()
+    urgent = cluster.submit('--partition=high', '--nodes=2', '--wrap=srun sleep 1')
+    wait_for(output, f'job {job} is requeued')
+    assert time.monotonic() - start < 10
+    cluster.wait_for(urgent, 'COMPLETED')
+    cluster.wait_for(job, 'COMPLETED')
+    text = output.read_text()
+    assert 'stopped by SIGUSR1; state saved in' in text
+    assert 'epoch_0_iter_3.pth: epoch 0, batch 3 of 4' in text
+    assert_equal_states(final_state(work_dir, EPOCHS), final_state(undisturbed, EPOCHS))
+
+
+@pytest.mark.slow
+def test_cancelled_job_saves_and_stays_away(cluster, lab):
+    output = lab / 'cancelled.out'
+    job = submit(cluster, lab, lab / 'cancelled', '0 2 hold 60')
+    wait_for(output, 'Epoch(train) [1][1/4]')
+    time.sleep(1)
+    cluster.call('scancel', job)
+    cluster.wait_for(job, 'CANCELLED')
+    assert 'stopped by SIGTERM; state saved in' in output.read_text()
+    assert f'job {job} was cancelled and is not requeued' in output.read_text()
+    assert (lab / 'cancelled/epoch_0_iter_2.pth').exists()
+
+
+def test_nothing_is_asked_outside_slurm():
+    assert requeue({}) == ''
+
+
+def test_no_scontrol_is_needed(monkeypatch):
+    monkeypatch.setenv('PATH', '')
+    assert 'there is no scontrol here' in requeue(dict(SLURM_JOB_ID='7'))
+
+
+@pytest.mark.parametrize('template', sorted((ROOT / 'tools/slurm').glob('*.sbatch')))
+def test_templates_say_how_they_are_used(template):
+    done = subprocess.run(['bash', template], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert 'usage: sbatch' in done.stderr
