@@ -1,4 +1,4 @@
-# Distillation in miniature: a student of a sixth of the teacher's size, without labels.
+# Distillation in miniature: a student of a quarter of the teacher's size, without labels.
 # tools/demo_pretrain.sh trains the teacher, runs this, and fine-tunes.
 _base_ = [
     '../../_base_/models/internvideo2_tiny_align.py',
