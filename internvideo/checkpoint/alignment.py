@@ -32,6 +32,7 @@ PATCH_KERNEL = 'patch_embed.proj.weight'
 OWN_PREFIXES = ('backbone.', 'neck.')
 OWN_FACTS = ('teacher_digest',)
 ENCODER_PREFIXES = ('encoder.', 'backbone.')
+INTERNVL_TEXT_PARTS = ('transformer.', 'text_projection', 'logit_scale')
 
 
 @CHECKPOINT_ADAPTERS.register_module(name='internvideo2_student')
@@ -70,14 +71,17 @@ class StudentAdapter:
 class InternVLAdapter:
     """The published InternVL-6B vision tower into :class:`InternVLVision`, and back.
 
-    2-D patch kernels become kernels of one frame, and the position table is resized.
+    2-D patch kernels become kernels of one frame, and the position table is resized.  Files of
+    the whole InternVL-C hold its text tower as well, which is left over.
     """
 
     def to_ours(
         self, published: Mapping[str, Tensor], model: nn.Module, report: LoadReport | None = None
     ) -> State:
         """Entries of ``published`` in the sizes of ``model``."""
-        report, state = report or LoadReport(), dict(published)
+        report = LoadReport() if report is None else report
+        report.left_over = [name for name in published if name.startswith(INTERNVL_TEXT_PARTS)]
+        state = {k: v for k, v in published.items() if k not in report.left_over}
         if state.get(PATCH_KERNEL) is not None and state[PATCH_KERNEL].ndim == 4:
             kernel = inflate_patch_kernel(state[PATCH_KERNEL], 1)
             _replace(state, PATCH_KERNEL, kernel, 'one frame deep', report)

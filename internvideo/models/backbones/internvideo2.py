@@ -27,6 +27,7 @@ ARCHITECTURES: dict[str, dict[str, Any]] = {
     '6B': dict(embed_dim=3200, depth=48, num_heads=25, mlp_ratio=4.0),
 }
 _ARCH_FIELDS = tuple(ARCHITECTURES['small'])
+IMAGE_TABLES = (None, 'shared', 'separate')
 
 
 def resolve_architecture(
@@ -112,6 +113,10 @@ class InternVideo2(BaseModule):
         init_values: first value of the layer scales; 0 or None leaves them out.
         layerscale_force_fp32: multiply by the layer scales in float32 under any dtype.
         sep_pos_embed: separate spatial and temporal tables in place of a joint one.
+        image_pos_embed: how images, clips of one tubelet, are placed by a video encoder: None
+            refuses them; ``'shared'``: patches get the mean of the joint table over time, or the
+            spatial table alone; ``'separate'``: images have a table ``img_pos_embed`` of their
+            own (joint tables only).
         drop_path_rate: stochastic depth of the last block; block 0 has 0, linear between.
         attn_pool_num_heads: heads of the attention pooling.
         clip_embed_dim: width of the pooled vector; 0 or None leaves the pooling out.
@@ -122,7 +127,8 @@ class InternVideo2(BaseModule):
         checkpoint_num: number of such blocks; None means all.
 
     Raises:
-        ValueError: unknown architecture, backend or activation; sizes that do not divide.
+        ValueError: unknown architecture, backend, activation or image table; sizes that do not
+            divide.
         ImportError: a backend or kernel that is asked for is not installed.
     """
 
@@ -143,6 +149,7 @@ class InternVideo2(BaseModule):
         init_values: float | None = 1e-5,
         layerscale_force_fp32: bool = True,
         sep_pos_embed: bool = False,
+        image_pos_embed: str | None = None,
         drop_path_rate: float = 0.0,
         attn_pool_num_heads: int = 16,
         clip_embed_dim: int | None = 768,
@@ -162,7 +169,9 @@ class InternVideo2(BaseModule):
         self.pooled_dim = clip_embed_dim or 0
         self.img_size = (img_size, img_size) if isinstance(img_size, int) else tuple(img_size)
         self.grid = self._grid(patch_size, tubelet_size)
+        self.tubelet_size = tubelet_size
         self.sep_pos_embed = sep_pos_embed
+        self.image_pos_embed = check_image_table(image_pos_embed, sep_pos_embed)
         self._frozen: list[nn.Module] = []
         self.checkpoint_num = self._checkpointed(use_checkpoint, checkpoint_num)
 
@@ -222,6 +231,8 @@ class InternVideo2(BaseModule):
             self.pos_embed_cls = nn.Parameter(torch.empty(1, 1, self.embed_dim))
         else:
             self.pos_embed = nn.Parameter(torch.empty(1, steps * squares + 1, self.embed_dim))
+        if self.image_pos_embed == 'separate':
+            self.img_pos_embed = nn.Parameter(torch.empty(1, squares + 1, self.embed_dim))
 
     @torch.no_grad()
     def reset_parameters(self) -> None:
@@ -235,13 +246,24 @@ class InternVideo2(BaseModule):
         else:
             table = sincos_3d(self.embed_dim, steps, tuple(squares), cls_token=True)
             self.pos_embed.copy_(table)
+        if self.image_pos_embed == 'separate':
+            self.img_pos_embed.copy_(sincos_3d(self.embed_dim, 1, tuple(squares), cls_token=True))
 
-    def position_table(self) -> Tensor:
-        """(1, N+1, D) table; the class token's row comes first."""
+    def position_table(self, steps: int | None = None) -> Tensor:
+        """(1, N+1, D) table, the class token's row first; one of ``steps`` is an image's."""
+        if steps == 1 and self.grid[0] > 1:
+            return self._image_table()
         if not self.sep_pos_embed:
             return self.pos_embed
         patches = self.pos_embed_temporal[:, :, None] + self.pos_embed_spatial[:, None]
         return torch.cat([self.pos_embed_cls, patches.flatten(1, 2)], dim=1)
+
+    def _image_table(self) -> Tensor:
+        if self.image_pos_embed == 'separate':
+            return self.img_pos_embed
+        if self.sep_pos_embed:
+            return torch.cat([self.pos_embed_cls, self.pos_embed_spatial], dim=1)
+        return mean_over_time(self.pos_embed, self.grid[0])
 
     def forward(
         self,
@@ -255,7 +277,7 @@ class InternVideo2(BaseModule):
         """Encode clips.
 
         Args:
-            video: (B, C, T, H, W) normalised clip.
+            video: (B, C, T, H, W) normalised clip, or an image: T of one tubelet.
             mask: (B, N+1) bool, True hides a token, column 0 is the class token; the same number
                 is visible in every row.  None shows all.
             return_layers: block indices (0-based) whose output stream is returned.
@@ -268,9 +290,10 @@ class InternVideo2(BaseModule):
             ValueError: a clip of another size, an unusable mask, or a layer that does not exist.
         """
         self._check(video, return_layers, return_attn)
-        x = self.patch_embed(video).flatten(1, 2)
+        x = self.patch_embed(video)
+        steps, x = x.shape[1], x.flatten(1, 2)
         x = torch.cat([self.cls_token.expand(len(x), -1, -1), x], dim=1)
-        x = x + self.position_table()
+        x = x + self.position_table(steps)
         if mask is not None:
             x = gather_visible(x, mask, num_visible)
         taps = {}
@@ -283,7 +306,9 @@ class InternVideo2(BaseModule):
         if self.clip_projector is not None and not layers_only:
             pooled, attn = self.clip_projector(x, return_attn)
         attn = None if attn is None else attn[:, 1:]
-        return EncoderOutput(x, pooled, [taps[i] for i in return_layers], attn, self.grid)
+        return EncoderOutput(
+            x, pooled, [taps[i] for i in return_layers], attn, (steps, *self.grid[1:])
+        )
 
     def _run(self, block: Block, x: Tensor, index: int) -> Tensor:
         if index < self.checkpoint_num and self.training and torch.is_grad_enabled():
@@ -291,8 +316,11 @@ class InternVideo2(BaseModule):
         return block(x)
 
     def _check(self, video: Tensor, return_layers: Sequence[int], return_attn: bool) -> None:
-        expected = (self.num_frames, *self.img_size)
-        if video.ndim != 5 or tuple(video.shape[2:]) != expected:
+        lengths = {self.num_frames}
+        if self.image_pos_embed:
+            lengths.add(self.tubelet_size)
+        fits = video.ndim == 5 and tuple(video.shape[3:]) == self.img_size
+        if not fits or video.shape[2] not in lengths:
             raise ValueError(
                 f'got clips of shape {tuple(video.shape)}; the model is configured for '
                 f'(B, C, T, H, W) with num_frames={self.num_frames} and img_size={self.img_size}'
@@ -321,7 +349,7 @@ class InternVideo2(BaseModule):
         if self.clip_projector is not None and not open_pooler:
             self._frozen.append(self.clip_projector)
         for name, parameter in self.named_parameters(recurse=False):
-            parameter.requires_grad_(not name.startswith(('pos_embed', 'cls_token')))
+            parameter.requires_grad_(name not in self.no_weight_decay())
         for module in self._frozen:
             module.requires_grad_(False)
         self.train(self.training)
@@ -335,8 +363,10 @@ class InternVideo2(BaseModule):
 
     def no_weight_decay(self) -> set[str]:
         """Names of parameters that are never decayed."""
-        tables = ('pos_embed', 'pos_embed_spatial', 'pos_embed_temporal', 'pos_embed_cls')
-        return {'cls_token', *tables}
+        tables = {'pos_embed', 'pos_embed_spatial', 'pos_embed_temporal', 'pos_embed_cls'}
+        if self.image_pos_embed == 'separate':
+            tables.add('img_pos_embed')
+        return {'cls_token'} | tables
 
     def get_layer_depth(self, param_name: str, prefix: str = '') -> tuple[int, int]:
         """(layer id, number of layers) of a parameter for layer-wise learning-rate decay.
@@ -351,6 +381,22 @@ class InternVideo2(BaseModule):
         if name.startswith('blocks.'):
             return int(name.split('.')[1]) + 1, num_layers
         return num_layers - 1, num_layers
+
+
+def check_image_table(kind: str | None, sep_pos_embed: bool) -> str | None:
+    """Return ``kind`` if it names a way to place images; else ValueError."""
+    if kind not in IMAGE_TABLES or (kind == 'separate' and sep_pos_embed):
+        raise ValueError(
+            f"image_pos_embed must be None, 'shared' or, with a joint table, 'separate', got "
+            f'{kind!r} with sep_pos_embed={sep_pos_embed}'
+        )
+    return kind
+
+
+def mean_over_time(table: Tensor, steps: int) -> Tensor:
+    """(1, 1 + steps * S, D) -> (1, 1 + S, D): the rows of each square averaged over time."""
+    squares = table[:, 1:].unflatten(1, (steps, -1)).mean(dim=1)
+    return torch.cat([table[:, :1], squares], dim=1)
 
 
 def gather_visible(x: Tensor, mask: Tensor, num_visible: int | None = None) -> Tensor:

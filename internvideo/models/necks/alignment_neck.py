@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from internvideo.models.backbones.internvideo2 import check_image_table, mean_over_time
 from internvideo.models.layers.linear import Linear
 from internvideo.models.layers.position import sincos_1d, sincos_2d, sincos_3d
 from internvideo.registry import MODELS
@@ -100,9 +101,11 @@ class AlignmentNeck(BaseModule):
         mae_dim: token width of the MAE teacher.
         mae_layers: aligned layers of the MAE branch; 0 leaves the branch out.
         mae_norm: as ``clip_norm``.
+        image_pos_embed: how images of a video student are placed in the CLIP branch, as in the
+            student: None, ``'shared'`` or ``'separate'`` (a table ``clip_img_pos_embed``).
 
     Raises:
-        ValueError: unknown decoder or norm, or a branch without layers or width.
+        ValueError: unknown decoder, norm or image table, or a branch without layers or width.
     """
 
     def __init__(
@@ -119,6 +122,7 @@ class AlignmentNeck(BaseModule):
         mae_dim: int = 0,
         mae_layers: int = 0,
         mae_norm: str = 'l2',
+        image_pos_embed: str | None = None,
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
         super().__init__(init_cfg)
@@ -133,10 +137,13 @@ class AlignmentNeck(BaseModule):
             )
         self.clip_norm, self.mae_norm = check_norm(clip_norm), check_norm(mae_norm)
         self.embed_dim, self.grid, self.sep_pos_embed = embed_dim, tuple(grid), sep_pos_embed
+        self.image_pos_embed = check_image_table(image_pos_embed, sep_pos_embed)
         self.clip_dim, self.clip_final_dim, self.mae_dim = clip_dim, clip_final_dim, mae_dim
 
         decoder = DECODERS[clip_decoder]
         self._make_table('clip', cls_token=True)
+        if image_pos_embed == 'separate':
+            self._add('clip_img_pos_embed', sincos_3d(embed_dim, 1, tuple(grid[1:]), True))
         self.clip_decoder = nn.ModuleList(decoder(embed_dim, clip_dim) for _ in range(clip_layers))
         self.final_clip_decoder = nn.Identity()
         if clip_final_dim:
@@ -162,13 +169,18 @@ class AlignmentNeck(BaseModule):
             parameter.copy_(table)
         self.register_parameter(name, parameter)
 
-    def _table(self, branch: str) -> Tensor:
+    def _table(self, branch: str, is_image: bool = False) -> Tensor:
         """(rows, D) table of a branch."""
         name = f'{branch}_pos_embed'
+        if is_image and self.image_pos_embed == 'separate':
+            return self.clip_img_pos_embed[0]
         if not self.sep_pos_embed:
-            return getattr(self, name)[0]
+            joint = getattr(self, name)
+            return (mean_over_time(joint, self.grid[0]) if is_image else joint)[0]
         temporal, spatial = getattr(self, f'{name}_temporal'), getattr(self, f'{name}_spatial')
-        patches = (temporal[0][:, None] + spatial[0]).flatten(0, 1)
+        patches = spatial[0]
+        if not is_image:
+            patches = (temporal[0][:, None] + patches).flatten(0, 1)
         cls_row = getattr(self, f'{name}_cls', None)
         return patches if cls_row is None else torch.cat([cls_row[0], patches])
 
@@ -178,6 +190,7 @@ class AlignmentNeck(BaseModule):
         clip_streams: list[Tensor],
         mae_streams: list[Tensor] = (),
         visible: Tensor | None = None,
+        is_image: bool = False,
     ) -> AlignedFeatures:
         """Decode the student's streams.
 
@@ -187,8 +200,16 @@ class AlignmentNeck(BaseModule):
             mae_streams: ``mae_layers`` streams (B, M, D), class token first.
             visible: (B, M) positions of the visible tokens in the full sequence, class token
                 first; None when all are visible.
+            is_image: the streams are those of images under a video student.
+
+        Raises ValueError for images when ``image_pos_embed`` is None or there is a MAE branch.
         """
-        table = self._rows('clip', visible)
+        if is_image and (self.image_pos_embed is None or len(self.mae_decoder)):
+            raise ValueError(
+                'images need image_pos_embed and no MAE branch, got '
+                f'image_pos_embed={self.image_pos_embed!r} and {len(self.mae_decoder)} MAE layers'
+            )
+        table = self._rows('clip', visible, is_image)
         middle = [
             normalise(decoder(stream + table.to(stream.dtype)), self.clip_norm)
             for decoder, stream in zip(self.clip_decoder, clip_streams, strict=True)
@@ -207,13 +228,15 @@ class AlignmentNeck(BaseModule):
             for decoder, stream in zip(self.mae_decoder, streams, strict=True)
         ]
 
-    def _rows(self, branch: str, visible: Tensor | None) -> Tensor:
-        table = self._table(branch)
+    def _rows(self, branch: str, visible: Tensor | None, is_image: bool = False) -> Tensor:
+        table = self._table(branch, is_image)
         return table if visible is None else F.embedding(visible, table)
 
     def no_weight_decay(self) -> set[str]:
         """Names of parameters that are never decayed."""
         names = {f'clip_pos_embed{part}' for part in ('', '_spatial', '_temporal', '_cls')}
+        if self.image_pos_embed == 'separate':
+            names.add('clip_img_pos_embed')
         if len(self.mae_decoder):
             names |= {f'mae_pos_embed{part}' for part in ('', '_spatial', '_temporal')}
         return names

@@ -158,3 +158,40 @@ def test_bad_calls_are_named(call, message):
 def test_attention_needs_the_pooler():
     with pytest.raises(ValueError, match='clip_embed_dim=0'):
         build(clip_embed_dim=0)(clips(), return_attn=True)
+
+
+@pytest.mark.parametrize('tubelet_size', [1, 2])
+@pytest.mark.parametrize(
+    'tables', [dict(), dict(sep_pos_embed=True), dict(image_pos_embed='separate')], ids=str
+)
+def test_images_have_one_temporal_position(tables, tubelet_size):
+    model = build(**dict(image_pos_embed='shared', tubelet_size=tubelet_size) | tables).eval()
+    out = model(clips()[:, :, :tubelet_size])
+    assert out.tokens.shape == (2, 1 + 4, 32) and out.grid == (1, 2, 2)
+    assert model(clips()).grid == (4 // tubelet_size, 2, 2)
+
+
+def test_a_shared_image_table_is_the_mean_over_time():
+    model = build(image_pos_embed='shared')
+    expected = model.pos_embed[0, 1:].view(4, 4, 32).mean(0)
+    torch.testing.assert_close(model.position_table(1)[0, 1:], expected)
+
+
+def test_a_separate_image_table_is_spared_decay_and_frozen_with_the_rest():
+    model = build(image_pos_embed='separate')
+    model.freeze()
+    assert 'img_pos_embed' in model.no_weight_decay()
+    assert not model.img_pos_embed.requires_grad
+
+
+@pytest.mark.parametrize(
+    'fields', [dict(image_pos_embed='mean'), dict(image_pos_embed='separate', sep_pos_embed=True)]
+)
+def test_unknown_image_tables_are_named(fields):
+    with pytest.raises(ValueError, match='image_pos_embed must be'):
+        build(**fields)
+
+
+def test_images_are_refused_unless_asked_for():
+    with pytest.raises(ValueError, match='num_frames=4'):
+        build()(clips()[:, :, :1])

@@ -56,3 +56,20 @@ def test_a_zero_vector_stays_zero():
 def test_bad_fields_are_named(fields):
     with pytest.raises(ValueError, match=next(iter(fields)).replace('clip_norm', 'norm')):
         build(**fields)
+
+
+def test_images_take_their_own_rows():
+    neck = build(image_pos_embed='separate')
+    assert neck.clip_img_pos_embed.shape == (1, 7, 32)
+    assert 'clip_img_pos_embed' in neck.no_weight_decay()
+    aligned = neck(torch.zeros(2, 16), [torch.zeros(2, 7, 32)] * 2, is_image=True)
+    assert aligned.clip_middle[0].shape == (2, 7, 20)
+
+
+@pytest.mark.parametrize(
+    'fields', [dict(), dict(image_pos_embed='shared', mae_dim=8, mae_layers=1)]
+)
+def test_images_are_refused_where_they_have_no_place(fields):
+    streams = [torch.zeros(2, 7, 32)] * 2
+    with pytest.raises(ValueError, match='images need image_pos_embed and no MAE branch'):
+        build(**fields)(torch.zeros(2, 16), streams, streams[:1], is_image=True)

@@ -1,0 +1,234 @@
+"""Runners of the vision towers, their teacher, tables, masks and alignment losses."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from internvideo.checkpoint.alignment import InternVLAdapter
+from internvideo.checkpoint.surgery import interpolate_joint_table
+from internvideo.models.layers.position import sincos_1d, sincos_2d, sincos_3d
+from internvideo.models.losses.alignment import AlignmentLoss
+from internvideo.models.losses.feature_distance import FeatureDistanceLoss
+from internvideo.models.masks import random_mask, tube_mask
+from internvideo.models.necks.alignment_neck import AlignedFeatures, normalise
+from internvideo.models.pretrainers.teachers import aligned_layers
+from internvideo.registry import MODELS
+from tests.parity.harness import Case, Result, RunEnv, parity_runner
+from tests.parity.internvideo2_single.runners_classifier import ENCODER_FIELDS
+
+from .common import load_filled, stored_gradients
+
+DECODER_PARTS = ('clip_decoder', 'final_clip_decoder', 'clip_pos_embed', 'clip_img_pos_embed')
+
+
+def encoder_config(facts: dict[str, Any], env: RunEnv, **fields: Any) -> dict[str, Any]:
+    """Config of our trunk for the facts of a published tower."""
+    own = {name: facts[name] for name in ENCODER_FIELDS if name in facts}
+    act = facts.get('mlp_act', 'gelu')
+    return (
+        dict(type='InternVideo2', arch=None, act=act, attn_backend=env.attn_backend) | own | fields
+    )
+
+
+def student_configs(facts: dict[str, Any], env: RunEnv) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Configs of trunk and decoders of a stage-2 student."""
+    table = 'separate' if facts['sep_image_video_pos_embed'] else 'shared'
+    neck = dict(
+        type='AlignmentNeck',
+        clip_dim=facts['clip_teacher_embed_dim'],
+        clip_layers=facts['clip_return_layer'],
+        clip_final_dim=facts['clip_teacher_final_dim'],
+        clip_norm=facts['clip_norm_type'],
+    )
+    return encoder_config(facts, env, image_pos_embed=table), neck
+
+
+class Student(nn.Module):
+    """Trunk and decoders side by side, as the published file has them."""
+
+    def __init__(self, facts: dict[str, Any], env: RunEnv) -> None:
+        super().__init__()
+        trunk, neck = student_configs(facts, env)
+        self.trunk = MODELS.build(trunk)
+        sizes = dict(
+            embed_dim=self.trunk.embed_dim,
+            pooled_dim=self.trunk.pooled_dim,
+            grid=self.trunk.grid,
+            image_pos_embed=self.trunk.image_pos_embed,
+        )
+        self.neck = MODELS.build(neck | sizes)
+
+
+def student_name(published: str) -> str:
+    return f'{"neck" if published.startswith(DECODER_PARTS) else "trunk"}.{published}'
+
+
+def layer_choice(facts: dict[str, Any], owner: str = 'student_') -> dict[str, float]:
+    count, interval = facts['clip_return_layer'], facts[f'clip_{owner}return_interval']
+    return dict(count=count, interval=interval)
+
+
+def patch_mask(case: Case, env: RunEnv) -> Tensor | None:
+    """The mask of a case with the column of the class token, or None."""
+    if not any(name.endswith('.mask') for name in case.inputs):
+        return None
+    return nn.functional.pad(env.tensor(case.role('mask')).bool(), (1, 0), value=False)
+
+
+def student_outputs(model: Student, case: Case, env: RunEnv) -> dict[str, Tensor]:
+    facts, mask = case.facts, patch_mask(case, env)
+    video, depth = env.tensor(case.role('x')), model.trunk.depth
+    last = depth + facts['x_vis_return_idx']
+    if facts['x_vis_only']:
+        out = model.trunk(video, mask, return_layers=[last], layers_only=True)
+        return dict(x_vis=out.layers[0])
+    taps = aligned_layers(depth, layer_choice(facts))
+    out = model.trunk(video, mask, return_layers=taps)
+    visible = None
+    if mask is not None:
+        visible = (~mask).nonzero()[:, 1].view(len(mask), -1)
+    aligned = model.neck(out.pooled, out.layers, (), visible, facts['media'] == 'image')
+    return dict(
+        x_vis=out.tokens,
+        x_pool_vis=out.pooled,
+        x_clip_align=torch.stack(aligned.clip_middle),
+        x_align=aligned.clip_final,
+    )
+
+
+@parity_runner('internvideo2_multi/s2_vision')
+def run_student(case: Case, env: RunEnv) -> Result:
+    model = load_filled(Student(case.facts, env), case, env, student_name)
+    outputs = student_outputs(model, case, env)
+    if not case.facts['grads']:
+        return Result(outputs)
+    loss = outputs['x_pool_vis'].square().mean() + outputs['x_vis'].square().mean()
+    loss = loss + sum(outputs[name].sum(-1).mean() for name in ('x_clip_align', 'x_align'))
+    return Result(outputs | stored_gradients(model, loss, case, student_name))
+
+
+def same_name(published: str) -> str:
+    return published
+
+
+@parity_runner('internvideo2_multi/clip_vision')
+def run_clip_tower(case: Case, env: RunEnv) -> Result:
+    model = MODELS.build(
+        encoder_config(case.facts, env, image_pos_embed='shared', layerscale_force_fp32=False)
+    )
+    model = load_filled(model, case, env, same_name)
+    feature = model(env.tensor(case.role('x'))).pooled
+    outputs = dict(feature=feature)
+    if case.facts['grads']:
+        outputs |= stored_gradients(model, feature.square().mean(), case, same_name)
+    return Result(outputs)
+
+
+def teacher_config(facts: dict[str, Any], env: RunEnv) -> dict[str, Any]:
+    return encoder_config(facts, env, type='InternVLVision')
+
+
+@parity_runner('internvideo2_multi/teacher')
+def run_teacher(case: Case, env: RunEnv) -> Result:
+    facts = case.facts
+    model = load_filled(MODELS.build(teacher_config(facts, env)), case, env, same_name)
+    taps = aligned_layers(model.depth, layer_choice(facts, ''))
+    out = model(env.tensor(case.role('x')), return_layers=taps, return_attn=facts['return_attn'])
+    middle = [normalise(layer, facts['clip_norm_type']) for layer in out.layers]
+    outputs = dict(middle=torch.stack(middle), final=normalise(out.pooled, facts['clip_norm_type']))
+    if facts['return_attn']:
+        outputs['attention'] = out.attn.reshape(-1, model.grid[1] * model.grid[2])
+    return Result(outputs)
+
+
+@parity_runner('internvideo2_multi/teacher_checkpoint_load')
+def run_teacher_load(case: Case, env: RunEnv) -> Result:
+    kernel = env.tensor(case.role('w'))
+    side, patch = case.facts['grid_new'], kernel.shape[-1]
+    model = MODELS.build(
+        dict(
+            type='InternVLVision',
+            arch=None,
+            embed_dim=case.facts['dim'],
+            depth=0,
+            num_heads=1,
+            mlp_ratio=1,
+            img_size=side * patch,
+            patch_size=patch,
+            clip_embed_dim=0,
+        )
+    )
+    published = {'pos_embed': env.tensor(case.role('pos')), 'patch_embed.proj.weight': kernel}
+    unused = {'transformer.norm.weight': kernel, 'text_projection': kernel}
+    return Result(InternVLAdapter().to_ours(published | unused, model))
+
+
+@parity_runner('internvideo2_multi/pos_resize')
+def run_pos_resize(case: Case, env: RunEnv) -> Result:
+    facts = case.facts
+    grid = (facts['t_new'], facts['grid_new'], facts['grid_new'])
+    return Result(
+        {
+            name: interpolate_joint_table(env.tensor(case.role(name)), facts['t_old'], grid)
+            for name in case.outputs
+        }
+    )
+
+
+@parity_runner('internvideo2_multi/pos_tables')
+def run_pos_tables(case: Case, env: RunEnv) -> Result:
+    dim, steps, grid = case.facts['embed_dim'], case.facts['t'], (case.facts['grid'],) * 2
+    return Result(
+        dict(
+            joint_cls=sincos_3d(dim, steps, grid, cls_token=True),
+            spatial=sincos_2d(dim, grid),
+            temporal=sincos_1d(dim, steps),
+        )
+    )
+
+
+@parity_runner('internvideo2_multi/mask')
+def run_mask(case: Case, env: RunEnv) -> Result:
+    facts = case.facts
+    np.random.seed(facts['numpy_global_seed'])
+    draw = dict(random=random_mask, tube=tube_mask)[facts['kind']]
+    rows = [draw(tuple(facts['window']), facts['ratio']) for _ in range(facts['batch'])]
+    return Result(dict(mask=np.stack(rows)))
+
+
+@parity_runner('internvideo2_multi/uta')
+def run_uta(case: Case, env: RunEnv) -> Result:
+    given = {name.partition('.')[2]: env.tensor(value) for name, value in case.inputs.items()}
+    run = alignment_outputs if case.facts['criterion'] == 'new' else distance_outputs
+    return Result(run(case, given))
+
+
+def alignment_outputs(case: Case, given: dict[str, Tensor]) -> dict[str, Tensor]:
+    facts, given = case.facts, {name: normalise(value, 'l2') for name, value in given.items()}
+    student = given['student'].requires_grad_()
+    middle, final = facts['clip_loss_ratio']
+    final = final if facts['distill_final_features'] else 0.0
+    sides = [
+        AlignedFeatures(list(given[name]), given[f'{name}_final'], [])
+        for name in ('student', 'teacher')
+    ]
+    loss = sum(AlignmentLoss(middle, final)(*sides).values())
+    loss.backward()
+    shape = case.outputs['loss']['shape']
+    return {'loss': loss.reshape(shape), 'grad:student': student.grad}
+
+
+def distance_outputs(case: Case, given: dict[str, Tensor]) -> dict[str, Tensor]:
+    criterion = FeatureDistanceLoss(case.facts['norm_type'], case.facts['loss_type'])
+    pair, texts = (
+        (given['student'], given['teacher']),
+        (given['student_text'], given['teacher_text']),
+    )
+    values = dict(
+        plain=lambda: criterion.plain(*pair),
+        vision=lambda: criterion.vision(*pair),
+        all=lambda: criterion(*pair, *texts),
+    )
+    return {name: values[name]() for name in case.facts['returns']}
