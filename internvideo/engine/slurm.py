@@ -12,8 +12,8 @@ PATIENCE = 8.0  # seconds for the controller to answer: less than any sensible g
 def requeue(environ: Mapping[str, str] = os.environ) -> str:
     """Ask SLURM to queue this batch job again; returns what came of it in words.
 
-    Empty outside SLURM.  A job that its owner cancelled is left alone.  Where SLURM requeues by
-    itself (preemption in mode REQUEUE), asking once more changes nothing.
+    Empty outside SLURM.  A job that SLURM is ending already is left alone: asking would bring back
+    one that its owner cancelled, and a preempted one (mode REQUEUE) comes back by itself.
     """
     job = environ.get('SLURM_JOB_ID')
     if not job:
@@ -21,8 +21,9 @@ def requeue(environ: Mapping[str, str] = os.environ) -> str:
     if shutil.which('scontrol') is None:
         return f'there is no scontrol here: job {job} comes back only if SLURM requeues it itself'
     try:
-        if job_state(job) == 'CANCELLED':
-            return f'job {job} was cancelled and is not requeued'
+        state = job_state(job)
+        if state != 'RUNNING':
+            return f'job {job} is being ended by SLURM (state {state}): no requeue is asked for'
         done = _scontrol('requeue', job)
     except (OSError, subprocess.TimeoutExpired) as error:
         return f'job {job} could not be requeued: {error}'
@@ -32,7 +33,7 @@ def requeue(environ: Mapping[str, str] = os.environ) -> str:
 
 
 def job_state(job: str) -> str:
-    """``RUNNING``, ``CANCELLED``, ...; empty when the controller does not say."""
+    """``RUNNING``, ``COMPLETING``, ...; empty when the controller does not say."""
     found = re.search(r'JobState=(\w+)', _scontrol('show', 'job', job).stdout)
     return found.group(1) if found else ''
 
