@@ -8,6 +8,7 @@ from internvideo.engine.command_line import (
     add_common_arguments,
     load_config,
     run,
+    trust_pickles,
     use_amp,
 )
 
@@ -15,7 +16,7 @@ from internvideo.engine.command_line import (
 def build_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = argparse.ArgumentParser(
-        description='Test a checkpoint of ours on the test set of a config.'
+        description='Test a checkpoint, ours or a published one, on the test set of a config.'
     )
     add_common_arguments(parser)
     parser.add_argument(
@@ -48,14 +49,16 @@ def main(args: argparse.Namespace) -> None:
         raise UsageError(f'{args.config} has no test_dataloader')
     if args.amp:
         use_amp(config)
+    if args.trusted_pickle:
+        trust_pickles(config)
     if args.out:
         dump_predictions(config, args.out)
     config.load_from, config.resume = args.checkpoint, False
 
-    from internvideo.engine.distributed import init_process_group
+    from internvideo.engine.distributed import collective_timeout, init_process_group
     from internvideo.registry import RUNNERS
 
-    init_process_group(args.launcher)
+    init_process_group(args.launcher, collective_timeout(config))
     runner = RUNNERS.get(config.get('runner_type', 'Runner')).from_cfg(config)
     runner.test()
 

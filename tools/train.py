@@ -2,7 +2,13 @@
 
 import argparse
 
-from internvideo.engine.command_line import add_common_arguments, load_config, run, use_amp
+from internvideo.engine.command_line import (
+    add_common_arguments,
+    load_config,
+    run,
+    trust_pickles,
+    use_amp,
+)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -26,13 +32,15 @@ def main(args: argparse.Namespace) -> None:
     config = load_config(args)
     if args.amp:
         use_amp(config)
+    if args.trusted_pickle:
+        trust_pickles(config)
     if args.resume is not None:
         config.resume = args.resume
 
-    from internvideo.engine.distributed import init_process_group
+    from internvideo.engine.distributed import collective_timeout, init_process_group
     from internvideo.registry import RUNNERS
 
-    init_process_group(args.launcher)
+    init_process_group(args.launcher, collective_timeout(config))
     runner = RUNNERS.get(config.get('runner_type', 'Runner')).from_cfg(config)
     runner.train()
 

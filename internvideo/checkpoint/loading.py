@@ -13,13 +13,17 @@ from torch import Tensor, nn
 from internvideo.registry import CHECKPOINT_ADAPTERS, WEIGHT_INITIALIZERS
 
 from .files import read_state_dict, write_state_dict
-from .report import CheckpointMismatchError, LoadReport, Shapes, mismatch_hints
+from .report import CheckpointMismatchError, LoadReport, Shapes, abbreviate, mismatch_hints
+
+DEFAULT_ADAPTER = 'internvideo2_single'
+INIT_FIELDS = ('type', 'checkpoint', 'adapter', 'trusted_pickle')
+"""Fields of an ``init_cfg`` of type ``Published`` that are not options of the adapter."""
 
 
 def load_pretrained(
     model: nn.Module,
     source: str | os.PathLike,
-    adapter: str | Mapping[str, Any] = 'internvideo2_single',
+    adapter: str | Mapping[str, Any] = DEFAULT_ADAPTER,
     *,
     trusted_pickle: bool = False,
     **options: Any,
@@ -57,6 +61,9 @@ def load_checkpoint(
 ) -> LoadReport:
     """Load a checkpoint that this project wrote (the ``state_dict`` of a run) and log a report.
 
+    A file none of whose names the model has is taken for a published one when ``model.init_cfg``
+    is of type ``Published``: it is loaded by the adapter and the options given there.
+
     Args:
         model: the model to fill.
         source: what :func:`~internvideo.checkpoint.files.read_state_dict` reads.
@@ -70,13 +77,25 @@ def load_checkpoint(
         ValueError, FileNotFoundError, CheckpointSourceError: the file cannot be read.
     """
     state = read_state_dict(source, trusted_pickle)
-    return _load(unwrap_model(model), state, LoadReport(source=os.fspath(source)), strict)
+    model, report = unwrap_model(model), LoadReport(source=os.fspath(source))
+    init, own = getattr(model, 'init_cfg', None), model.state_dict().keys()
+    if _is_published_init(init) and state.keys().isdisjoint(own):
+        options = {name: value for name, value in init.items() if name not in INIT_FIELDS}
+        converter = build_adapter(init.get('adapter', DEFAULT_ADAPTER), **options)
+        state = converter.to_ours(state, model, report)
+        if strict and report.new and not own.isdisjoint(state):
+            raise CheckpointMismatchError(
+                f'checkpoint {source} brings no {abbreviate(report.new)} by the options of '
+                f'model.init_cfg ({options or "none"}); if the file holds a classifier for these '
+                'classes, set model.init_cfg.head=keep'
+            )
+    return _load(model, state, report, strict)
 
 
 def export_published(
     model: nn.Module,
     path: str | os.PathLike,
-    adapter: str | Mapping[str, Any] = 'internvideo2_single',
+    adapter: str | Mapping[str, Any] = DEFAULT_ADAPTER,
 ) -> Path:
     """Write the weights of ``model`` in a published layout, ``.safetensors`` or ``.pth``.
 
@@ -101,6 +120,11 @@ def build_adapter(adapter: str | Mapping[str, Any], **options: Any) -> Any:
 def unwrap_model(model: nn.Module) -> nn.Module:
     """The module inside a distributed wrapper, or ``model`` itself."""
     return model.module if is_model_wrapper(model) else model
+
+
+def _is_published_init(init_cfg: Any) -> bool:
+    kind = init_cfg.get('type') if isinstance(init_cfg, Mapping) else None
+    return isinstance(kind, str) and kind.rpartition('.')[2] == 'Published'
 
 
 def _load(
@@ -150,7 +174,7 @@ class PublishedInit:
     def __init__(
         self,
         checkpoint: str | os.PathLike,
-        adapter: str | Mapping[str, Any] = 'internvideo2_single',
+        adapter: str | Mapping[str, Any] = DEFAULT_ADAPTER,
         trusted_pickle: bool = False,
         **options: Any,
     ) -> None:

@@ -34,6 +34,11 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
         metavar='KEY=VALUE',
         help='change config values, e.g. train_cfg.max_epochs=2; +KEY=VALUE adds a new key',
     )
+    parser.add_argument(
+        '--trusted-pickle',
+        action='store_true',
+        help='read checkpoints with arbitrary Python objects, which can run any code',
+    )
     parser.add_argument('--launcher', choices=('none', 'pytorch', 'slurm'), default='none')
     parser.add_argument('--debug', action='store_true', help='show the traceback of every error')
 
@@ -94,13 +99,26 @@ def apply_options(config: Any, options: dict[str, str]) -> None:
     from mmengine.config import DictAction
 
     for key, text in options.items():
-        if not key.startswith('+'):
+        if key.startswith('+'):
+            fill_empty_parents(config, key[1:])
+        else:
             check_key_exists(config, key)
         value = DictAction._parse_iterable(text)
         try:
             config.merge_from_dict({key.removeprefix('+'): value})
         except (KeyError, TypeError) as error:
             raise UsageError(f'--cfg-options {key}={text}: {error}') from error
+
+
+def fill_empty_parents(config: Any, key: str) -> None:
+    """Where a parent of the dotted ``key`` is None, put an empty dict in its place."""
+    node = config
+    for part in key.split('.')[:-1]:
+        if not hasattr(node, 'keys') or part not in node:
+            return
+        if node[part] is None:
+            node[part] = {}
+        node = node[part]
 
 
 def check_key_exists(config: Any, key: str) -> None:
@@ -171,6 +189,14 @@ def use_amp(config: Any) -> None:
     for name in ('val_cfg', 'test_cfg'):
         if config.get(name) is not None and config[name].get('amp_dtype') is None:
             config[name].amp_dtype = 'bfloat16'
+
+
+def trust_pickles(config: Any) -> None:
+    """Let ``load_from`` and the model's published weights be files that can run any code."""
+    config.trusted_pickle = True
+    init = config.model.get('init_cfg')
+    if hasattr(init, 'get') and str(init.get('type')).endswith('Published'):
+        init.trusted_pickle = True
 
 
 def run(main: Callable[[argparse.Namespace], None], parser: argparse.ArgumentParser) -> None:

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import torch
 from mmengine.dist import barrier, broadcast_object_list, get_world_size, is_main_process
 from mmengine.evaluator import Evaluator
+from mmengine.logging import MMLogger
 from mmengine.optim import OptimWrapper
 from mmengine.runner import BaseLoop
 from mmengine.runner import Runner as MMEngineRunner
@@ -28,6 +29,7 @@ from internvideo.engine.checkpoint_files import (
     write_checkpoint,
     write_pointer,
 )
+from internvideo.engine.console import keep_dumps_in_file, loader_facts, model_facts
 from internvideo.engine.hooks.interrupt_hook import shield_worker
 from internvideo.engine.learning_rate_scaling import lr_factor, scale_rates
 from internvideo.engine.random_state import seed_all, set_random_state
@@ -46,7 +48,7 @@ WORKER_ONLY = ('persistent_workers', 'prefetch_factor')
 BAD_SAMPLES = 'bad_samples.jsonl'
 RUNNER_FIELDS = {
     *inspect.signature(MMEngineRunner.__init__).parameters,
-    *('compile', 'custom_imports', 'lr_scaling', 'strategy'),
+    *('compile', 'custom_imports', 'lr_scaling', 'strategy', 'trusted_pickle'),
 } - {'self', 'cfg'}
 
 
@@ -58,7 +60,8 @@ class Runner(MMEngineRunner):
     ``lr_scaling``: ``dict(base_batch_size=256, with_accumulation=True)``: learning rates in the
     config are for steps of that many samples.  ``resume``: True or ``auto`` (the newest whole
     checkpoint of the work directory, if any) or a path.  ``compile``: True or the arguments of
-    ``torch.compile``, applied to the backbone.
+    ``torch.compile``, applied to the backbone.  ``trusted_pickle``: ``load_from`` may hold any
+    Python objects.
 
     Random draws: building a model draws alike on all processes; training draws from
     ``randomness.seed + rank``.
@@ -84,6 +87,14 @@ class Runner(MMEngineRunner):
             self._timestamp = f'{second}_{next(serial)}'
         self._timestamps.add(self._timestamp)
 
+    def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
+        """mmengine's logger; the console gets facts, the log file also mmengine's dumps."""
+        logger = super().build_logger(*args, **kwargs)
+        keep_dumps_in_file(logger)
+        config = self.cfg.filename or 'config without a file'
+        logger.info(f'{config}, work directory {self.work_dir}, log in {self.log_dir}')
+        return logger
+
     def set_randomness(
         self, seed: int | None = None, deterministic: bool = False, diff_rank_seed: bool = True
     ) -> None:
@@ -95,6 +106,7 @@ class Runner(MMEngineRunner):
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
         """Place the model as the strategy says."""
         self.strategy = build_strategy(self.cfg.get('strategy'))
+        self.logger.info(model_facts(model))
         self.logger.info(
             f'strategy {type(self.strategy).__name__}: {self.strategy.world_size} process(es), '
             f'{self.strategy.device}'
@@ -155,15 +167,24 @@ class Runner(MMEngineRunner):
         log = getattr(built.dataloader.dataset, 'bad_samples', None)
         if log is not None and log.file is None:
             log.file = Path(self.work_dir) / BAD_SAMPLES
+        self.logger.info(f'training: {loader_facts(built.dataloader)}')
         return built
 
     def build_val_loop(self, loop: BaseLoop | dict) -> BaseLoop:
         """The validation loop of this project, unless the config names another."""
-        return super().build_val_loop(_with_type(loop, 'ValLoop'))
+        if isinstance(loop, BaseLoop):
+            return loop
+        built = super().build_val_loop(_with_type(loop, 'ValLoop'))
+        self.logger.info(f'validation: {loader_facts(built.dataloader)}')
+        return built
 
     def build_test_loop(self, loop: BaseLoop | dict) -> BaseLoop:
         """The test loop of this project, unless the config names another."""
-        return super().build_test_loop(_with_type(loop, 'TestLoop'))
+        if isinstance(loop, BaseLoop):
+            return loop
+        built = super().build_test_loop(_with_type(loop, 'TestLoop'))
+        self.logger.info(f'test: {loader_facts(built.dataloader)}')
+        return built
 
     def build_optim_wrapper(self, optim_wrapper: OptimWrapper | dict) -> OptimWrapper:
         """The optimiser, joined with the model as the strategy needs it."""
@@ -285,15 +306,17 @@ class Runner(MMEngineRunner):
     def load_checkpoint(self, filename: str | Path, *_: Any, **options: Any) -> dict:
         """Load weights strictly, onto the CPU first; ``strict=False`` to leave misses out.
 
+        Published files load too, as ``model.init_cfg`` says.
+
         Raises:
             CheckpointMismatchError, ValueError, FileNotFoundError: see
                 :func:`internvideo.checkpoint.load_checkpoint`.
         """
         from internvideo.checkpoint import load_checkpoint
 
-        strict = options.get('strict', True)
-        load_checkpoint(self.strategy.unwrap(self.model), filename, strict=strict)
-        self.logger.info(f'weights loaded from {filename}')
+        strict, trusted = options.get('strict', True), self.cfg.get('trusted_pickle', False)
+        model = self.strategy.unwrap(self.model)
+        load_checkpoint(model, filename, strict=strict, trusted_pickle=trusted)
         return {}
 
     def resume(self, filename: str | Path, *_: Any, **__: Any) -> None:

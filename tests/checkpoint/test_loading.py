@@ -174,6 +174,29 @@ def test_other_layouts_are_recognised(published):
         load_pretrained(tiny_recognizer(), path)
 
 
+def test_a_published_file_is_loaded_as_the_config_of_the_model_says(published):
+    path, state = published(num_classes=710)
+    init_cfg = dict(type='Published', checkpoint='not read', head='remap')
+    model = tiny_recognizer(400, init_cfg=init_cfg, num_frames=16)
+    report = load_checkpoint(model, path)
+    assert torch.equal(model.head.head.weight, state['head.weight'][k710_rows(400)])
+    assert set(report.reshaped) == {'head.head.weight', 'head.head.bias', 'backbone.pos_embed'}
+    own = tiny_recognizer(400, init_cfg=init_cfg, num_frames=8).state_dict()
+    path = write_state_dict(own, path.with_name('own.pth'))
+    with pytest.raises(CheckpointMismatchError, match='another frame count'):
+        load_checkpoint(model, path)
+
+
+def test_a_published_file_is_never_loaded_in_part(published):
+    model = tiny_recognizer(init_cfg=dict(type='Published', head='reset'))
+    path, _ = published()
+    with pytest.raises(CheckpointMismatchError, match=r'no head\.head\.weight.*head=keep'):
+        load_checkpoint(model, path)
+    path, _ = published({'layer1.0.conv1.weight': torch.zeros(2, 2)})
+    with pytest.raises(CheckpointMismatchError, match=r'another layout.*layer1'):
+        load_checkpoint(model, path)
+
+
 def test_one_missing_entry_is_an_error_unless_not_strict(tmp_path):
     state = tiny_recognizer().state_dict()
     del state['backbone.blocks.1.ls2.gamma']

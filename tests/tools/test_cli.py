@@ -52,6 +52,19 @@ def test_train_then_test(config, capsys):
     assert {'lr', 'loss', 'time', 'data_time'} <= set(json.loads(scalars[0]))
 
 
+def test_console_is_short_and_the_log_file_complete(config, capsys):
+    options = ['train_cfg.max_epochs=1', 'log_level=INFO']
+    assert call(TRAIN, config, '--cfg-options', *options) == 0
+    console = capsys.readouterr().out
+    facts = ['work_dirs/toy, log in', 'M parameters', '1 process(es)']
+    facts += ['training: 24 samples', 'validation: ', 'eta: ', 'acc/top1: ']
+    assert [fact for fact in facts if fact not in console] == []
+    dumps = ['System environment', 'Config:', 'Hooks will be executed']
+    assert not any(dump in console for dump in dumps)
+    log = next(Path('work_dirs/toy').glob('*/*.log')).read_text()
+    assert all(text in log for text in [*facts, *dumps])
+
+
 def test_average_is_tested_and_training_weights_are_resumed(config):
     call(TRAIN, config, '--work-dir', 'run', '--cfg-options', 'train_cfg.max_epochs=1')
     saved = torch.load('run/epoch_1.pth', weights_only=True)

@@ -1,0 +1,36 @@
+"""What a run says on the console: few lines, while the log file keeps everything."""
+
+import logging
+from typing import Any
+
+from torch import nn
+
+# mmengine's dumps of the environment, the config and the hooks, and its reminder every epoch.
+DUMPS = ('\n' + '-' * 60, 'Config:\n', 'Hooks will be executed', 'Exp name: ')
+
+
+def keep_dumps_in_file(logger: logging.Logger) -> None:
+    """Leave mmengine's long dumps to the log file, unless the log level is DEBUG."""
+    for handler in logger.handlers:
+        if not isinstance(handler, logging.FileHandler) and handler.level > logging.DEBUG:
+            handler.addFilter(_is_no_dump)
+
+
+def _is_no_dump(record: logging.LogRecord) -> bool:
+    return not record.getMessage().startswith(DUMPS)
+
+
+def model_facts(model: nn.Module) -> str:
+    """Class and size of ``model``."""
+    sizes = [(p.numel(), p.requires_grad) for p in model.parameters()]
+    total, trained = sum(n for n, _ in sizes), sum(n for n, is_trained in sizes if is_trained)
+    share = 'all trained' if trained == total else f'{trained / 1e6:.2f} M of them trained'
+    return f'model {type(model).__name__}: {total / 1e6:.2f} M parameters, {share}'
+
+
+def loader_facts(loader: Any) -> str:
+    """Samples of the data set of ``loader`` and how they come."""
+    size, dataset = getattr(loader.batch_sampler, 'batch_size', None), loader.dataset
+    repeats = getattr(dataset, 'num_repeats', 1)
+    each = f'{size} x {repeats} repeats' if repeats > 1 else size
+    return f'{len(dataset)} samples, {len(loader)} batches of {each} on each process'
