@@ -14,7 +14,7 @@ from torch.nn.functional import cross_entropy
 
 from internvideo.models.layers.position import sincos_1d, sincos_2d, sincos_3d, videomae_table
 from internvideo.registry import MODELS
-from tests.parity.harness import Case, Result, RunEnv, parity_runner
+from tests.parity.harness import Case, CaseError, Result, RunEnv, parity_runner
 
 ENCODER_FIELDS = (
     'embed_dim',
@@ -67,8 +67,9 @@ def case_input(case: Case, role: str, env: RunEnv) -> Tensor:
 def encoder_config(facts: dict[str, Any], env: RunEnv) -> dict[str, Any]:
     """Config of our encoder for the ``model`` facts of a case."""
     fields = {name: facts[name] for name in ENCODER_FIELDS if name in facts}
-    act = 'gelu_tanh' if facts.get('fused') else 'gelu'
-    return dict(type='InternVideo2', arch=None, act=act, attn_backend=env.attn_backend, **fields)
+    fields['act'] = 'gelu_tanh' if facts.get('fused') else 'gelu'
+    fields['layerscale_force_fp32'] = not facts.get('layerscale_no_force_fp32', False)
+    return dict(type='InternVideo2', arch=None, attn_backend=env.attn_backend, **fields)
 
 
 def build_classifier(facts: dict[str, Any], env: RunEnv) -> nn.Module:
@@ -77,13 +78,13 @@ def build_classifier(facts: dict[str, Any], env: RunEnv) -> nn.Module:
         type=HEADS[facts['arch']],
         num_classes=facts['num_classes'],
         in_dim=facts['clip_embed_dim'],
-        dropout=facts['fc_drop_rate'],
-        init_scale=facts['init_scale'],
+        dropout=facts.get('fc_drop_rate', 0.0),
+        init_scale=facts.get('init_scale', 0.001),
     )
     if facts['arch'] == 'InternVideo2_cat':
         head.update(
             embed_dim=facts['embed_dim'],
-            num_steps=facts['num_frames'] // facts['tubelet_size'],
+            num_steps=facts['num_frames'] // facts.get('tubelet_size', 1),
             merge_method=facts['merge_method'],
             merge_norm=facts['merge_norm'],
         )
@@ -105,9 +106,17 @@ def published_entries(model: nn.Module, arch: Arch, names: list[str]) -> dict[st
     return known | own
 
 
+def case_arch(case: Case) -> Arch:
+    """The architecture that a case names; raises :class:`CaseError` for an unknown one."""
+    name = case.facts['model'].get('arch')
+    if name not in ARCHS:
+        raise CaseError(f'unknown arch {name!r}; known: {", ".join(sorted(ARCHS))}')
+    return ARCHS[name]
+
+
 def load_case_model(case: Case, env: RunEnv) -> nn.Module:
     """The model of a case, filled with the case's checkpoint, on the device, in eval mode."""
-    arch = ARCHS[case.facts['model']['arch']]
+    arch = case_arch(case)
     model = arch.build(case.facts['model'], env)
     filled = case.fill(published_entries(model, arch, [entry[0] for entry in case.state]))
     state = {arch.to_ours(name): torch.as_tensor(value) for name, value in filled.items()}
@@ -118,9 +127,9 @@ def load_case_model(case: Case, env: RunEnv) -> nn.Module:
 def classifier_outputs(model: nn.Module, case: Case, env: RunEnv) -> dict[str, Any]:
     """Recorded activations, logits, and the loss with its gradients where the case asks."""
     facts = case.facts
-    model.train(facts['train'])
+    model.train(facts.get('train', False))
     video = case_input(case, 'video', env)
-    with torch.set_grad_enabled(facts['loss'] is not None):
+    with torch.set_grad_enabled(facts.get('loss') is not None):
         features = model.backbone(video, return_layers=[0] if model.backbone.depth else [])
         outputs = {
             'patch_embed': model.backbone.patch_embed(video),
@@ -130,23 +139,38 @@ def classifier_outputs(model: nn.Module, case: Case, env: RunEnv) -> dict[str, A
         }
     if features.layers:
         outputs['block0'] = features.layers[0]
-    if facts['loss'] == 'cross_entropy':
-        outputs['loss'] = cross_entropy(outputs['logits'], env.tensor(case.inputs['label']))
-        outputs |= gradients(model, outputs['loss'], facts['grad_of'], classifier_name)
+    outputs |= classifier_loss(model, outputs['logits'], case, env)
     buffers = dict(model.named_buffers())
     return outputs | {
-        f'buffer:{name}': buffers[classifier_name(name)] for name in facts['buffers_of']
+        f'buffer:{name}': buffers[classifier_name(name)] for name in facts.get('buffers_of', ())
     }
+
+
+def classifier_loss(model: nn.Module, logits: Tensor, case: Case, env: RunEnv) -> dict[str, Tensor]:
+    """The loss of a case with its gradients; nothing where the case has none."""
+    kind = case.facts.get('loss')
+    if kind is None:
+        return {}
+    if kind != 'cross_entropy':
+        raise CaseError(f'unknown loss {kind!r}')
+    loss = cross_entropy(logits, case_input(case, 'label', env))
+    return {'loss': loss} | gradients(model, loss, case.facts.get('grad_of') or (), classifier_name)
 
 
 def gradients(
     model: nn.Module, loss: Tensor, names: list[str], to_ours: Callable[[str], str]
 ) -> dict[str, Tensor]:
-    """``grad:`` and ``gradnorm:`` outputs of the parameters with published ``names``."""
+    """``grad:`` and ``gradnorm:`` outputs of the parameters with published ``names``.
+
+    The gradient of a parameter that the loss does not reach is zero.
+    """
+    if not names:
+        return {}
     loss.backward()
     parameters, outputs = dict(model.named_parameters()), {}
     for name in names:
-        grad = parameters[to_ours(name)].grad
+        parameter = parameters[to_ours(name)]
+        grad = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
         outputs |= {f'grad:{name}': grad, f'gradnorm:{name}': grad.norm()}
     return outputs
 
@@ -159,13 +183,13 @@ ARCHS: dict[str, Arch] = dict.fromkeys(HEADS, CLASSIFIER)
     *(f'internvideo2_single/{name}' for name in ('finetune', 'small_signal', 'ap', 'cat'))
 )
 def run_model(case: Case, env: RunEnv) -> Result:
-    arch, model = ARCHS[case.facts['model']['arch']], load_case_model(case, env)
+    arch, model = case_arch(case), load_case_model(case, env)
     return Result(arch.outputs(model, case, env), arch.facts(model))
 
 
 @parity_runner('internvideo2_single/init_stats')
 def run_init_stats(case: Case, env: RunEnv) -> Result:
-    arch = ARCHS[case.facts['model']['arch']]
+    arch = case_arch(case)
     model = arch.build(case.facts['model'], env)
     parameters = dict(model.named_parameters())
     stds = [parameters[arch.to_ours(name)].std() for name in case.facts['std_of']]
@@ -173,7 +197,7 @@ def run_init_stats(case: Case, env: RunEnv) -> Result:
     varying = [p.unique() for p in constants if len(p.unique()) > 1]
     if varying:
         raise AssertionError(f'{len(varying)} parameters should start constant')
-    expected = dict(
+    expected = arch.facts(model) | dict(
         std_of=case.facts['std_of'],
         constant=case.facts['constant_of'],
         drop_path=[block.drop_path.rate for block in getattr(model, 'backbone', model).blocks],
@@ -189,10 +213,10 @@ def run_sincos_tables(case: Case, env: RunEnv) -> Result:
 
 def _table(kind: str, name: str, **facts: Any) -> Tensor:
     if kind == 'videomae':
-        steps = facts['cur_frame'] if facts['cur_frame'] > 0 else None
+        steps = facts['cur_frame'] if facts.get('cur_frame', -1) > 0 else None
         rows, width = facts['n_position'], facts['d_hid']
-        return videomae_table(rows, width, steps, facts['pre_n_position'])[None]
-    width, cls_token = facts['embed_dim'], facts['cls_token']
+        return videomae_table(rows, width, steps, facts.get('pre_n_position', 1568))[None]
+    width, cls_token = facts['embed_dim'], facts.get('cls_token', False)
     if kind == '1d':
         return sincos_1d(width, facts['t_size'], cls_token)
     grid = (facts['grid_size'],) * 2
@@ -204,9 +228,10 @@ def _table(kind: str, name: str, **facts: Any) -> Tensor:
 @parity_runner('internvideo2_single/probe_freeze')
 def run_probe_freeze(case: Case, env: RunEnv) -> Result:
     model = load_case_model(case, env)
-    model.backbone.freeze(case.facts['open_block_num'], case.facts['open_clip_projector'])
+    facts = case.facts
+    model.backbone.freeze(facts.get('open_block_num', 0), facts.get('open_clip_projector', False))
     flags = {name: p.requires_grad for name, p in model.named_parameters()}
     names = [entry[0] for entry in case.state if classifier_name(entry[0]) in flags]
     trainable = [flags[classifier_name(name)] for name in names]
     kept = [name for name, open_ in zip(names, trainable, strict=True) if open_]
-    return Result(dict(trainable=trainable), dict(trainable=kept))
+    return Result(dict(trainable=trainable), classifier_facts(model) | dict(trainable=kept))

@@ -5,8 +5,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from internvideo.models.losses.alignment import alignment_distance
 from internvideo.models.masking import Masker, hide_all_but, visible_count, visible_indices
-from internvideo.models.necks.alignment_neck import normalise
+from internvideo.models.necks.alignment_neck import AlignedFeatures, normalise
 from internvideo.models.pretrainers.masked_alignment import MaskedAlignment
 from internvideo.models.pretrainers.targets import TargetFacts
 from internvideo.models.pretrainers.teachers import aligned_layers
@@ -27,6 +28,7 @@ from .runners_classifier import (
 STUDENTS = ('PretrainInternVideo2', 'DistInternVideo2')
 DECODERS = {'Linear_Decoder': 'LinearDecoder', 'MLP_Decoder': 'MLPDecoder'}
 NECK_PARTS = ('clip_decoder', 'final_clip_decoder', 'mae_decoder', 'clip_pos', 'mae_pos')
+VIDEO_FIELDS = ('num_frames', 'tubelet_size', 'sep_pos_embed')  # an image tower has none
 MAE_FIELDS = (
     'img_size',
     'patch_size',
@@ -37,6 +39,7 @@ MAE_FIELDS = (
     'tubelet_size',
     'qkv_bias',
     'init_values',
+    'drop_path_rate',
 )
 
 
@@ -45,7 +48,7 @@ def layer_choice(facts: dict[str, Any], owner: str, branch: str = 'clip') -> Any
     index = facts.get(f'{branch}_{owner}return_index')
     if index:
         return index
-    interval = facts[f'{branch}_{owner}return_interval']
+    interval = facts.get(f'{branch}_{owner}return_interval', 1)
     return dict(count=facts[f'{branch}_return_layer'], interval=interval)
 
 
@@ -71,12 +74,14 @@ def student_config(facts: dict[str, Any], env: RunEnv) -> dict[str, Any]:
         type='AlignmentNeck',
         clip_dim=facts['clip_teacher_embed_dim'],
         clip_final_dim=facts['clip_teacher_final_dim'],
-        clip_norm=facts['clip_norm_type'],
+        clip_norm=facts.get('clip_norm_type', 'l2'),
         clip_decoder=DECODERS[facts.get('clip_student_decoder', 'Linear_Decoder')],
     )
     mae = None
     if 'mae_return_layer' in facts:
-        neck.update(mae_dim=facts['mae_teacher_embed_dim'], mae_norm=facts['mae_norm_type'])
+        neck.update(
+            mae_dim=facts['mae_teacher_embed_dim'], mae_norm=facts.get('mae_norm_type', 'l2')
+        )
         mae = layer_choice(facts, 'student_', 'mae')
     return dict(
         backbone=encoder_config(facts, env),
@@ -112,16 +117,15 @@ def teacher_config(facts: dict[str, Any], env: RunEnv) -> dict[str, Any]:
     if facts['arch'] == 'InternVideo2_teacher':
         return encoder_config(facts, env)
     if facts['arch'] == 'InternVL_CLIP':
-        force = not facts.get('layerscale_no_force_fp32', False)
-        own = dict(type='InternVLVision', layerscale_force_fp32=force)
-        return encoder_config(facts, env) | own
+        known = {name: value for name, value in facts.items() if name not in VIDEO_FIELDS}
+        return encoder_config(known, env) | dict(type='InternVLVision')
     return dict(
         type='VideoMAE',
         arch=None,
         attn_backend=env.attn_backend,
         num_frames=facts['all_frames'],
         attention_layout=facts.get('attention_layout', 'corrected'),
-        **{name: facts[name] for name in MAE_FIELDS},
+        **{name: facts[name] for name in MAE_FIELDS if name in facts},
     )
 
 
@@ -135,8 +139,9 @@ def teacher_outputs(model: nn.Module, case: Case, env: RunEnv) -> dict[str, Any]
     layers = aligned_layers(model.depth, layer_choice(facts, ''))
     wants_attn = facts.get('return_attn', False)
     out = model(case_input(case, 'video', env), return_layers=layers, return_attn=wants_attn)
-    middle = [normalise(layer, facts['clip_norm_type']) for layer in out.layers]
-    final = normalise(out.pooled, facts['clip_norm_type'])
+    norm = facts.get('clip_norm_type', 'l2')
+    middle = [normalise(layer, norm) for layer in out.layers]
+    final = normalise(out.pooled, norm)
     outputs = dict(middle=torch.stack(middle), final=final)
     return outputs | (dict(attn=attention_rows(model, out.attn)) if wants_attn else {})
 
@@ -152,9 +157,10 @@ def attention_rows(model: nn.Module, attn: Tensor) -> Tensor:
 def mae_outputs(model: nn.Module, case: Case, env: RunEnv) -> dict[str, Any]:
     facts = case.facts['model']
     layers = aligned_layers(model.depth, layer_choice(facts, '', 'mae'))
-    mask = case_input(case, 'mask', env).bool() if 'mask' in case.inputs else None
+    mask = case_input(case, 'mask', env).bool() if 'mask' in case.roles else None
     out = model(case_input(case, 'video', env), mask, return_layers=layers)
-    return dict(features=torch.stack([normalise(x, facts['mae_norm_type']) for x in out.layers]))
+    norm = facts.get('mae_norm_type', 'l2')
+    return dict(features=torch.stack([normalise(x, norm) for x in out.layers]))
 
 
 def same_name(published: str) -> str:
@@ -198,9 +204,9 @@ class GivenMask(Masker):
 
 def case_masker(case: Case, batch: int, ratio: float, attentive: bool, env: RunEnv) -> GivenMask:
     """The masker of a case: its ``mask``, or what its ``order`` of drawn tokens leaves visible."""
-    if 'order' not in case.inputs:
-        return GivenMask(env.tensor(case.role('mask')), attentive)
-    order = env.tensor(case.role('order'))
+    if 'order' not in case.roles:
+        return GivenMask(case_input(case, 'mask', env).bool(), attentive)
+    order = case_input(case, 'order', env)
     size = order.shape[1]
     mask = hide_all_but(order[:, : visible_count(size, ratio)], size)
     return GivenMask(mask.view(batch, -1), attentive)
@@ -213,17 +219,23 @@ def objective_name(published: str) -> str:
 def build_objective(case: Case, env: RunEnv) -> MaskedAlignment:
     """Student and teachers of a case, in eval mode, before any weights."""
     models, training = case.facts['models'], case.facts['training']
-    stride = training.get('td_ratio', 1)
+    stride = training.get('td_ratio') or frame_ratio(models)
     targets = dict(type='InlineTeachers', clip=frozen(models['clip_teacher'], env, 'clip', stride))
     if 'mae_teacher' in models:
         targets['mae'] = frozen(models['mae_teacher'], env, 'mae', 1)
     middle, final = training['clip_loss_ratio']
     final = final if training.get('distill_final_features', True) else 0
-    weights = dict(clip_middle=middle, clip_final=final, mae=training.get('mae_loss_ratio', 0))
+    weights = dict(clip_middle=middle, clip_final=final, mae=training.get('mae_loss_ratio', 1))
     config = student_config(models['student'], env) | dict(targets=targets, frame_stride=stride)
     model = MaskedAlignment(loss=dict(type='AlignmentLoss', **weights), **config)
     del model.teacher_digest
     return model.eval()
+
+
+def frame_ratio(models: dict[str, Any]) -> int:
+    """Frames of the clip per frame that the student sees."""
+    mae = models.get('mae_teacher', models['student'])
+    return mae.get('tubelet_size', 1) // models['student'].get('tubelet_size', 1)
 
 
 def frozen(facts: dict[str, Any], env: RunEnv, branch: str, stride: int) -> dict[str, Any]:
@@ -262,15 +274,25 @@ def load_objective(model: MaskedAlignment, case: Case, env: RunEnv) -> None:
     model.to(env.device, env.torch_dtype)
 
 
+def unweighted_terms(student: AlignedFeatures, target: AlignedFeatures) -> dict[str, Tensor]:
+    """Distance of each branch of the student, whatever weight it has in the loss."""
+    targets = target.branches()
+    return {
+        name: alignment_distance(layers, targets[name])
+        for name, layers in student.branches().items()
+        if layers
+    }
+
+
 @parity_runner('internvideo2_single/pretrain_loss', 'internvideo2_single/distill_loss')
 def run_objective(case: Case, env: RunEnv) -> Result:
     training, model = case.facts['training'], build_objective(case, env)
     load_objective(model, case, env)
     video = case_input(case, 'video', env)
-    attentive = training['mask_type'] == 'attention'
+    attentive = training.get('mask_type', 'attention') == 'attention'
     model.masker = case_masker(case, len(video), training['mask_ratio'], attentive, env)
     student, target = model.align(video)
-    terms = model.criterion.terms(student, target)
+    terms = unweighted_terms(student, target)
     loss = sum(model.criterion(student, target).values())
     targets = model.targets(video, attn=attentive)
     clip_norm, mae_norm, zero = model.neck.clip_norm, model.neck.mae_norm, torch.zeros(())
@@ -285,4 +307,5 @@ def run_objective(case: Case, env: RunEnv) -> Result:
         outputs['target_mae'] = torch.stack([normalise(x, mae_norm) for x in targets.mae])
     if attentive:
         outputs['teacher_attn'] = attention_rows(model.targets.clip.encoder, targets.attn)
-    return Result(outputs | gradients(model, loss, case.facts['grad_of'], objective_name))
+    grad_of = case.facts.get('grad_of') or ()
+    return Result(outputs | gradients(model, loss, grad_of, objective_name))
