@@ -26,6 +26,7 @@ INSTALL_REQUIRES = [
 ]
 
 EXTRAS_REQUIRE = {
+    'deepspeed': ['deepspeed>=0.19'],
     'torchcodec': ['torchcodec>=0.10'],
     'features': ['h5py>=3.8'],
     'wandb': ['wandb>=0.17'],

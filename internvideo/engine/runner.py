@@ -101,6 +101,7 @@ class Runner(MMEngineRunner):
         """Seed for building; see the class for what ``diff_rank_seed`` would otherwise say."""
         self._randomness_cfg = dict(seed=seed, deterministic=deterministic)
         self._resumed_random_states: list[dict] | None = None
+        self._has_weights = False
         super().set_randomness(seed, deterministic=deterministic)
 
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
@@ -191,6 +192,9 @@ class Runner(MMEngineRunner):
         if isinstance(optim_wrapper, OptimWrapper):
             return optim_wrapper
         built = super().build_optim_wrapper(optim_wrapper)
+        self._init_model_weights()  # while the model is whole: the strategy may shard it
+        if self.resume_path is None:
+            self.load_or_resume()
         self.model, built = self.strategy.prepare_training(self.model, built)
         return built
 
@@ -263,8 +267,9 @@ class Runner(MMEngineRunner):
         )
 
     def _init_model_weights(self) -> None:
-        if self.resume_path is None:  # else every weight comes from the checkpoint
+        if self.resume_path is None and not self._has_weights:  # else a checkpoint brings them
             super()._init_model_weights()
+        self._has_weights = True
 
     def _maybe_compile(self, target: str) -> None:
         options = self.cfg.get('compile') or None

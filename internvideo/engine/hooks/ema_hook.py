@@ -31,8 +31,7 @@ class EMAHook(Hook):
         self.swapped = False
 
     def _live(self, runner: Any) -> dict[str, Tensor]:
-        model = runner.strategy.unwrap(runner.model)
-        return {name: p.data for name, p in model.named_parameters() if p.requires_grad}
+        return runner.strategy.owned_weights(runner.model)
 
     def before_train(self, runner: Any) -> None:
         """Start from the weights, unless a checkpoint brought an average."""
@@ -50,14 +49,10 @@ class EMAHook(Hook):
                 list(self.average.values()), [live[n] for n in self.average], 1 - self.decay
             )
 
-    @torch.no_grad()
     def _swap(self, runner: Any) -> None:
         if not self.average:  # a plain test: the checkpoint's state_dict is the average already
             return
-        for name, live in self._live(runner).items():
-            held = live.clone()
-            live.copy_(self.average[name])
-            self.average[name].copy_(held)
+        runner.strategy.exchange_weights(runner.model, self.average)
         self.swapped = not self.swapped
 
     def before_val_epoch(self, runner: Any) -> None:
@@ -79,13 +74,11 @@ class EMAHook(Hook):
     def before_save_checkpoint(self, runner: Any, checkpoint: dict) -> None:
         """Save both sets of weights, whichever is in the model now."""
         model = checkpoint['state_dict']
-        other = {**model, **{name: t.clone().cpu() for name, t in self.average.items()}}
+        other = {**model, **runner.strategy.gather_owned(runner.model, self.average)}
         averaged, trained = (model, other) if self.swapped else (other, model)
         checkpoint.update(state_dict=averaged, train_state_dict=trained)
 
     def after_load_checkpoint(self, runner: Any, checkpoint: dict) -> None:
         """Take the average from a checkpoint that training resumes from."""
         if 'train_state_dict' in checkpoint and 'optimizer' in checkpoint:
-            state = checkpoint['state_dict']
-            live = self._live(runner)
-            self.average = {name: state[name].to(p, copy=True) for name, p in live.items()}
+            self.average = runner.strategy.take_owned(runner.model, checkpoint['state_dict'])

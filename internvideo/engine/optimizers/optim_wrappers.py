@@ -29,6 +29,8 @@ class OptimWrapper(MMEngineOptimWrapper):
         max_nonfinite: Stop after this many non-finite steps in a row; each of them is skipped on
             all processes.
 
+    After such a step ``fault_here`` says whether this process's own loss was at fault.
+
     Raises:
         NonFiniteError: from :meth:`update_params`, see ``max_nonfinite``.
     """
@@ -44,6 +46,7 @@ class OptimWrapper(MMEngineOptimWrapper):
         super().__init__(optimizer, accumulative_counts, clip_grad)
         self.max_nonfinite = max_nonfinite
         self.nonfinite_in_a_row = 0
+        self.fault_here = False
         self._fault: Tensor | None = None
         self._grad_norm: Tensor | None = None
 
@@ -77,7 +80,8 @@ class OptimWrapper(MMEngineOptimWrapper):
         if not self.clip_grad_kwargs:
             return
         parameters = [p for group in self.optimizer.param_groups for p in group['params']]
-        self._grad_norm = self.clip_func(parameters, **self.clip_grad_kwargs)
+        norm = self.clip_func(parameters, **self.clip_grad_kwargs)
+        self._grad_norm = norm.full_tensor() if hasattr(norm, 'full_tensor') else norm
 
     def _fault_flag(self) -> Tensor:
         flag = torch.zeros((), dtype=torch.bool) if self._fault is None else self._fault
@@ -89,10 +93,11 @@ class OptimWrapper(MMEngineOptimWrapper):
         flag = self._fault_flag().float()
         if get_world_size() > 1:
             all_reduce(flag, op='max')  # one rank's NaN is in every rank's averaged gradient
-        self._fault = None
+        own, self._fault = self._fault, None
         if not flag.item():
             self.nonfinite_in_a_row = 0
             return True
+        self.fault_here = own is not None and bool(own)
         self.nonfinite_in_a_row += 1
         if self.nonfinite_in_a_row >= self.max_nonfinite:
             times = f' {self.max_nonfinite} times in a row' if self.max_nonfinite > 1 else ''

@@ -16,7 +16,12 @@ class Strategy:
 
     A subclass for another way of sharding overrides what differs.  The ``*_state`` methods are
     called on every rank together; the full state is needed on rank 0 only.
+
+    ``copies_state``: whether the state that is handed out is a copy, which training does not
+    change any more.
     """
+
+    copies_state = False
 
     @property
     def rank(self) -> int:
@@ -60,6 +65,28 @@ class Strategy:
         own = self.unwrap(model)
         check_same_layout(own.state_dict(), state, source)
         own.load_state_dict(state)
+
+    def owned_weights(self, model: nn.Module) -> dict[str, Tensor]:
+        """The trainable weights as this process holds them: whole, or a part of each."""
+        named = self.unwrap(model).named_parameters()
+        return {name: parameter.data for name, parameter in named if parameter.requires_grad}
+
+    @torch.no_grad()
+    def exchange_weights(self, model: nn.Module, values: Mapping[str, Tensor]) -> None:
+        """Swap the contents of the trainable weights and ``values``, held alike."""
+        for name, live in self.owned_weights(model).items():
+            held = live.clone()
+            live.copy_(values[name])
+            values[name].copy_(held)
+
+    def gather_owned(self, model: nn.Module, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Whole tensors on the CPU of ``values``, held as :meth:`owned_weights` are; rank 0."""
+        return {name: value.to('cpu', copy=True) for name, value in values.items()}
+
+    def take_owned(self, model: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Copies of what this process holds of a whole ``state``."""
+        own = self.owned_weights(model)
+        return {name: state[name].to(weight, copy=True) for name, weight in own.items()}
 
     def optimizer_state(self, model: nn.Module, optim_wrapper: OptimWrapper) -> dict:
         """Full state of the optimiser (and its loss scaler)."""

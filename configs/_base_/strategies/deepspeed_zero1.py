@@ -1,0 +1,1 @@
+strategy = dict(type='DeepSpeed', stage=1, recipe='single_modality')

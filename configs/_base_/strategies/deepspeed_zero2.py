@@ -1,0 +1,1 @@
+strategy = dict(type='DeepSpeed', stage=2, recipe='single_modality')

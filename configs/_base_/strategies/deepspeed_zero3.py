@@ -1,0 +1,1 @@
+strategy = dict(type='DeepSpeed', stage=3, recipe='multi_modality')

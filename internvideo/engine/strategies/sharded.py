@@ -1,0 +1,193 @@
+"""State of models whose weights and optimiser live in parts, one part on each process."""
+
+from abc import abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+import torch
+import torch.distributed as dist
+from mmengine.optim import OptimWrapper
+from torch import Tensor, nn
+
+from internvideo.engine.strategies.strategy import Strategy, check_same_layout
+
+
+def ensure_process_group() -> None:
+    """A group of this process alone, where no launcher made one."""
+    if dist.is_initialized():
+        return
+    backend = 'nccl' if torch.cuda.is_available() else 'gloo'
+    dist.init_process_group(backend, store=dist.HashStore(), rank=0, world_size=1)
+
+
+@dataclass(frozen=True)
+class Part:
+    """The elements of one trainable parameter that this process steps, in float32.
+
+    ``holder`` is the tensor that the optimiser knows; ``view`` finds the part's elements in a
+    tensor shaped like it, as one axis that shares its memory; ``start`` is the position of the
+    first of them in the flattened parameter of ``shape``.
+    """
+
+    shape: torch.Size
+    start: int
+    holder: Tensor
+    view: Callable[[Tensor], Tensor]
+
+    @property
+    def weight(self) -> Tensor:
+        """The part itself."""
+        return self.view(self.holder)
+
+    def of(self, full: Tensor) -> Tensor:
+        """The same elements of a whole tensor, which may live elsewhere."""
+        weight = self.weight
+        return full.reshape(-1)[self.start : self.start + weight.numel()].to(weight)
+
+
+class ShardedStrategy(Strategy):
+    """Takes whole checkpoints out of parts, and parts out of whole checkpoints.
+
+    A checkpoint is the one that a single process would write, so it can be resumed under another
+    strategy or another number of processes.  Tensors are gathered one at a time: rank 0 needs
+    main memory for the whole state, a device memory for the largest tensor.
+
+    A subclass says which parts it has and how it keeps what is not trained.
+    """
+
+    copies_state = True
+    replicated = False
+    _names: list[list[str]]
+
+    @abstractmethod
+    def parts(self, model: nn.Module) -> dict[str, Part]:
+        """This process's part of each trainable parameter; it may be empty."""
+
+    @abstractmethod
+    def publish(self, model: nn.Module) -> None:
+        """Make forward passes see the parts after they were written to."""
+
+    @abstractmethod
+    def rest_state(self, model: nn.Module) -> Iterator[tuple[str, Tensor]]:
+        """Name and whole value of each frozen parameter and each buffer that is saved."""
+
+    @abstractmethod
+    def load_rest(self, model: nn.Module, state: Mapping[str, Tensor]) -> None:
+        """Put back what :meth:`rest_state` gave."""
+
+    @abstractmethod
+    def state_shapes(self, model: nn.Module) -> dict[str, torch.Size]:
+        """Whole shape of everything in the model's state, in the model's order."""
+
+    def note_groups(self, model: nn.Module, optim_wrapper: OptimWrapper) -> None:
+        """Remember the names in each parameter group, before parameters become parts."""
+        names = {id(parameter): name for name, parameter in model.named_parameters()}
+        self._names = [
+            [names[id(parameter)] for parameter in group['params']]
+            for group in optim_wrapper.optimizer.param_groups
+        ]
+
+    def gather(self, parts: Mapping[str, Part], values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Whole tensors on rank 0, in main memory, of ``values`` that lie as ``parts`` do."""
+        gathered = {}
+        for name, part in parts.items():
+            whole = self._gather_one(part, values[name])
+            if self.rank == 0:
+                gathered[name] = whole
+        return gathered
+
+    def _gather_one(self, part: Part, value: Tensor) -> Tensor:
+        whole = torch.zeros(part.shape.numel(), dtype=torch.float32, device=self.device)
+        if self.rank == 0 or not self.replicated:
+            whole[part.start : part.start + value.numel()] = value
+        if self.world_size > 1 and not self.replicated:
+            dist.reduce(whole.view(torch.int32), 0)  # as integers: adding zeros keeps every bit
+        return whole.view(part.shape).cpu()
+
+    def model_state(self, model: nn.Module) -> dict[str, Tensor]:
+        parts = self.parts(model)
+        state = self.gather(parts, {name: part.weight for name, part in parts.items()})
+        state.update((name, tensor.detach().cpu()) for name, tensor in self.rest_state(model))
+        return {name: state[name] for name in self.state_shapes(model) if name in state}
+
+    def load_model_state(self, model: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
+        shapes = self.state_shapes(model)
+        own = {name: torch.empty(shape, device='meta') for name, shape in shapes.items()}
+        check_same_layout(own, state, source)
+        parts = self.parts(model)
+        for name, part in parts.items():
+            part.weight.copy_(part.of(state[name]))
+        self.load_rest(model, {n: tensor for n, tensor in state.items() if n not in parts})
+        self.publish(model)
+
+    def owned_weights(self, model: nn.Module) -> dict[str, Tensor]:
+        return {name: part.weight for name, part in self.parts(model).items()}
+
+    def exchange_weights(self, model: nn.Module, values: Mapping[str, Tensor]) -> None:
+        super().exchange_weights(model, values)
+        self.publish(model)
+
+    def gather_owned(self, model: nn.Module, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return self.gather(self.parts(model), values)
+
+    def take_owned(self, model: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        parts = self.parts(model)
+        return {name: part.of(state[name]).clone() for name, part in parts.items()}
+
+    def optimizer_state(self, model: nn.Module, optim_wrapper: OptimWrapper) -> dict:
+        parts = self.parts(model)
+        names = [name for group in self._names for name in group]
+        state = {
+            index: self._gather_state(parts[name], optim_wrapper.optimizer)
+            for index, name in enumerate(names)
+        }
+        gathered = dict(
+            state={index: entry for index, entry in state.items() if entry},
+            param_groups=self._plain_groups(optim_wrapper),
+        )
+        base = optim_wrapper.base_param_settings  # mmengine logs the rate of this pseudo group
+        return gathered if base is None else dict(gathered, base_param_settings=base)
+
+    def _gather_state(self, part: Part, optimizer: torch.optim.Optimizer) -> dict:
+        entry = {}
+        for key, value in optimizer.state.get(part.holder, {}).items():
+            if isinstance(value, Tensor) and value.shape == part.holder.shape:
+                entry[key] = self._gather_one(part, part.view(value))
+            else:
+                entry[key] = value.clone() if isinstance(value, Tensor) else value
+        return entry
+
+    def _plain_groups(self, optim_wrapper: OptimWrapper) -> list[dict]:
+        groups, first = [], 0
+        for names, group in zip(self._names, optim_wrapper.optimizer.param_groups, strict=True):
+            plain = {key: value for key, value in group.items() if key != 'params'}
+            groups.append(dict(plain, params=list(range(first, first + len(names)))))
+            first += len(names)
+        return groups
+
+    def load_optimizer_state(
+        self, model: nn.Module, optim_wrapper: OptimWrapper, state: dict
+    ) -> None:
+        saved = [len(group['params']) for group in state['param_groups']]
+        own = [len(names) for names in self._names]
+        if saved != own:
+            raise ValueError(f'parameter groups of sizes {saved}, this run has {own}')
+        groups = optim_wrapper.optimizer.param_groups
+        for group, loaded in zip(groups, state['param_groups'], strict=True):
+            group.update({key: value for key, value in loaded.items() if key != 'params'})
+        if optim_wrapper.base_param_settings is not None and 'base_param_settings' in state:
+            optim_wrapper.base_param_settings = dict(state['base_param_settings'])
+        parts = self.parts(model)
+        for index, name in enumerate(name for names in self._names for name in names):
+            if index in state['state']:
+                self._load_entry(parts[name], optim_wrapper.optimizer, state['state'][index])
+
+    def _load_entry(self, part: Part, optimizer: torch.optim.Optimizer, entry: dict) -> None:
+        own = optimizer.state[part.holder]
+        for key, value in entry.items():
+            if isinstance(value, Tensor) and value.shape == part.shape and value.ndim:
+                if key not in own:
+                    own[key] = torch.zeros_like(part.holder)
+                part.view(own[key]).copy_(part.of(value))
+            else:
+                own[key] = value.clone() if isinstance(value, Tensor) else value
