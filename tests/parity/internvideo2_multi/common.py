@@ -35,3 +35,8 @@ def stored_gradients(
         grad = parameters[to_ours(name)].grad
         outputs |= {f'grad:{name}': grad, f'gradnorm:{name}': grad.norm()}
     return outputs
+
+
+def role_or_none(case: Case, env: RunEnv, role: str) -> Tensor | None:
+    """The input playing ``role``, None where the case has none."""
+    return env.tensor(case.role(role)) if role in case.roles else None

@@ -1,0 +1,1 @@
+"""Text towers: BERT, LLaMA and MobileCLIP encoders."""

@@ -1,0 +1,113 @@
+"""The LLaMA text tower of InternVL-C and of the large CLIP models (arXiv 2312.14238)."""
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import torch
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+
+from internvideo.registry import MODELS
+
+ARCHITECTURES: dict[str, dict[str, Any]] = {
+    # The 7B model with the vocabulary of Chinese-Alpaca, which InternVL-C was trained with.
+    '7B': dict(
+        hidden_size=4096,
+        intermediate_size=11008,
+        num_hidden_layers=32,
+        num_attention_heads=32,
+        vocab_size=49954,
+        rms_norm_eps=1e-6,
+        max_position_embeddings=2048,
+        pad_token_id=0,
+    ),
+}
+BASE_LAYER = '.base_layer.'
+LORA_DEFAULTS = dict(r=16, alpha=32, dropout=0.1, targets=('q_proj', 'v_proj'))
+
+
+def base_layer_name(published: str, own: Collection[str]) -> str:
+    """Our name of a published parameter: peft keeps a wrapped weight under ``base_layer``."""
+    if published in own:
+        return published
+    stem, _, leaf = published.rpartition('.')
+    wrapped = f'{stem}{BASE_LAYER}{leaf}'
+    return wrapped if wrapped in own else published
+
+
+def published_layer_name(name: str) -> str:
+    """Inverse of :func:`base_layer_name`."""
+    return name.replace(BASE_LAYER, '.')
+
+
+@MODELS.register_module()
+class LlamaText(BaseModule):
+    """LLaMA without language head; the state at the last token, projected, is the text's feature.
+
+    Token id 0 is padding and unknown token at once: both are masked, and the read position is
+    the number of other tokens less one.  So it was when the published weights were trained.
+
+    Parameters: ``transformer.*`` (transformers' ``LlamaModel``), ``text_projection``.  With
+    LoRA, wrapped weights are ``...q_proj.base_layer.weight`` here, ``...q_proj.weight`` in
+    published files; adapters know.
+
+    Args:
+        arch: ``'7B'`` or a dict of ``LlamaConfig`` fields.
+        out_dim: width of the feature.
+        lora: None, or fields of low-rank adapters (arXiv 2106.09685): ``r``, ``alpha``,
+            ``dropout`` and ``targets`` (names of the adapted maps).  The adapted model's own
+            weights do not learn.
+        attn_backend: ``'auto'``, ``'sdpa'`` or ``'eager'``; same numbers.
+
+    Raises:
+        ValueError: unknown architecture or field of ``lora``.
+        ImportError: transformers, or peft when ``lora`` is given, is not installed.
+    """
+
+    def __init__(
+        self,
+        arch: str | Mapping[str, Any] = '7B',
+        out_dim: int = 768,
+        lora: Mapping[str, Any] | None = None,
+        attn_backend: str = 'auto',
+        init_cfg: dict | list[dict] | None = None,
+    ) -> None:
+        from transformers import LlamaConfig, LlamaModel
+
+        super().__init__(init_cfg)
+        if isinstance(arch, str):
+            if arch not in ARCHITECTURES:
+                raise ValueError(f'arch must be one of {", ".join(ARCHITECTURES)}, got {arch!r}')
+            arch = ARCHITECTURES[arch]
+        config = LlamaConfig(**arch, use_cache=False)
+        config._attn_implementation = 'eager' if attn_backend == 'eager' else 'sdpa'
+        self.config, self.out_dim = config, out_dim
+        self.transformer = LlamaModel(config)
+        self.text_projection = nn.Parameter(torch.empty(config.hidden_size, out_dim))
+        nn.init.normal_(self.text_projection, std=config.hidden_size**-0.5)
+        if lora is not None:
+            self._add_lora({**LORA_DEFAULTS, **lora})
+
+    def _add_lora(self, fields: dict[str, Any]) -> None:
+        from peft import LoraConfig, inject_adapter_in_model
+
+        unknown = sorted(set(fields) - set(LORA_DEFAULTS))
+        if unknown:
+            raise ValueError(
+                f'lora has unknown fields {unknown}; known: {", ".join(LORA_DEFAULTS)}'
+            )
+        config = LoraConfig(
+            r=fields['r'],
+            lora_alpha=fields['alpha'],
+            lora_dropout=fields['dropout'],
+            target_modules=list(fields['targets']),
+        )
+        self.transformer = inject_adapter_in_model(config, self.transformer)
+
+    def forward(self, input_ids: Tensor) -> Tensor:
+        """(B, L) tokens, 0 = padding -> (B, ``out_dim``) features, not normalised."""
+        text = input_ids > 0
+        states = self.transformer(input_ids=input_ids, attention_mask=text.long())
+        last = (text.sum(dim=1) - 1).clamp_min(0)
+        hidden = states.last_hidden_state
+        return hidden[torch.arange(len(hidden), device=hidden.device), last] @ self.text_projection
