@@ -16,6 +16,12 @@ from typing import Any
 
 DEBUG_VARIABLE = 'INTERNVIDEO_DEBUG'
 USAGE_ERROR = 2
+# What Python says of a field that the class does not have or cannot do without; it names both.
+WRONG_FIELDS = (
+    'unexpected keyword argument',
+    'required positional argument',
+    'required keyword-only argument',
+)
 
 
 class UsageError(Exception):
@@ -104,6 +110,8 @@ def apply_options(config: Any, options: dict[str, str]) -> None:
         else:
             check_key_exists(config, key)
         value = DictAction._parse_iterable(text)
+        if not key.startswith('+'):
+            check_is_number(config, key, value)
         try:
             config.merge_from_dict({key.removeprefix('+'): value})
         except (KeyError, TypeError) as error:
@@ -141,6 +149,16 @@ def check_key_exists(config: Any, key: str) -> None:
                 f'--cfg-options {key}: the config has no {".".join(path)!r}; {hint}'
                 f'(+{key}=... adds a new key)'
             )
+
+
+def check_is_number(config: Any, key: str, value: Any) -> None:
+    """Raise :class:`UsageError` if ``value`` is text where the config has a number."""
+    node = config
+    for part in key.split('.'):
+        node = node[int(part)] if isinstance(node, list | tuple) else node.get(part)
+    is_number = isinstance(node, int | float) and not isinstance(node, bool)
+    if is_number and isinstance(value, str):
+        raise UsageError(f'--cfg-options {key}={value}: the config has a number here ({node})')
 
 
 def fields_of(node: Any, top: bool = False) -> set[str]:
@@ -231,8 +249,8 @@ def _is_for_user(error: Exception) -> bool:
     """Whether the message alone explains the error: bad input, not a fault of the program."""
     if isinstance(error, ValueError | LookupError | OSError | ImportError):
         return True
-    if isinstance(error, TypeError) and 'unexpected keyword argument' in str(error):
-        return True  # a field of the config that the class does not have; the text names both
+    if isinstance(error, TypeError) and any(text in str(error) for text in WRONG_FIELDS):
+        return True
     own = [kind for kind in type(error).__mro__ if kind.__module__.startswith('internvideo.')]
     return bool(own)
 

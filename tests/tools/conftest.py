@@ -1,0 +1,5 @@
+"""The media of the data tests, for the tools."""
+
+from tests.datasets.conftest import media
+
+__all__ = ['media']
