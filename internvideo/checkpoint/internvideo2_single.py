@@ -258,7 +258,8 @@ def _published_name(ours: str, is_bare: bool) -> str:
 
 
 def _width(state: Mapping[str, Tensor]) -> int | None:
-    return state['cls_token'].shape[-1] if 'cls_token' in state else None
+    names = ('cls_token', 'pos_embed', 'pos_embed_spatial')
+    return next((state[name].shape[-1] for name in names if name in state), None)
 
 
 def _replace(state: State, name: str, tensor: Tensor, how: str, report: LoadReport) -> None:

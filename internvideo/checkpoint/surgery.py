@@ -34,6 +34,8 @@ DECODER_PARTS = (
     'teacher_digest',
 )
 """Beginnings of the names that only pretraining, distillation and stage 2 use, ours included."""
+STAGE2_DECODER_PARTS = ('clip_decoder', 'clip_pos_embed', 'img_pos_embed')
+"""Parts of the names, in the vision tower of a stage-2 file, that its encoder does not need."""
 
 
 def interpolate_joint_table(
@@ -229,7 +231,11 @@ def override_from_stage2(state: Mapping[str, Tensor], stage2: Mapping[str, Tenso
 def extract_stage2_vision(stage2: Mapping[str, Tensor]) -> State:
     """The vision tower of a stage-2 file without decoders and their tables, prefix removed."""
     tower = override_from_stage2({}, stage2)
-    return {name: tensor for name, tensor in tower.items() if not is_decoder_part(name)}
+    return {
+        name: tensor
+        for name, tensor in tower.items()
+        if not any(part in name for part in STAGE2_DECODER_PARTS)
+    }
 
 
 def is_decoder_part(name: str) -> bool:

@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from internvideo.checkpoint.surgery import (
+    extract_stage2_vision,
     infer_time_steps,
     inflate_patch_kernel,
     interpolate_joint_table,
@@ -100,3 +101,9 @@ def test_prefixes_go_once_and_collisions_are_refused():
     assert list(names) == ['backbone.a', 'b']
     with pytest.raises(ValueError, match='collide'):
         strip_prefixes({'encoder.a': one, 'a': one}, ('encoder.',))
+
+
+def test_a_stage2_tower_loses_what_its_decoders_own_and_nothing_else():
+    names = ('cls_token', 'img_pos_embed', 'sub.clip_decoder.x', 'final_clip_decoder.y', 'head.z')
+    stage2 = {f'vision_encoder.{name}': torch.zeros(1) for name in names} | {'temp': torch.ones(1)}
+    assert list(extract_stage2_vision(stage2)) == ['cls_token', 'head.z']

@@ -1,14 +1,17 @@
 """Checkpoint surgery of the InternVideo2 single-modality models."""
 
-import inspect
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch import Tensor
 
 from internvideo.checkpoint.files import read_state_dict
 from internvideo.checkpoint.internvideo2_single import InternVideo2SingleAdapter
 from internvideo.checkpoint.surgery import (
+    STAGE2_PREFIX,
+    Grid,
     average_patch_kernel,
     inflate_patch_kernel,
     interpolate_image_table,
@@ -16,8 +19,10 @@ from internvideo.checkpoint.surgery import (
     interpolate_separate_tables,
     remap_k710_head,
 )
-from internvideo.models.backbones.internvideo2 import InternVideo2
+from internvideo.registry import MODELS
 from tests.parity.harness import Case, Result, RunEnv, parity_runner
+
+from .runners_classifier import encoder_config
 
 
 @parity_runner('internvideo2_single/head_remap')
@@ -36,13 +41,15 @@ def key_prefixes(case: Case, env: RunEnv) -> Result:
     with tempfile.TemporaryDirectory() as folder:
         first, second = Path(folder, 'first.pth'), Path(folder, 'stage2.pth')
         _save_scalars(
-            first, facts['checkpoint_keys'], facts['checkpoint_values'], facts['container']
+            first, facts['checkpoint_keys'], facts['checkpoint_values'], facts.get('container')
         )
-        _save_scalars(second, facts['extra_keys'], facts['extra_values'], facts['extra_container'])
+        extra = facts.get('extra_keys') or []
+        _save_scalars(second, extra, facts.get('extra_values') or [], facts.get('extra_container'))
         adapter = InternVideo2SingleAdapter(
-            delete_head=facts['delete_head'],
+            delete_head=facts.get('delete_head', False),
             interpolate=False,
-            extra=second if facts['extra_keys'] else None,
+            # A second file without a vision tower changes nothing; the adapter refuses it.
+            extra=second if any(key.startswith(STAGE2_PREFIX) for key in extra) else None,
         )
         state = adapter.prepare(read_state_dict(first), grid=(1, 1, 1))
     return Result({'values': torch.stack(list(state.values()))}, {'names': list(state)})
@@ -53,28 +60,38 @@ def pos_interp(case: Case, env: RunEnv) -> Result:
     outputs = {}
     for facts in case.facts['conversions']:
         side = facts['img_size'] // facts['patch_size']
-        grid = (facts['num_frames'] // facts['tubelet_size'], side, side)
-        tables = {t['kind']: env.tensor(case.inputs[t['input']]) for t in facts['tables']}
-        names = {t['kind']: t['output'] for t in facts['tables']}
-        if facts['sep']:
-            resized = interpolate_separate_tables(tables['spatial'], tables['temporal'], grid)
-            outputs |= {names['spatial']: resized[0], names['temporal']: resized[1]}
-        else:
-            outputs[names['joint']] = interpolate_joint_table(
-                tables['joint'], facts['orig_t_size'], grid, extra_rows=facts['extra_rows']
-            )
+        frames = facts['num_frames'] * facts.get('num_segments', 1)
+        grid = (frames // facts.get('tubelet_size', 1), side, side)
+        for table in facts['tables']:
+            tensor = env.tensor(case.inputs[table['input']])
+            outputs[table['output']] = _resized(tensor, table['kind'], grid, facts)
     return Result(outputs)
+
+
+def _resized(table: Tensor, kind: str, grid: Grid, facts: dict[str, Any]) -> Tensor:
+    steps, *squares = grid
+    if kind == 'joint':
+        steps, extra = facts.get('orig_t_size', 8), facts.get('extra_rows', 1)
+        return interpolate_joint_table(table, steps, grid, extra_rows=extra)
+    if kind == 'spatial':
+        return interpolate_separate_tables(table, table.new_zeros(1, steps, 1), grid)[0]
+    if kind == 'temporal':
+        spatial = table.new_zeros(1, squares[0] * squares[1], 1)
+        return interpolate_separate_tables(spatial, table, grid)[1]
+    return table
 
 
 @parity_runner('internvideo2_single/patch_inflate')
 def patch_inflate(case: Case, env: RunEnv) -> Result:
     outputs = {
         facts['name']: inflate_patch_kernel(
-            env.tensor(case.inputs[facts['input']]), facts['time_dim'], center=facts['center']
+            env.tensor(case.inputs[facts['input']]),
+            facts['time_dim'],
+            center=facts.get('center', True),
         )
-        for facts in case.facts['inflations']
+        for facts in case.facts.get('inflations', ())
     }
-    for facts in case.facts['time_averages']:
+    for facts in case.facts.get('time_averages', ()):
         outputs[facts['name']] = average_patch_kernel(env.tensor(case.inputs[facts['input']]))
     return Result(outputs)
 
@@ -91,20 +108,19 @@ def internvl_interp(case: Case, env: RunEnv) -> Result:
         names = facts['outputs']
         outputs[names['patch_weight']] = inflate_patch_kernel(weight, 1)
         outputs[names['pos_embed']] = interpolate_image_table(
-            table, (side, side), extra_rows=facts['extra_rows']
+            table, (side, side), extra_rows=facts.get('extra_rows', 1)
         )
     return Result(outputs)
 
 
 @parity_runner('internvideo2_single/stage2_teacher_load')
 def stage2_teacher_load(case: Case, env: RunEnv) -> Result:
-    known = inspect.signature(InternVideo2).parameters
-    fields = {name: value for name, value in case.facts['model'].items() if name in known}
-    model = InternVideo2(**{**fields, 'arch': None})
+    facts = case.facts
+    model = MODELS.build(encoder_config(facts['model'], env))
     stage2 = {name: env.tensor(array) for name, array in case.inputs.items()}
-    adapter = InternVideo2SingleAdapter(stage2=True, orig_t_size=case.facts['orig_t_size'])
-    state = adapter.to_ours(stage2, model)
-    model.load_state_dict(state, strict=False)
+    adapter = InternVideo2SingleAdapter(stage2=True, orig_t_size=facts.get('orig_t_size', 4))
+    state = adapter.prepare(stage2, model.grid, facts['model'].get('tubelet_size', 1))
+    model.load_state_dict(adapter.to_ours(stage2, model), strict=False)
     expected = {'names': list(state), 'training_mode_after_load': model.training}
     return Result(state, expected)
 
