@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 LAUNCHERS = ('none', 'pytorch', 'slurm')
 PORT_BASE, PORT_SPAN = 10_000, 20_000  # below the ephemeral range of Linux
@@ -109,6 +110,11 @@ def first_host(nodelist: str) -> str:
     if entry is None:
         raise LaunchError(f'cannot read the SLURM node list {nodelist!r}')
     return re.sub(r'\[([^\],-]+)[^\]]*\]', r'\1', entry.group())
+
+
+def collective_timeout(config: Any) -> float:
+    """Seconds that a config gives a collective: ``env_cfg.dist_cfg.timeout``, 1800 by default."""
+    return float(config.get('env_cfg', {}).get('dist_cfg', {}).get('timeout', 1800))
 
 
 def init_process_group(launcher: str, timeout: float = 1800) -> LaunchFacts | None:

@@ -4,6 +4,7 @@ Runs are processes forked from a server that has imported everything, so each co
 each executes tools/train.py as the command line would.
 """
 
+import contextlib
 import multiprocessing
 import os
 import resource
@@ -49,13 +50,19 @@ class FaultHook(Hook):
     ``step``: SIGKILL after that optimiser step, before anything is saved.  ``change N``: before
     the N-th change to the names in the work directory from there on (opening, renaming, removing).
     ``byte N``: when a file grows past N bytes.  ``limit N``: the same write fails, as on a full
-    disk.  ``hold N``: no death, but a wait for a signal of at most N seconds.
+    disk.  ``hold N``: no death, but a wait for a signal of at most N seconds;
+    ``delay N``: the same before the step.
     """
 
     priority = 'VERY_HIGH'
 
     def before_train(self, runner):
         self.interrupt = next(hook for hook in runner.hooks if isinstance(hook, InterruptHook))
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        rank, step, kind, number = os.environ.get(FAULT, '-1 0 none 0').split()
+        if int(rank) == get_rank() and int(step) == runner.iter + 1 and kind == 'delay':
+            self.hold(int(number), None)
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
         rank, step, kind, number = os.environ.get(FAULT, '-1 0 none 0').split()
@@ -85,6 +92,9 @@ class FaultHook(Hook):
 
     def limit(self, number, folder):
         resource.setrlimit(resource.RLIMIT_FSIZE, (number, number))
+
+    def delay(self, number, folder):
+        pass
 
     def hold(self, number, folder):
         deadline = time.monotonic() + number
@@ -189,10 +199,8 @@ class Run:
     def kill(self):
         """End every process of the run, loader workers included."""
         for process in self.processes:
-            try:
+            with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
             process.join()
 
     def wait_for(self, text, seconds=60):

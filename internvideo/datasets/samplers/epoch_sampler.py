@@ -66,13 +66,20 @@ class EpochSampler(Sampler[tuple[int, int]]):
             raise ValueError(f'cannot skip {num_samples} of {len(self)} samples')
         self._skipped = num_samples
 
+    def peek(self, first: int, count: int) -> list[int]:
+        """Rows that this rank meets at places ``first``, ... of the epoch; nothing is drawn."""
+        return self._rows()[first : first + count].tolist()
+
     def __iter__(self) -> Iterator[tuple[int, int]]:
-        order = self._order()
-        order = torch.cat([order, order])[: len(self) * self.world_size]
-        rows = order[self.rank :: self.world_size][self._skipped :]
+        rows = self._rows()[self._skipped :]
         self._skipped = 0
         epoch = self.epoch % self.augment_period if self.augment_period else self.epoch
         return ((epoch, int(row)) for row in rows)
+
+    def _rows(self) -> torch.Tensor:
+        order = self._order()
+        order = torch.cat([order, order])[: len(self) * self.world_size]
+        return order[self.rank :: self.world_size]
 
     def _order(self) -> torch.Tensor:
         if not self.shuffle:

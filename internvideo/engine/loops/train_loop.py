@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
+from mmengine.dist import all_gather_object
 from mmengine.runner import BaseLoop
 from torch import nn
 from torch.utils.data import DataLoader
@@ -56,7 +57,9 @@ class TrainLoop(BaseLoop):
         self.epoch = 0
         self.iter = 0
         self.batches_done = 0
+        self.first_batch = 0  # of this pass: above 0 after a resume inside an epoch
         self.validation_pending = False
+        self._samples_of_step: list[str] = []
         self.stop_training = False
         self.held_random_state: dict | None = None
 
@@ -93,12 +96,19 @@ class TrainLoop(BaseLoop):
         """Train to the end; returns the model."""
         self.runner.call_hook('before_train')
         self.runner.restore_random_state()
+        try:
+            self._run_epochs()
+        except RuntimeError as error:
+            self.runner.call_hook('after_failure', error=error)  # a hook may explain it better
+            raise
+        self.runner.call_hook('after_train')
+        return self.runner.model
+
+    def _run_epochs(self) -> None:
         self._validate_if_pending()
         while self.epoch < self.max_epochs and not self.stop_training:
             self._run_epoch()
             self._validate_if_pending()
-        self.runner.call_hook('after_train')
-        return self.runner.model
 
     def _validates_after(self, epoch: int) -> bool:
         due = epoch % self.val_interval == 0 or epoch == self.max_epochs
@@ -132,7 +142,7 @@ class TrainLoop(BaseLoop):
         sampler = self.dataloader.sampler
         if hasattr(sampler, 'set_epoch'):
             sampler.set_epoch(self.epoch)
-        start = self.batches_done
+        start = self.first_batch = self.batches_done
         skippable = hasattr(sampler, 'skip')
         if start and skippable:
             sampler.skip(start * self.dataloader.batch_sampler.batch_size)
@@ -145,28 +155,49 @@ class TrainLoop(BaseLoop):
 
     def _run_iter(self, index: int, data_batch: Any) -> None:
         self.runner.call_hook('before_train_iter', batch_idx=index, data_batch=data_batch)
-        try:
-            outputs = self.runner.model.train_step(
-                data_batch, optim_wrapper=self.runner.optim_wrapper
-            )
-        except NonFiniteError as error:
-            where = f'epoch {self.epoch + 1}, batch {index + 1}'
-            raise NonFiniteError(f'{error} ({where}; {name_samples(data_batch)})') from error
+        outputs = self._guarded_step(data_batch, f'epoch {self.epoch + 1}, batch {index + 1}')
         self.batches_done = index + 1
         self.runner.call_hook(
             'after_train_iter', batch_idx=index, data_batch=data_batch, outputs=outputs
         )
         self.iter += 1
 
+    def _guarded_step(self, data_batch: Any, where: str) -> dict:
+        """One step; a non-finite one is reported with the samples of all its batches."""
+        wrapper = self.runner.optim_wrapper
+        faults = getattr(wrapper, 'nonfinite_in_a_row', 0)
+        self._samples_of_step += sample_names(data_batch)
+        try:
+            outputs = self.runner.model.train_step(data_batch, optim_wrapper=wrapper)
+        except NonFiniteError as error:
+            raise NonFiniteError(f'{error} ({where}; {self._name_culprits()})') from error
+        if getattr(wrapper, 'nonfinite_in_a_row', 0) > faults:
+            culprits = self._name_culprits()
+            self.runner.logger.warning(f'a non-finite step is skipped ({where}; {culprits})')
+        if wrapper.should_update():
+            self._samples_of_step = []
+        return outputs
 
-def name_samples(data_batch: Any) -> str:
-    """The paths of a batch's data samples, as far as it has any."""
+    def _name_culprits(self) -> str:
+        """Samples of this step on the processes whose loss is not finite, else on all."""
+        own = (self.runner.optim_wrapper.fault_here, self._samples_of_step)
+        parts = all_gather_object(own)  # every process skips or stops together
+        at_fault = [rank for rank, (fault, _) in enumerate(parts) if fault]
+        names = [
+            f'rank {rank}: {", ".join(parts[rank][1])}' if len(parts) > 1 else ', '.join(own[1])
+            for rank in at_fault or range(len(parts))
+        ]
+        return f'samples: {"; ".join(names)}'
+
+
+def sample_names(data_batch: Any) -> list[str]:
+    """The paths of a batch's data samples, or how many without a name it holds."""
     samples = data_batch.get('data_samples') if isinstance(data_batch, dict) else None
     paths = [str(sample.path) for sample in samples or () if hasattr(sample, 'path')]
     if paths:
-        return f'samples: {", ".join(paths)}'
+        return paths
     size = next((len(v) for v in _leaves(data_batch) if isinstance(v, torch.Tensor) and v.ndim), 0)
-    return f'a batch of {size} unnamed samples'
+    return [f'a batch of {size} unnamed samples']
 
 
 def _leaves(value: Any) -> Iterator[Any]:

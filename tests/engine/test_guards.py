@@ -1,0 +1,157 @@
+"""What a run says, and when it stops, if something is wrong with data, model or peers."""
+
+import os
+import re
+import signal
+import time
+
+import pytest
+import torch
+from mmengine.hooks import Hook
+
+from internvideo.engine.hooks.heartbeat_hook import Beat, HeartbeatHook, is_collective_failure
+from internvideo.engine.optimizers.optim_wrappers import NonFiniteError
+from tests.engine.crash_lab import Run, make_lab
+from tests.engine.toys import WIDTH, ToyClips, build, toy_config
+
+
+def config_of(work_dir, *hooks, **changes):
+    config = toy_config(work_dir, log_level='INFO', **changes)
+    config.custom_hooks = list(hooks)
+    config.train_cfg.max_epochs = 1
+    return config
+
+
+class WeightWatch(Hook):
+    """The weights before every batch."""
+
+    def __init__(self):
+        self.seen = []
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        self.seen.append(runner.model.head.weight.detach().clone())
+
+
+@pytest.mark.parametrize('accumulation', [1, 2])
+def test_stops_before_the_nth_nonfinite_step_in_a_row(tmp_path, capfd, accumulation):
+    """Steps before it are skipped, each naming the samples of all batches of the step."""
+    changes = {
+        'train_dataloader.dataset.bad_row': 5,
+        'train_dataloader.batch_size': 24 // (3 * accumulation),
+        'optim_wrapper.accumulative_counts': accumulation,
+        'optim_wrapper.max_nonfinite': 2,
+    }
+    runner = build(config_of(tmp_path, **changes))
+    runner.train()  # one in three steps is at fault, never two in a row
+    assert runner.optim_wrapper.nonfinite_in_a_row < 2
+    said = [line for line in capfd.readouterr().out.splitlines() if 'step is skipped' in line]
+    assert len(said) == 1
+    assert '/clips/5.mp4' in said[0]
+    assert said[0].count('.mp4') == 8
+
+
+def test_nonfinite_error_leaves_the_weights_alone(tmp_path):
+    runner = build(config_of(tmp_path, **{'train_dataloader.dataset.bad_row': 5}))
+    watch = WeightWatch()
+    runner.register_hook(watch)
+    with pytest.raises(NonFiniteError, match=r'not taken \(epoch 1, batch \d; samples: .*/5.mp4'):
+        runner.train()
+    assert torch.equal(runner.model.head.weight, watch.seen[-1])
+    assert torch.isfinite(runner.model.head.weight).all()
+
+
+def test_overdue_batch_is_named_while_it_is_missing(tmp_path, capfd, monkeypatch):
+    def slow(self, index, get=ToyClips.__getitem__):
+        time.sleep(0.5 * (index[1] == 7))
+        return get(self, index)
+
+    monkeypatch.setattr(ToyClips, '__getitem__', slow)
+    facts = dict(path='/clips/{}.mp4')
+    monkeypatch.setattr(
+        ToyClips, 'get_data_info', lambda self, row: dict(path=facts['path'].format(row)),
+        raising=False,
+    )  # fmt: skip
+    watch = dict(type='LoaderWatchHook', patience=0.2, interval=2, max_share=0.3)
+    build(config_of(tmp_path, watch, **{'train_dataloader.num_workers': 1})).train()
+    said = capfd.readouterr().out
+    assert 'worker 0 of 1 makes it from: ' in said
+    assert any('no batch' in line and '/clips/7.mp4' in line for line in said.splitlines())
+    assert 'raise train_dataloader.num_workers (now 1)' in said
+
+
+def test_parameters_without_gradient_are_named(tmp_path, capfd):
+    runner = build(config_of(tmp_path, dict(type='UnusedParametersHook')))
+    runner.model.head.spare = torch.nn.Parameter(torch.zeros(WIDTH))
+    runner.train()
+    said = [line for line in capfd.readouterr().out.splitlines() if 'got no gradient' in line]
+    assert len(said) == 1
+    assert '1 trainable parameters got no gradient: head.spare;' in said[0]
+
+
+def test_missing_ranks_are_told_apart():
+    """One behind, one silent, one elsewhere, one that never started; rank 1 waits like rank 0."""
+    hook = HeartbeatHook(interval=1)
+    hook.rank, hook.world_size, hook._state = 0, 6, (12, 'computing')
+    facts = {0: (12, True, 0), 1: (12, True, 0), 2: (11, True, 0), 3: (12, True, 60)}
+    facts[4] = (12, False, 0)
+    hook._read = lambda: (
+        {5: None}
+        | {
+            rank: Beat(step, 'computing', 'a.py:7', waits, time.time() - age, 'n', 100 + rank)
+            for rank, (step, waits, age) in facts.items()
+        }
+    )
+    text = hook.explain()
+    assert 'did not arrive: rank 2 (computing in step 11 at a.py:7, on n, process 102)' in text
+    assert 'rank 3 (computing in step 12 at a.py:7, on n, process 103, silent for 60 s)' in text
+    assert 'rank 4 (' in text
+    assert 'rank 5 (never started to train)' in text
+    assert 'rank 1 (' not in text
+    assert hook._speaks()
+
+
+@pytest.mark.parametrize(
+    ('error', 'counts'),
+    [
+        (RuntimeError('[gloo/transport/tcp] Connection closed by peer'), True),
+        (torch.distributed.DistBackendError('NCCL timeout'), True),
+        (RuntimeError('mat1 and mat2 shapes cannot be multiplied'), False),
+    ],
+)
+def test_collective_failures_are_recognised(error, counts):
+    assert is_collective_failure(error) is counts
+
+
+@pytest.fixture(scope='module')
+def lab(tmp_path_factory):
+    patch = pytest.MonkeyPatch()
+    patch.setenv('INTERNVIDEO2_DATA_PATH', '')
+    yield make_lab(tmp_path_factory.mktemp('lab'))
+    patch.undo()
+
+
+BEATS = '+default_hooks.heartbeat.interval=0.5'
+
+
+@pytest.mark.slow
+def test_killed_rank_is_named(lab, tmp_path):
+    run = Run(lab, tmp_path / 'run', BEATS, processes=2, fault='1 2 step 0')
+    assert run.wait() == [1, -signal.SIGKILL]
+    assert 'did not arrive: rank 1 (' in run.output
+    assert f'process {run.processes[1].pid}, silent for' in run.output
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('timeout', [4, 600], ids=['error', 'report'])
+def test_hanging_rank_is_named(lab, tmp_path, timeout):
+    """Before the time-out a report tells who is behind; the time-out's error tells it again."""
+    options = [BEATS, 'default_hooks.heartbeat.patience=2', f'env_cfg.dist_cfg.timeout={timeout}']
+    run = Run(lab, tmp_path / 'run', *options, processes=2, fault='1 3 delay 100')
+    named = 'did not arrive: rank 1 (between steps in step 3 at .*crash_lab.py:'
+    run.wait_for('no step for 2 s: rank 0 is computing in step 3; did not arrive: rank 1 (')
+    if timeout < 100:
+        assert run.wait(grace=1)[0] == 1
+        assert re.search(f'error: rank 0 is computing in step 3; {named}', run.output)
+    else:
+        os.kill(run.processes[1].pid, signal.SIGUSR1)
+        assert run.wait() == [128 + signal.SIGUSR1] * 2, run.output
