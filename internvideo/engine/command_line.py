@@ -8,6 +8,7 @@ import argparse
 import difflib
 import inspect
 import os
+import re
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -258,10 +259,18 @@ def _is_for_user(error: Exception) -> bool:
 def _report(error: Exception, show_traceback: bool) -> None:
     if show_traceback or os.environ.get(DEBUG_VARIABLE) == '1':
         traceback.print_exc()
-    text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
+    text = _without_worker_traceback(error)
     rank = os.environ.get('RANK')
     where = f' [rank {rank}]' if rank not in (None, '0') else ''
     print(f'error{where}: {text or type(error).__name__}', file=sys.stderr, flush=True)
+
+
+def _without_worker_traceback(error: Exception) -> str:
+    """The message of ``error``, without what torch adds to one from a loader worker."""
+    text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
+    if not text.startswith('Caught ') or 'Original Traceback' not in text:
+        return text
+    return re.split(rf'\n(?:[\w.]+\.)?{type(error).__name__}: ', text)[-1].strip()
 
 
 def _leave_process_group() -> None:

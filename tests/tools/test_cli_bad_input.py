@@ -110,10 +110,13 @@ def test_broken_media_are_counted_in_testing(root, run, broken_list):
     assert len(Path('run/unreadable_test_videos.jsonl').read_text().splitlines()) == len(BROKEN)
 
 
-def test_too_many_broken_files_stop_the_training(run, media):
+@pytest.mark.parametrize('workers', [0, 1])
+def test_too_many_broken_files_stop_the_training(run, media, workers):
     good, bad = media / 'good.mp4', media / 'text.mp4'
     Path('list.csv').write_text(f'{good},1\n' * 60 + f'{bad},1\n' * 60)
-    code, error = run(TRAIN, options=[f'{DATA}ann_file=list.csv', f'+{DATA}max_bad_share=0.2'])
+    options = [f'{DATA}ann_file=list.csv', f'+{DATA}max_bad_share=0.2']
+    options += [f'train_dataloader.num_workers={workers}']
+    code, error = run(TRAIN, options=options)
     assert (code, error.count('\n')) == (1, 1)
     assert 'more than max_bad_share=0.2' in error and 'run/bad_samples.jsonl' in error
 
