@@ -1,0 +1,80 @@
+"""Runners of the BEATs audio encoder and its filter bank."""
+
+import inspect
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from internvideo.models.backbones.beats import BEATs, log_mel_filter_bank, relative_buckets
+from tests.parity.harness import Case, Result, RunEnv, parity_runner
+
+from .common import load_filled, stored_gradients
+
+BEATS_FIELDS = frozenset(inspect.signature(BEATs).parameters) - {'init_cfg', 'num_mel_bins'}
+
+
+def build_beats(facts: dict[str, Any]) -> nn.Module:
+    return BEATs(**{name: facts[name] for name in BEATS_FIELDS if name in facts})
+
+
+def same_name(published: str) -> str:
+    return published
+
+
+@parity_runner('internvideo2_multi/beats_buckets')
+def run_buckets(case: Case, env: RunEnv) -> Result:
+    facts = case.facts
+    distance = torch.arange(-facts['max_offset'], facts['max_offset'] + 1)
+    return Result(
+        dict(bucket=relative_buckets(distance, facts['num_buckets'], facts['max_distance']))
+    )
+
+
+def case_wave(case: Case, env: RunEnv) -> Tensor:
+    """The wave of a case: scaled noise, or a sum of tones."""
+    facts = case.facts
+    if not facts.get('tones'):
+        return env.tensor(case.role('wave')) * facts['amplitude']
+    time = np.arange(facts['samples'], dtype=np.float64) / facts['sample_rate']
+    tones = [
+        tone['amplitude']
+        * np.sin(2 * np.pi * (tone['frequency'] * time + tone.get('sweep', 0) * time**2))
+        for tone in facts['tones']
+    ]
+    return env.tensor(sum(tones).astype(np.float32))
+
+
+@parity_runner('internvideo2_multi/beats_fbank')
+def run_filter_bank(case: Case, env: RunEnv) -> Result:
+    wave, mels = case_wave(case, env), case.facts['n_mel']
+    outputs = dict(
+        fbank=log_mel_filter_bank(wave, mels),
+        fbank_raw=log_mel_filter_bank(wave, mels, normalise=False),
+    )
+    return Result({name: outputs[name] for name in case.facts['returns']})
+
+
+@parity_runner('internvideo2_multi/beats_encoder')
+def run_encoder(case: Case, env: RunEnv) -> Result:
+    model = load_filled(build_beats(case.facts), case, env, same_name)
+    tokens = model(env.tensor(case.role('fbank')))
+    outputs = dict(tokens=tokens)
+    if case.facts['grads']:
+        loss = (tokens * env.tensor(case.role('probe'))).sum() / len(tokens)
+        outputs |= stored_gradients(model, loss, case, same_name)
+    return Result(outputs)
+
+
+@parity_runner('internvideo2_multi/beats_wave')
+def run_wave(case: Case, env: RunEnv) -> Result:
+    facts, wave = case.facts, case_wave(case, env)
+    model = load_filled(build_beats(facts), case, env, same_name)
+    starts = env.tensor(case.role('pad_from'))
+    padding = torch.arange(wave.shape[1], device=wave.device) >= starts[:, None]
+    bank = log_mel_filter_bank(wave, facts['n_mel'])
+    hidden = model.token_padding(bank, padding)
+    tokens = model.encode(bank.to(env.torch_dtype), hidden)
+    out = model.classify(tokens, hidden) if model.predictor is not None else tokens
+    return Result(dict(out=out, token_padding=hidden))
