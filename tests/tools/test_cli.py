@@ -105,7 +105,7 @@ WRONG = [
     (['{}', '--cfg-options', 'train_cfg.max_epoch=1'], 2, 'did you mean train_cfg.max_epochs'),
     (['{}', '--cfg-options', 'lr=1'], 2, 'did you mean optim_wrapper.optimizer.lr?'),
     (['{}', '--cfg-options', 'train_cfg.max_epochs=two'], 2, 'has a number here (2)'),
-    (['{}', '--cfg-options', 'model.type=VideoRecognizer'], 1, "missing 2 required"),
+    (['{}', '--cfg-options', 'model.type=VideoRecognizer'], 1, 'missing 2 required'),
     (['{}', '--cfg-options', 'train_cfg'], 2, "'train_cfg' is not of the form KEY=VALUE"),
     (['{}', '--launcher', 'pytorch'], 1, '--launcher pytorch needs the variable RANK'),
     (['{}', '--cfg-options', 'model.type=ToyRecogniser'], 1, 'did you mean ToyRecognizer'),
