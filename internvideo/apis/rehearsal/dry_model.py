@@ -79,12 +79,14 @@ class DryModel:
 
     def __init__(self, config: Mapping[str, Any], precision: str = 'amp') -> None:
         self.mode = FakeTensorMode()
+        self._traces: dict[tuple[ClipShape, int], StepTrace] = {}
         self.autocast = torch.bfloat16 if precision == 'amp' else None
         self.dtype = torch.bfloat16 if precision == 'bf16' else torch.float32
         self.model = build_on_meta(config)
         self.teachers = teachers_of(self.model)
         for teacher in self.teachers:
             self._give_weights(teacher)
+            self.model._targets_loaded = True
         with self.mode:
             self.model._apply(self._fake).train()
         for module in self.all_modules():
@@ -124,7 +126,12 @@ class DryModel:
             self.model.zero_grad(set_to_none=True)
 
     def trace(self, shape: ClipShape, clips: int) -> StepTrace:
-        """Trace a training step of ``clips`` items of ``shape``."""
+        """Trace a training step of ``clips`` items of ``shape``; the same step only once."""
+        if (shape, clips) not in self._traces:
+            self._traces[shape, clips] = self._trace(shape, clips)
+        return self._traces[shape, clips]
+
+    def _trace(self, shape: ClipShape, clips: int) -> StepTrace:
         trace = StepTrace()
         with self.mode, self._resident(trace):
             inputs, samples = shape.batch(clips, self.dtype)

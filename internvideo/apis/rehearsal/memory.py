@@ -1,7 +1,6 @@
 """Bytes on one GPU while training, for each way of spreading a model over processes."""
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -75,23 +74,14 @@ def layout_of(strategy: Any, world_size: int) -> Layout:
     if kind == 'auto':
         return LAYOUTS['single' if world_size == 1 else 'ddp']
     if 'DeepSpeed' in kind:
-        stage = _zero_stage(config)
-        name = f'deepspeed_zero{stage}' + ('_offload' if stage == 3 and _offloads(config) else '')
+        stage = config.get('stage', 0)
+        offloads = stage == 3 and config.get('offload_optimizer')
+        name = f'deepspeed_zero{stage}' + ('_offload' if offloads else '')
         return LAYOUTS['ddp' if stage == 0 else name]
     known = dict(SingleDevice='single', DDP='ddp', FSDP='fsdp')
     if kind not in known:
         raise ValueError(f'strategy {kind} has no memory model; known: auto, DeepSpeed, {known}')
     return LAYOUTS[known[kind]]
-
-
-def _zero_stage(config: Mapping[str, Any]) -> int:
-    nested = config.get('zero_optimization') or {}
-    return int(config.get('stage', config.get('zero_stage', nested.get('stage', 0))))
-
-
-def _offloads(config: Mapping[str, Any]) -> bool:
-    nested = config.get('zero_optimization') or {}
-    return bool(config.get('offload') or nested.get('offload_optimizer'))
 
 
 @dataclass(frozen=True)

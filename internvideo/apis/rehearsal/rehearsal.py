@@ -36,7 +36,7 @@ from .processes import ProcessFailure, run_apart
 from .run_plan import RunPlan, plan_run
 from .run_rules import build_optimizer
 from .step_trace import Flops
-from .subject import Subject
+from .subject import Subject, build_dry_model, load_items
 from .trial_run import TrialReport, try_run
 
 STUDY_LIMIT = 300
@@ -209,6 +209,23 @@ def gather_facts(subject: Subject, options: Options) -> Facts | None:
             options.samples,
         ),
     )
+
+
+def model_facts(config: Any, world_size: int = 1) -> tuple[ModelSizes, float]:
+    """Sizes of a config's model, and the FLOPs of a training step of one clip.
+
+    Raises:
+        ValueError: its data set or its model cannot be built; says why.
+    """
+    subject = Subject(config, world_size)
+    with tempfile.TemporaryDirectory(prefix='rehearsal-') as folder:
+        cache = MediaCache(Path(folder) / 'media')
+        cache.root.mkdir()
+        findings = [*load_items(subject, cache, Path(folder)), *build_dry_model(subject)]
+    if findings or subject.clip is None:
+        raise ValueError('; '.join(str(finding) for finding in findings) or 'no training clip')
+    sizes = model_sizes(subject, *parameter_counts(subject.dry.model))
+    return sizes, subject.dry.trace(subject.clip, 2).flops.model / 2
 
 
 def model_sizes(subject: Subject, total: int, trainable: int) -> ModelSizes:

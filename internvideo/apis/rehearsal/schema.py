@@ -83,7 +83,7 @@ def _misspelt_keys(config: Mapping[str, Any]) -> Iterator[Finding]:
     """Any other name is a variable of the config file."""
     for key in config:
         near = difflib.get_close_matches(key, TOP_LEVEL, n=1, cutoff=0.85)
-        if key not in TOP_LEVEL and near and near[0] not in config:
+        if key not in TOP_LEVEL and near:
             yield Finding(key, f'nothing reads this key; did you mean {near[0]}?')
 
 

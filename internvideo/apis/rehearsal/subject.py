@@ -1,6 +1,7 @@
 """What the rules look at: a config, one item of each of its data sets, and its dry model."""
 
 import copy
+import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +15,7 @@ from .dry_model import ClipShape, DryModel
 from .findings import Finding, one_line
 from .generated_data import LOADERS, MediaCache, generated_dataset
 
-PASSES = 8
+PASSES = 5
 """Epochs of which the same row is compared, to see whether a pipeline draws at random."""
 
 
@@ -79,16 +80,16 @@ def load_item(dataset_config: Mapping[str, Any]) -> Item:
         Exception: what building the data set, or its pipeline, raises.
     """
     dataset = DATASETS.build(copy.deepcopy(dict(dataset_config)))
-    items = [dataset[(epoch, 0)] for epoch in range(PASSES)]
-    lists = [item if isinstance(item, list) else [item] for item in items]
-    first = lists[0][0]
+    passes = (_repeats(dataset[(epoch, 0)]) for epoch in range(PASSES))
+    group = next(passes)
+    first = group[0]
     inputs = first.get('inputs') if isinstance(first, Mapping) else None
     if isinstance(inputs, torch.Tensor) and inputs.ndim == 5 and inputs.dtype == torch.uint8:
-        clips = [one['inputs'] for group in lists for one in group]
+        others = itertools.chain(group[1:], itertools.chain.from_iterable(passes))
         return Item(
             shape=tuple(inputs.shape),
-            repeats=len(lists[0]),
-            is_random=any(not torch.equal(clips[0], clip) for clip in clips[1:]),
+            repeats=len(group),
+            is_random=any(not torch.equal(inputs, other['inputs']) for other in others),
             has_label='gt_label' in first['data_samples'],
         )
     if isinstance(first, Mapping) and 'data_samples' in first and inputs is None:
@@ -98,6 +99,10 @@ def load_item(dataset_config: Mapping[str, Any]) -> Item:
     raise ValueError(
         'the pipeline does not end in uint8 clips (V, C, T, H, W); is PackInputs last?'
     )
+
+
+def _repeats(item: Any) -> list[Any]:
+    return item if isinstance(item, list) else [item]
 
 
 def load_items(subject: Subject, cache: MediaCache, folder: Path) -> Iterator[Finding]:

@@ -1,0 +1,61 @@
+"""The rehearsal as its users type it."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+LEAF = 'configs/internvideo2/S14_k400.py'
+
+
+def rehearse(*arguments):
+    command = [sys.executable, 'tools/rehearse.py', *map(str, arguments)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=500)
+
+
+@pytest.mark.slow
+def test_sound_config_passes_and_prints_its_facts(tmp_path):
+    done = rehearse(LEAF, '--json', tmp_path / 'report.json')
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert 'missing: train_dataloader.dataset.ann_file' in done.stdout
+    assert 'ddp*' in done.stdout
+    report = json.loads((tmp_path / 'report.json').read_text())[0]
+    assert report['facts']['total'] == 23_352_976
+    assert report['trial']['stage'] == 'done'
+
+
+@pytest.mark.slow
+def test_faults_and_strictness_decide_the_exit_code(tmp_path):
+    broken = tmp_path / 'broken.py'
+    broken.write_text(f'_base_ = {str(ROOT / LEAF)!r}\nmodel = dict(head=dict(num_classes=7))\n')
+    done = rehearse(broken, '--no-trial', '--no-facts')
+    assert done.returncode == 1
+    assert '400 classes, the head (model.head) has 7' in done.stdout
+    assert rehearse(LEAF, '--no-trial', '--no-facts', '--strict').returncode == 1
+
+
+@pytest.mark.slow
+def test_facts_of_every_leaf():
+    done = rehearse('--all', 'configs', '--no-trial')
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert ' 0 failed' in done.stdout
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        ((), 'name a CONFIG'),
+        (('gone.py',), 'gone.py does not exist'),
+        (('--all', 'docs'), 'no config below docs'),
+        ((LEAF, '--gpu', 'H999'), "GPU 'H999' is not known"),
+        ((LEAF, '--mfu', '2'), '--mfu 2.0'),
+    ],
+)
+def test_bad_arguments_are_one_line(arguments, message):
+    done = rehearse(*arguments)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert 'Traceback' not in done.stderr
