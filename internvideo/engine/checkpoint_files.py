@@ -35,14 +35,31 @@ def as_plain(value: Any) -> Any:
     Tensors (on the CPU), numbers, strings, bytes and None stay; arrays become tensors; what is
     left becomes its ``str``.
     """
+    return _plain(value, lambda tensor: tensor.detach().cpu())
+
+
+def plain_copy(value: Any) -> Any:
+    """:func:`as_plain` of ``value``, sharing no memory with it; tensors that are one stay one."""
+    copies: dict[tuple, torch.Tensor] = {}
+
+    def copy(tensor: torch.Tensor) -> torch.Tensor:
+        key = (tensor.device, tensor.data_ptr(), tensor.dtype, tensor.shape, tensor.stride())
+        if key not in copies or not tensor.numel():
+            copies[key] = tensor.detach().to('cpu', copy=True)
+        return copies[key]
+
+    return _plain(value, copy)
+
+
+def _plain(value: Any, take: Callable[[torch.Tensor], torch.Tensor]) -> Any:
     if isinstance(value, torch.Tensor):
-        return value.detach().cpu()
+        return take(value)
     if isinstance(value, Mapping):
-        return {as_plain(key): as_plain(item) for key, item in value.items()}
+        return {_plain(key, take): _plain(item, take) for key, item in value.items()}
     if isinstance(value, tuple | set | frozenset):
-        return tuple(as_plain(item) for item in value)
+        return tuple(_plain(item, take) for item in value)
     if isinstance(value, list):
-        return [as_plain(item) for item in value]
+        return [_plain(item, take) for item in value]
     if isinstance(value, np.generic):
         return value.item()
     if isinstance(value, np.ndarray) and value.dtype.kind in 'biuf':

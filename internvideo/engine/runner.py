@@ -20,11 +20,13 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 import internvideo
+from internvideo.engine.background_writer import BackgroundWriter
 from internvideo.engine.checkpoint_files import (
     CheckpointError,
     as_plain,
     checkpoint_name,
     find_resumable,
+    plain_copy,
     read_training_state,
     write_checkpoint,
     write_pointer,
@@ -102,6 +104,7 @@ class Runner(MMEngineRunner):
         self._randomness_cfg = dict(seed=seed, deterministic=deterministic)
         self._resumed_random_states: list[dict] | None = None
         self._has_weights = False
+        self._writer = BackgroundWriter()
         super().set_randomness(seed, deterministic=deterministic)
 
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
@@ -246,7 +249,20 @@ class Runner(MMEngineRunner):
         """Train to the end; returns the model."""
         if not self.is_training:
             self._scale_learning_rates()
-        return super().train()
+        try:
+            model = super().train()
+        except BaseException:
+            self._finish_quietly()
+            raise
+        self.finish_saving()
+        return model
+
+    def _finish_quietly(self) -> None:
+        """Let a checkpoint that is being written become whole; another error is on its way."""
+        try:
+            self._writer.finish()
+        except CheckpointError as error:
+            self._warn(str(error))
 
     def _scale_learning_rates(self) -> None:
         rule = self.cfg.get('lr_scaling')
@@ -395,17 +411,20 @@ class Runner(MMEngineRunner):
 
     # --- saving ---------------------------------------------------------------------------------
 
-    def save_progress(self, keep: int = -1) -> Path:
+    def save_progress(self, keep: int = -1, wait: bool = False) -> Path:
         """Save all that a resumed run needs, on all processes together.
+
+        Training goes on from a copy in memory while the file is written.
 
         Args:
             keep: Number of such checkpoints to keep, the newest; -1 for all.
+            wait: Return when the file is whole and named by ``last_checkpoint``.
 
         Returns:
-            The file, whole and named by ``last_checkpoint`` when this returns on any process.
+            The file.
 
         Raises:
-            CheckpointError: the disk refuses.
+            CheckpointError: the disk refused this checkpoint (with ``wait``) or the one before.
         """
         progress = self.train_loop.progress()
         iteration = progress['iter'] if progress['samples_into_epoch'] else None
@@ -414,21 +433,49 @@ class Runner(MMEngineRunner):
         kept = [*(name for name in others if name != path.name), path.name]
         dropped = kept[:-keep] if keep > 0 else []
         self.message_hub.update_info('kept_checkpoints', kept[len(dropped) :])
-        state = self._training_state(progress)
-        if is_main_process():
-            write_checkpoint(as_plain(state), path)
-            write_pointer(self.work_dir, path)
-            for name in dropped:
-                path.with_name(name).unlink(missing_ok=True)
-        barrier()  # nobody leaves, or is killed for another's leaving, while rank 0 writes
-        self.logger.info(f'saved {path}')
+        self._write_beside(
+            self._training_state(progress), path, [path.with_name(name) for name in dropped], True
+        )
+        if wait:
+            self.finish_saving()
         return path
 
-    def save_weights(self, path: Path, metrics: dict[str, float] | None = None) -> None:
-        """Save what testing needs: the weights (the average, with EMA) and where they come from.
+    def _write_beside(self, state: dict, path: Path, dropped: list[Path], resumable: bool) -> None:
+        if not is_main_process():
+            return
+        state = as_plain(state) if self.strategy.copies_state else plain_copy(state)
+
+        def write() -> None:
+            write_checkpoint(state, path)
+            if resumable:
+                write_pointer(self.work_dir, path)
+                self.logger.info(f'saved {path}')
+            for other in dropped:
+                other.unlink(missing_ok=True)
+
+        self._writer.submit(write)
+
+    def finish_saving(self) -> None:
+        """Wait, on all processes, until the last checkpoint is on the disk.
 
         Raises:
-            CheckpointError: the disk refuses.
+            CheckpointError: the disk refused it.
+        """
+        self._writer.finish()
+        barrier()  # nobody leaves, or is killed for another's leaving, while rank 0 writes
+
+    def save_weights(
+        self, path: Path, metrics: dict[str, float] | None = None, replaced: Path | None = None
+    ) -> None:
+        """Save what testing needs: the weights (the average, with EMA) and where they come from.
+
+        Args:
+            path: The file; it is written while training goes on.
+            metrics: What was measured with these weights.
+            replaced: A file to remove once ``path`` is whole.
+
+        Raises:
+            CheckpointError: the disk refused the checkpoint before this one.
         """
         checkpoint = dict(
             meta=self._meta(self.train_loop.progress(), metrics=metrics or {}),
@@ -436,9 +483,7 @@ class Runner(MMEngineRunner):
         )
         self.call_hook('before_save_checkpoint', checkpoint=checkpoint)
         checkpoint.pop('train_state_dict', None)
-        if is_main_process():
-            write_checkpoint(as_plain(checkpoint), path)
-        barrier()
+        self._write_beside(checkpoint, path, [replaced] if replaced else [], False)
 
     def save_checkpoint(self, out_dir: str, filename: str, *_: Any, **__: Any) -> None:
         """Save all that a resumed run needs under a name of the caller's choice."""

@@ -8,7 +8,7 @@ import pytest
 from internvideo.engine.strategies.deepspeed_settings import CPU_BUCKET, deepspeed_config
 
 FACTS = json.loads(Path(__file__).with_name('deepspeed_configs.json').read_text())['configs']
-# The optimiser is the config's, in torch; progress lines are the runner's; the rest is switched off.
+# The optimiser is the config's, in torch; progress lines are the runner's; the rest is off.
 NOT_OURS = ('optimizer', 'steps_per_print', 'amp', 'flops_profiler')
 OURS = ('gradient_accumulation_steps', 'zero_force_ds_cpu_optimizer', 'steps_per_print')
 

@@ -74,6 +74,10 @@ class CheckpointHook(Hook):
         """Nothing is validated twice in one place: forget a save that was due."""
         self._due = False
 
+    def after_train(self, runner: Any) -> None:
+        """Whatever follows training finds whole files."""
+        runner.finish_saving()
+
     def after_val_epoch(self, runner: Any, metrics: dict | None = None) -> None:
         """Keep the best weights."""
         if self.save_best is None or not runner.is_training:
@@ -99,11 +103,8 @@ class CheckpointHook(Hook):
         path = Path(runner.work_dir) / f'best_{key.replace("/", "_")}_epoch_{runner.epoch}.pth'
         hub.update_info('best_score', value)
         hub.update_info('best_ckpt', str(path))
-        runner.save_weights(path, {key: value})
-        runner.logger.info(f'best {key} so far: {value:.4f}; weights in {path.name}')
+        replaced = None
         if previous and Path(previous).name != path.name:
-            self._remove(Path(runner.work_dir) / Path(previous).name)
-
-    @master_only
-    def _remove(self, path: Path) -> None:
-        path.unlink(missing_ok=True)
+            replaced = Path(runner.work_dir) / Path(previous).name
+        runner.save_weights(path, {key: value}, replaced)
+        runner.logger.info(f'best {key} so far: {value:.4f}; weights in {path.name}')

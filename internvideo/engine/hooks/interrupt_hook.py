@@ -100,7 +100,7 @@ class InterruptHook(Hook):
         return int(flag)
 
     def _leave(self, runner: Any, signum: int) -> None:
-        path = runner.save_progress()
+        path = runner.save_progress(wait=True)
         error = Interrupted(signum, str(path))
         runner.logger.warning(error.message)
         outcome = requeue() if is_main_process() else ''
