@@ -1,0 +1,109 @@
+"""Runners of the contrastive and matching objectives."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from internvideo.models.losses.contrastive import ContrastiveLoss, match_matrix, similarity
+from internvideo.models.losses.matching import (
+    Negatives,
+    match_logits,
+    matching_loss,
+    negative_weights,
+    random_negatives,
+)
+from internvideo.models.necks.alignment_neck import normalise
+from internvideo.registry import MODELS
+from tests.parity.harness import Case, Result, RunEnv, parity_runner, to_numpy
+from tests.processes import in_processes
+
+from .common import load_filled, role_or_none, stored_gradients
+from .runners_text import bert_config, same_name
+
+
+def contrastive_part(
+    rank: int, arrays: dict[str, Any], temp: float, aggregate: str
+) -> dict[str, np.ndarray]:
+    """Loss and gradients of one process, whose share is ``arrays[...][rank]``."""
+    given = {name: torch.as_tensor(value[rank]) for name, value in arrays.items()}
+    sides = [given[name].detach().requires_grad_() for name in ('vision', 'text')]
+    scale = torch.tensor(temp, dtype=sides[0].dtype, device=sides[0].device, requires_grad=True)
+    loss = ContrastiveLoss('local', aggregate)(*sides, scale, given.get('idx'))
+    loss.backward()
+    leaves = dict(vision=sides[0], text=sides[1], temp=scale)
+    grads = {f'grad:{name}': to_numpy(leaf.grad) for name, leaf in leaves.items()}
+    return grads | dict(loss=to_numpy(loss))
+
+
+@parity_runner('internvideo2_multi/vtc')
+def run_contrastive(case: Case, env: RunEnv) -> Result:
+    facts = case.facts
+    arrays = {name.partition('.')[2]: value for name, value in case.inputs.items()}
+    options = (facts['temp'], facts['aggregate'] or 'mean')
+    if facts['world_size'] > 1:
+        parts = in_processes(facts['world_size'], contrastive_part, arrays, *options)
+        return Result({name: np.stack([part[name] for part in parts]) for name in parts[0]})
+    whole = {name: env.tensor(value)[None] for name, value in arrays.items()}
+    return Result(contrastive_part(0, whole, *options) | score_outputs(case, env, *options))
+
+
+def score_outputs(case: Case, env: RunEnv, temp: float, aggregate: str) -> dict[str, Tensor]:
+    sides = [normalise(env.tensor(case.role(name)), 'l2') for name in ('vision', 'text')]
+    ids = role_or_none(case, env, 'idx')
+    scores = similarity(*sides, temp, aggregate)
+    matches = match_matrix(ids, ids, scores).to(scores.dtype)
+    back = similarity(*sides[::-1], temp, aggregate)
+    return dict(sim_v2t=scores, sim_t2v=back, targets=matches / matches.sum(1, keepdim=True))
+
+
+class Matcher(nn.Module):
+    """Fusion encoder and matching head, under the names of a case."""
+
+    def __init__(self, config: dict[str, Any]) -> None:
+        super().__init__()
+        self.bert = MODELS.build(config)
+        self.itm_head = nn.Linear(self.bert.hidden_size, 2)
+
+
+def build_matcher(case: Case, env: RunEnv) -> Matcher:
+    return load_filled(Matcher(bert_config(case.facts, env, False)), case, env, same_name)
+
+
+def given_negatives(case: Case, env: RunEnv, prefix: str = '') -> Negatives:
+    drawn = [env.tensor(case.role(f'{prefix}negative_{name}')) for name in ('vision', 'text')]
+    return Negatives(*drawn, torch.ones_like(drawn[0], dtype=torch.bool))
+
+
+@parity_runner('internvideo2_multi/vtm')
+def run_matching(case: Case, env: RunEnv) -> Result:
+    facts, model = case.facts, build_matcher(case, env)
+    names = ('vision_embeds', 'text_embeds', 'vision_proj', 'text_proj', 'attention_mask', 'idx')
+    vision, text, vision_feature, text_feature, mask, ids = (
+        env.tensor(case.role(name)) for name in names
+    )
+    if facts['hard_negatives']:
+        how = facts['aggregate'] or 'mean'
+        weights = negative_weights(vision_feature, text_feature, facts['temp'], ids, how)
+        outputs = dict(weights_v2t=weights[0], weights_t2v=weights[1])
+        negatives = given_negatives(case, env)
+    else:
+        noise = [env.tensor(case.role(name)) for name in ('noise_vision', 'noise_text')]
+        negatives = random_negatives(*noise, ids)
+        outputs = dict(negative_vision=negatives.media, negative_text=negatives.text)
+    leaves = [vision.requires_grad_(), text.requires_grad_()]
+    loss = matching_loss(model.bert, model.itm_head, *leaves, mask, negatives)
+    outputs |= stored_gradients(model, loss, case, same_name)
+    return Result(outputs | {'grad:vision_embeds': vision.grad, 'grad:text_embeds': text.grad})
+
+
+@parity_runner('internvideo2_multi/match_scores')
+def run_match_scores(case: Case, env: RunEnv) -> Result:
+    model = build_matcher(case, env)
+    names = ('vision_tokens', 'input_ids', 'attention_mask')
+    media, ids, mask = (env.tensor(case.role(name)) for name in names)
+    text = model.bert(ids, mask, mode='text')
+    rows = torch.cartesian_prod(torch.arange(len(media)), torch.arange(len(text))).T.to(ids.device)
+    logits = match_logits(model.bert, model.itm_head, media, text, mask, *rows)
+    return Result(dict(text_tokens=text, match_logit=logits[:, 1].view(len(media), len(text))))

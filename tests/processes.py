@@ -1,0 +1,31 @@
+"""Runs a function in several processes that form one gloo group."""
+
+import os
+import socket
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+
+
+def _work(rank: int, world: int, port: int, function: Callable, args: tuple, results: Any) -> None:
+    torch.set_num_threads(1)
+    os.environ.update(MASTER_ADDR='127.0.0.1', MASTER_PORT=str(port))
+    dist.init_process_group('gloo', rank=rank, world_size=world)
+    try:
+        results[rank] = function(rank, *args)
+    finally:
+        dist.destroy_process_group()
+
+
+def in_processes(world: int, function: Callable, *args: Any) -> list[Any]:
+    """``function(rank, *args)`` of every rank; the function must be importable, results plain."""
+    with socket.socket() as probe:
+        probe.bind(('127.0.0.1', 0))
+        port = probe.getsockname()[1]
+    with mp.get_context('spawn').Manager() as manager:
+        results = manager.dict()
+        mp.spawn(_work, (world, port, function, args, results), nprocs=world)
+        return [results[rank] for rank in range(world)]
