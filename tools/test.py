@@ -23,6 +23,7 @@ def build_parser() -> argparse.ArgumentParser:
         'checkpoint', metavar='CHECKPOINT', help='.pth or .safetensors file, hf://org/repo/file'
     )
     parser.add_argument('--out', metavar='FILE', help='write predictions (.json or .pkl)')
+    parser.add_argument('--shard', metavar='i/n', help='test only share i of n, from 0')
     return parser
 
 
@@ -40,6 +41,16 @@ def dump_predictions(config: object, out: str) -> None:
     config.test_evaluator = evaluators
 
 
+def take_share(config: object, shard: str) -> None:
+    """Let the test see only its share of the samples."""
+    index, separator, count = shard.partition('/')
+    if not (index.isdigit() and separator and count.isdigit()):
+        raise UsageError(f'--shard {shard}: give i/n, such as 0/8')
+    loader = config.test_dataloader
+    share = dict(type='DatasetShard', index=int(index), count=int(count))
+    loader['dataset'] = dict(share, dataset=loader['dataset'])
+
+
 def main(args: argparse.Namespace) -> None:
     """Test."""
     if '://' not in args.checkpoint and not Path(args.checkpoint).is_file():
@@ -53,6 +64,8 @@ def main(args: argparse.Namespace) -> None:
         trust_pickles(config)
     if args.out:
         dump_predictions(config, args.out)
+    if args.shard:
+        take_share(config, args.shard)
     config.load_from, config.resume = args.checkpoint, False
 
     from internvideo.engine.distributed import collective_timeout, init_process_group

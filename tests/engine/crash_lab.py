@@ -116,7 +116,7 @@ def make_lab(folder):
     """Videos and ``config.py`` in ``folder``: everything that draws at random, and two workers."""
     make_world(
         folder / 'synthetic', size=40, num_frames=12, workers=0,
-        num_train=CLIPS, num_val=3, num_test=1,
+        num_train=CLIPS, num_val=3, num_test=5,
     )  # fmt: skip
     os.environ['INTERNVIDEO2_DATA_PATH'] = str(folder)
     config = Config.fromfile(TINY)

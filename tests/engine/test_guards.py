@@ -147,7 +147,7 @@ def test_hanging_rank_is_named(lab, tmp_path, timeout):
     """Before the time-out a report tells who is behind; the time-out's error tells it again."""
     options = [BEATS, 'default_hooks.heartbeat.patience=2', f'env_cfg.dist_cfg.timeout={timeout}']
     run = Run(lab, tmp_path / 'run', *options, processes=2, fault='1 3 delay 100')
-    named = 'did not arrive: rank 1 (between steps in step 3 at .*crash_lab.py:'
+    named = r'did not arrive: rank 1 \(between steps in step 3 at .*crash_lab.py:'
     run.wait_for('no step for 2 s: rank 0 is computing in step 3; did not arrive: rank 1 (')
     if timeout < 100:
         assert run.wait(grace=1)[0] == 1

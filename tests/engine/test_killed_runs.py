@@ -17,6 +17,8 @@ pytestmark = pytest.mark.slow
 LAYOUTS = {
     'one process': (1, ()),
     'DDP': (2, ('+strategy.type=DDP',)),
+    'ZeRO-1': (2, ('+strategy.type=DeepSpeed', '+strategy.stage=1')),
+    'FSDP': (2, ('+strategy.type=FSDP',)),
 }
 
 

@@ -1,5 +1,6 @@
 """The launch scripts under a real SLURM: two nodes, preemption, requeue, cancelling, arrays."""
 
+import json
 import os
 import subprocess
 import sys
@@ -99,6 +100,29 @@ def test_cancelled_job_saves_and_stays_away(cluster, lab):
     assert 'stopped by SIGTERM; state saved in' in output.read_text()
     assert 'no requeue is asked for' in output.read_text()
     assert (lab / 'cancelled/epoch_0_iter_2.pth').exists()
+
+
+@pytest.mark.slow
+def test_array_shares_a_test(cluster, lab, undisturbed):
+    folder, template = lab / 'shares', ROOT / 'tools/slurm/test.sbatch'
+    job = cluster.submit(
+        '--array=0-1', f'--output={folder}-%a.out', f'--chdir={ROOT}', template,
+        lab / 'config.py', undisturbed / f'epoch_{EPOCHS}.pth', folder, **environment(lab),
+    )  # fmt: skip
+    for share in (0, 1):
+        cluster.wait_for(f'{job}_{share}', 'COMPLETED')
+    command = [
+        sys.executable,
+        ROOT / 'tools/analysis/merge_predictions.py',
+        '--out',
+        lab / 'all.json',
+    ]
+    done = subprocess.run(
+        [*command, *folder.glob('part-*.json')], capture_output=True, text=True, check=True
+    )
+    assert 'num_videos: 5' in done.stdout
+    rows = [row['sample_index'] for row in json.loads((lab / 'all.json').read_text())]
+    assert rows == list(range(5))
 
 
 def test_nothing_is_asked_outside_slurm():
