@@ -48,7 +48,7 @@ def linear_warmup_cosine_factor(step: int, warmup: float, total: int, floor: flo
     ``floor``; past the end the cosine goes on."""
     if step < warmup:
         return max(floor, step / warmup)
-    progress = (step - warmup) / (total - warmup)
+    progress = (step - warmup) / max(1, total - warmup)
     return max(floor, 0.5 * (1 + math.cos(math.pi * progress)))
 
 

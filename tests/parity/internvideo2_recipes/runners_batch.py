@@ -22,13 +22,14 @@ def _listed(value: object, count: int) -> list:
 def _given_mixes(combo: dict) -> list[Mix]:
     """The mixes of a combination whose shares, kinds and box centres are given."""
     batch, size = combo['shape'][0], tuple(combo['shape'][-2:])
-    groups = mix_groups(batch, combo['mode'])
+    groups = mix_groups(batch, combo.get('mode', 'batch'))
     centers = iter(combo.get('centers', ()))
     mixes = []
-    lams, cuts = _listed(combo['lam'], len(groups)), _listed(combo['cutmix'], len(groups))
+    lams = _listed(combo['lam'], len(groups))
+    cuts = _listed(combo.get('cutmix', False), len(groups))
     for rows, lam, cut in zip(groups, lams, cuts, strict=True):
         center = tuple(next(centers)) if cut and lam != 1.0 else None
-        mixes.append(make_mix(rows, lam, center, size, combo['correct_lam']))
+        mixes.append(make_mix(rows, lam, center, size, combo.get('correct_lam', True)))
     return mixes
 
 
@@ -37,7 +38,7 @@ def run_mixup(case: Case, env: RunEnv) -> Result:
     outputs = {}
     for index, combo in enumerate(case.facts['combos']):
         labels = env.tensor(case.role(f'y{index}'))
-        target = smooth_one_hot(labels, combo['classes'], combo['smoothing'])
+        target = smooth_one_hot(labels, combo['classes'], combo.get('smoothing', 0.0))
         clips = env.tensor(case.role(f'x{index}').copy())
         clips, target = apply_mixes(clips, target, _given_mixes(combo))
         loss = soft_target_cross_entropy(env.tensor(case.role(f'logits{index}')), target)

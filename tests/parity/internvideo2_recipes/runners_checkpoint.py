@@ -10,28 +10,33 @@ from tests.parity.harness import Case, CaseError, Result, RunEnv, parity_runner
 def finetune_adapt(case: Case, env: RunEnv) -> Result:
     outputs = {}
     for index, combo in enumerate(case.facts['combos']):
-        prefix = f'{case.name}.{index}.'
         published = {
-            name.removeprefix(prefix): env.tensor(array)
-            for name, array in case.inputs.items()
-            if name.startswith(prefix)
+            role.removeprefix(f'{index}.'): env.tensor(array)
+            for role, array in _roles(case).items()
+            if role.startswith(f'{index}.')
         }
         state = _adapt(published, combo)
         # Where the published code raises, nothing is stored to compare with: it must not here.
-        if not combo['fails']:
+        if not combo.get('fails', False):
             _check_names(sorted(state), sorted(combo['result_keys']), index)
             outputs |= {f'{name}.{index}': tensor for name, tensor in state.items()}
     return Result(outputs)
 
 
+def _roles(case: Case) -> dict[str, Any]:
+    """Inputs by what follows the first dot of their names."""
+    return {name.partition('.')[2]: array for name, array in case.inputs.items()}
+
+
 def _adapt(published: dict[str, Any], combo: dict[str, Any]) -> dict[str, Any]:
     adapter = InternVideo2SingleAdapter(
-        head='reset' if combo['delete_head'] else 'remap',
-        orig_t_size=combo['t_size'] if combo['table'] == 'joint' else None,
-        center_init=combo['center_init'],
+        head='reset' if combo.get('delete_head', False) else 'remap',
+        orig_t_size=combo.get('t_size', 8) if combo['table'] == 'joint' else None,
+        center_init=combo.get('center_init', False),
     )
-    grid = (combo['num_frames'] // combo['tubelet'], combo['new_grid'], combo['new_grid'])
-    return adapter.prepare(published, grid, combo['tubelet'], combo['classes'])
+    tubelet, side = combo.get('tubelet', 1), combo['new_grid']
+    frames = combo['num_frames'] * combo.get('num_segments', 1)
+    return adapter.prepare(published, (frames // tubelet, side, side), tubelet, combo['classes'])
 
 
 def _check_names(names: list[str], wanted: list[str], index: int) -> None:

@@ -18,7 +18,7 @@ from tests.parity.harness import Case, Result, RunEnv, parity_runner
 
 
 def _trainable(facts: dict) -> list[tuple[str, int]]:
-    frozen = set(facts['frozen'])
+    frozen = set(facts.get('frozen', ()))
     return [(name, len(shape)) for name, shape in facts['parameters'] if name not in frozen]
 
 
@@ -35,9 +35,9 @@ def layer_decay(case: Case, env: RunEnv) -> Result:
         _trainable(facts),
         lambda name: encoder_layer(name, facts['depth']),
         facts['depth'] + 1,
-        facts['layer_decay'],
+        facts.get('layer_decay', 1.0),
         facts['weight_decay'],
-        facts['no_weight_decay'],
+        facts.get('no_weight_decay', ()),
     )
     return Result(
         outputs={
@@ -53,14 +53,14 @@ def layer_decay(case: Case, env: RunEnv) -> Result:
 def mm_groups(case: Case, env: RunEnv) -> Result:
     """Parameter groups of the multi-modality recipes."""
     facts, optimizer = case.facts, case.facts['optimizer']
-    own = optimizer['different_lr']
+    own = optimizer.get('different_lr') or {}
     groups = module_lr_groups(
         _trainable(facts),
         optimizer['lr'],
         optimizer['weight_decay'],
-        own['module_names'] if own['enable'] else (),
-        own['lr'],
-        facts['no_weight_decay'],
+        own['module_names'] if own.get('enable') else (),
+        own.get('lr'),
+        facts.get('no_weight_decay', ()),
     )
     return Result(
         outputs={
@@ -74,10 +74,13 @@ def mm_groups(case: Case, env: RunEnv) -> Result:
 def _table(combo: dict) -> np.ndarray:
     horizon = Horizon(combo['niter_per_ep'], combo['epochs'])
     try:
-        warmup = warmup_length(horizon, combo['warmup_epochs'], combo['warmup_steps'])
+        warmup = warmup_length(
+            horizon, combo.get('warmup_epochs', 0), combo.get('warmup_steps', -1)
+        )
     except ValueError:
         return np.zeros(0)
-    base, final, start = combo['base_value'], combo['final_value'], combo['start_warmup_value']
+    base, final = combo['base_value'], combo['final_value']
+    start = combo.get('start_warmup_value', 0.0)
     values = [
         warmup_cosine_value(step, base, final, start, warmup, horizon.steps)
         for step in range(horizon.steps)
@@ -97,10 +100,10 @@ def warmup_cosine(case: Case, env: RunEnv) -> Result:
     """Step tables of the multi-modality schedule."""
     outputs = {}
     for index, combo in enumerate(case.facts['combos']):
-        steps = combo['training_steps']
+        steps, warmup = combo['training_steps'], combo.get('warmup_steps', 0)
         factors = [
-            linear_warmup_cosine_factor(step, combo['warmup_steps'], steps, combo['min_lr_multi'])
-            for step in range(steps + combo['extra'])
+            linear_warmup_cosine_factor(step, warmup, steps, combo.get('min_lr_multi', 0.0))
+            for step in range(steps + combo.get('extra', 0))
         ]
         outputs[f'lr{index}'] = combo['lr'] * np.array(factors)
     return Result(outputs=outputs)

@@ -8,6 +8,7 @@ from internvideo.models.masking import hide_all_but, visible_count, visible_indi
 from internvideo.models.necks.alignment_neck import AlignedFeatures, normalise
 from internvideo.models.pretrainers.targets import Targets
 from tests.parity.harness import Case, Result, RunEnv, parity_runner
+from tests.parity.internvideo2_single.runners_pretrain import unweighted_terms
 
 
 def step_mask(case: Case, env: RunEnv) -> Tensor:
@@ -19,13 +20,14 @@ def step_mask(case: Case, env: RunEnv) -> Tensor:
         mask = hide_all_but(order[:, :count], size).view(case.facts['batch'], -1)
     else:
         mask = env.tensor(case.role('mask'))
-    return torch.nn.functional.pad(mask, (1, 0), value=False)
+    return torch.nn.functional.pad(mask.bool(), (1, 0), value=False)
 
 
 def step_targets(case: Case, env: RunEnv) -> Targets:
     middle = list(env.tensor(case.role('teacher_middle')))
     mae = list(env.tensor(case.role('mae_teacher'))) if 'mae_teacher' in case.roles else []
-    return Targets(middle, env.tensor(case.role('teacher_final')), mae)
+    final = env.tensor(case.role('teacher_final')) if 'teacher_final' in case.roles else None
+    return Targets(middle, final, mae)
 
 
 @parity_runner('internvideo2_recipes/step_pretrain', 'internvideo2_recipes/step_distill')
@@ -36,14 +38,20 @@ def run_step(case: Case, env: RunEnv) -> Result:
     raw = {name: env.tensor(case.role(name)).requires_grad_() for name in names}
     unit = {name: normalise(value, 'l2') for name, value in raw.items()}
     student = AlignedFeatures(
-        list(unit['student_middle']), unit['student_final'], list(unit.get('student_mae', ()))
+        list(unit['student_middle']), unit.get('student_final'), list(unit.get('student_mae', ()))
     )
     middle, final = case.facts['clip_loss_ratio']
-    criterion = AlignmentLoss(middle, final, case.facts['mae_loss_ratio'])
+    wants_final = final and case.facts.get('distill_final_features', True)
+    if not wants_final:
+        final, student = 0, student._replace(clip_final=None)
+    criterion = AlignmentLoss(middle, final, case.facts.get('mae_loss_ratio', 1))
     target = step_targets(case, env).pick(visible, 'l2', 'l2')
-    terms, loss = criterion.terms(student, target), sum(criterion(student, target).values())
+    terms, loss = unweighted_terms(student, target), sum(criterion(student, target).values())
     loss.backward()
     zero = torch.zeros(())
     outputs = {f'loss_{name}': terms.get(name, zero) for name in criterion.weights}
-    grads = {f'grad:{name}': value.grad for name, value in raw.items()}
+    grads = {
+        f'grad:{name}': torch.zeros_like(value) if value.grad is None else value.grad
+        for name, value in raw.items()
+    }
     return Result(dict(mask=mask, loss=loss, **outputs, **grads))
