@@ -4,7 +4,7 @@ import hashlib
 import mmap
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -58,7 +58,9 @@ class AnnotationList:
         self.columns = tuple(columns)
         self._check_columns()
         if not self.path.is_file():
-            raise FileNotFoundError(f'annotation file not found: {self.path}')
+            raise FileNotFoundError(
+                f'annotation file not found: {self.path} (docs/datasets.md tells where data is kept)'
+            )
         if self.path.stat().st_size == 0:
             raise ValueError(f'annotation file is empty: {self.path}')
         self._map()
@@ -115,7 +117,11 @@ class AnnotationList:
         try:
             return self._parse(self.line(row), self.delimiter)
         except ValueError as error:
-            raise ValueError(f'{self.where(row)}: {error}') from None
+            raise self.located(row, error) from None
+
+    def located(self, row: int, error: ValueError) -> ValueError:
+        """``error`` with file and line of a row in front."""
+        return ValueError(f'{self.where(row)}: {error}')
 
     def _parse(self, line: str, delimiter: str) -> dict:
         before = self.columns.index('path')
@@ -146,22 +152,26 @@ class AnnotationList:
             'comma, a tab or a blank; set `columns` (and `delimiter`)'
         )
 
-    def check(self, num_classes: int | None = None) -> None:
+    def check(
+        self, num_classes: int | None = None, of_row: Callable[[dict], object] | None = None
+    ) -> None:
         """Check every row: its columns and, with ``num_classes``, that labels are in range.
 
         Lines that plainly hold a path and a label in range are passed over by array operations
-        (about 10^7 lines a second); any other line is parsed.
+        (about 10^7 lines a second); any other line is parsed, and all are with ``of_row``, which
+        raises ValueError for a row that it refuses.
 
         Raises:
-            ValueError: naming file, line and label of the first bad row.
+            ValueError: naming file, line and fault of the first bad row.
         """
-        for row in self._suspects(num_classes):
-            label = self[row].get('label')
-            if num_classes is not None and label is not None and not 0 <= label < num_classes:
-                raise ValueError(
-                    f'{self.where(row)}: label {label} is not in 0..{num_classes - 1} '
-                    f'(num_classes={num_classes})'
-                )
+        for row in self._suspects(num_classes) if of_row is None else range(len(self)):
+            info = self[row]
+            try:
+                _check_label(info.get('label'), num_classes)
+                if of_row is not None:
+                    of_row(info)
+            except ValueError as error:
+                raise self.located(row, error) from None
 
     def _suspects(self, num_classes: int | None) -> Iterator[int]:
         if self.columns != ('path', 'label'):
@@ -215,6 +225,13 @@ def _trailing_integers(
             break
         values += np.where(open_, byte.astype(np.int64) - ord('0'), 0) * 10**power
     return np.where(good, values, -1)
+
+
+def _check_label(label: int | None, num_classes: int | None) -> None:
+    if None not in (label, num_classes) and not 0 <= label < num_classes:
+        raise ValueError(
+            f'label {label} is not in 0..{num_classes - 1} (num_classes={num_classes})'
+        )
 
 
 def _line_starts(path: Path, text: mmap.mmap) -> np.ndarray:

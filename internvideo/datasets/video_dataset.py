@@ -1,13 +1,14 @@
 """Labelled videos from an annotation list, Kinetics or Something-Something style."""
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from internvideo.datasets.annotations import AnnotationList
 from internvideo.datasets.bad_samples import BadSampleLog, MediaError, TooManyBadSamples
 from internvideo.datasets.seeding import sample_seed
-from internvideo.datasets.transforms.loading import DecodeFrames, OpenVideo
+from internvideo.datasets.sources import MediaSource, MediaSources
+from internvideo.datasets.transforms.loading import DecodeFrames
 from internvideo.registry import DATASETS, TRANSFORMS
 from internvideo.structures import VideoDataSample
 
@@ -41,6 +42,8 @@ class VideoDataset:
         test_mode: Whether unreadable media are reported in place of being replaced.
         num_repeats: Augmentations of each decode (repeated augmentation).
         path_suffix: Appended to paths that hold no dot, for lists without extensions.
+        sources: For lists of many data sets, with a column ``source``: by tag, which of
+            ``data_prefix``, ``backend``, ``filename_tmpl`` and ``path_suffix`` differ for it.
         check_annotations: Check every line at load; off for lists that were checked before.
         bad_samples_file: JSON-lines file for unreadable media.
         max_bad_share: Share of unreadable samples above which training stops; None for any.
@@ -48,7 +51,8 @@ class VideoDataset:
 
     Raises:
         FileNotFoundError: ``ann_file`` or the class file does not exist.
-        ValueError: empty list, malformed line or label out of range, naming file and line.
+        ValueError: empty list, malformed line, label out of range or unknown source, naming file
+            and line.
     """
 
     def __init__(
@@ -66,22 +70,27 @@ class VideoDataset:
         test_mode: bool = False,
         num_repeats: int = 1,
         path_suffix: str = '',
+        sources: Mapping[str, Mapping[str, str]] | None = None,
         check_annotations: bool = True,
         bad_samples_file: str | Path | None = None,
         max_bad_share: float | None = 0.1,
         seed: int = 0,
     ) -> None:
+        default = MediaSource(str(data_prefix), backend, filename_tmpl, path_suffix)
+        self.sources = MediaSources(default, sources)
+        if sources is not None and 'source' not in columns:
+            raise ValueError(f'`sources` for {ann_file} with no column `source` in {columns}')
         self.annotations = AnnotationList(ann_file, columns, delimiter)
-        self.data_prefix, self.path_suffix = Path(data_prefix), path_suffix
         self.metainfo = _class_facts(classes, num_classes)
         self.test_mode, self.num_repeats, self.seed = test_mode, num_repeats, seed
         self.bad_samples = BadSampleLog(bad_samples_file, max_bad_share)
         if num_repeats < 1:
             raise ValueError(f'num_repeats must be at least 1, got {num_repeats}')
-        self.loading = (OpenVideo(backend, filename_tmpl), _build(sampling), DecodeFrames())
+        self.loading = (self.sources, _build(sampling), DecodeFrames())
         self.pipeline = [_build(transform) for transform in pipeline]
         if check_annotations:
-            self.annotations.check(self.metainfo.get('num_classes'))
+            of_row = None if sources is None else self.sources.of
+            self.annotations.check(self.metainfo.get('num_classes'), of_row)
 
     @property
     def bad_samples_file(self) -> str | Path | None:
@@ -102,11 +111,11 @@ class VideoDataset:
     def get_data_info(self, row: int) -> dict:
         """The row of the list with ``path`` resolved and ``sample_index`` added."""
         info = self.annotations[row]
-        name = info['path']
-        if self.path_suffix and '.' not in name:
-            name += self.path_suffix
-        # Path('/a') / '/b' is '/b': absolute paths ignore the prefix.
-        return info | dict(path=str(self.data_prefix / name), sample_index=int(row))
+        try:
+            path = self.sources.of(info).resolve(info['path'])
+        except ValueError as error:
+            raise self.annotations.located(row, error) from None
+        return info | dict(path=path, sample_index=int(row))
 
     def __getitem__(self, key: int | tuple[int, int]) -> dict | list[dict]:
         epoch, row = key if isinstance(key, tuple) else (0, key)

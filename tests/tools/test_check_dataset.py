@@ -86,6 +86,20 @@ def test_frame_folders_are_counted(tmp_path: Path) -> None:
     assert (problem.kind, problem.detail) == ('short', '3 of 4 frames')
 
 
+def test_lists_of_many_sources_are_resolved_row_by_row(copy: Path) -> None:
+    (copy / 'mix.csv').write_text('one a 0\ntwo a.mp4 0\nthree a 0\n')
+    config = copy / 'mix.py'
+    config.write_text(
+        f"""train_dataloader = dict(dataset=dict(
+            ann_file='{copy}/mix.csv', columns=('source', 'path', 'label'), path_suffix='.mp4',
+            sources=dict(one=dict(data_prefix='{copy}'), two=dict(data_prefix='/nowhere'))))"""
+    )
+    (media,) = check.find_lists(check.build_parser().parse_args([str(config)]))
+    found = [(p.where[-1], p.kind, p.detail) for p in check.check_rows(media, 0, 3)]
+    unknown = "unknown source 'three'; known: one, two (`sources` of the data set)"
+    assert found == [('2', 'missing', 'no such file or folder'), ('3', 'malformed', unknown)]
+
+
 @pytest.mark.parametrize('name', ['k400', 'mit', 'ssv1', 'anet', 'hmdb51', 'ucf101'])
 def test_known_data_sets_are_found_by_name(name: str, monkeypatch) -> None:
     monkeypatch.setenv('INTERNVIDEO2_DATA_PATH', '/copies')

@@ -23,6 +23,7 @@ from typing import NamedTuple
 from internvideo.datasets.annotations import AnnotationList
 from internvideo.datasets.bad_samples import MediaError
 from internvideo.datasets.readers import FrameFolderReader, Reader, open_video
+from internvideo.datasets.sources import MediaSource, MediaSources
 from internvideo.engine.command_line import UsageError, run
 
 CHUNK_ROWS = 32
@@ -66,6 +67,7 @@ class MediaList:
     backend: str = 'decord'
     filename_tmpl: str = 'img_{:05}.jpg'
     path_suffix: str = ''
+    sources: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] | None = None
     min_frames: int = 1
     full: bool = False
 
@@ -136,6 +138,9 @@ def _config_lists(config: Path, splits: Iterable[str]) -> Iterator[MediaList]:
             fields = {name: dataset[name] for name in known & set(dataset)}
             if 'columns' in fields:
                 fields['columns'] = tuple(fields['columns'])
+            if fields.get('sources') is not None:
+                table = fields['sources'].items()
+                fields['sources'] = tuple((tag, tuple(entry.items())) for tag, entry in table)
             yield MediaList(**fields, min_frames=_sampled_frames(dataset))
 
 
@@ -147,6 +152,14 @@ def _sampled_frames(dataset: dict) -> int:
 @cache
 def _annotations(media: MediaList) -> AnnotationList:
     return AnnotationList(media.ann_file, media.columns, media.delimiter)
+
+
+@cache
+def _sources(media: MediaList) -> MediaSources:
+    default = MediaSource(media.data_prefix, media.backend, media.filename_tmpl, media.path_suffix)
+    if media.sources is None:
+        return MediaSources(default)
+    return MediaSources(default, {tag: dict(entry) for tag, entry in media.sources})
 
 
 def check_rows(media: MediaList, first: int, last: int) -> list[Problem]:
@@ -162,27 +175,29 @@ def _check_row(media: MediaList, row: int) -> Iterator[Problem]:
         text = str(error).removeprefix(f'{annotations.where(row)}: ')
         yield Problem(annotations.where(row), '', 'malformed', text)
         return
-    path = _resolve(media, info['path'])
+    try:
+        source = _sources(media).of(info)
+    except ValueError as error:
+        yield Problem(annotations.where(row), info['path'], 'malformed', str(error))
+        return
+    path = source.resolve(info['path'])
     label = info.get('label')
     if None not in (label, media.num_classes) and not 0 <= label < media.num_classes:
         detail = f'label {label} is not in 0..{media.num_classes - 1}'
         yield Problem(annotations.where(row), path, 'mislabelled', detail)
-    fault = _check_media(media, path, info.get('total_frames'))
+    fault = _check_media(media, source, path, info.get('total_frames'))
     if fault is not None:
         yield Problem(annotations.where(row), path, *fault)
 
 
-def _resolve(media: MediaList, name: str) -> str:
-    suffix = media.path_suffix if '.' not in name else ''
-    return str(Path(media.data_prefix) / f'{name}{suffix}')
-
-
-def _check_media(media: MediaList, path: str, announced: int | None) -> tuple[str, str] | None:
+def _check_media(
+    media: MediaList, source: MediaSource, path: str, announced: int | None
+) -> tuple[str, str] | None:
     """Kind and detail of what is wrong with one video or folder of frames."""
     if not Path(path).exists():
         return 'missing', 'no such file or folder'
     try:
-        reader = _open(media, path)
+        reader = _open(source, path)
         count = len(reader)
         if count > 0:
             _decode(reader, count, media.full)
@@ -192,10 +207,10 @@ def _check_media(media: MediaList, path: str, announced: int | None) -> tuple[st
     return ('short', f'{count} of {wanted} frames') if count < wanted else None
 
 
-def _open(media: MediaList, path: str) -> Reader:
-    if media.backend == 'frames':
-        return FrameFolderReader(path, media.filename_tmpl)
-    return open_video(path, media.backend)
+def _open(source: MediaSource, path: str) -> Reader:
+    if source.backend == 'frames':
+        return FrameFolderReader(path, source.filename_tmpl)
+    return open_video(path, source.backend)
 
 
 def _decode(reader: Reader, count: int, full: bool) -> None:
@@ -214,13 +229,13 @@ def find_conflicts(media: MediaList) -> Iterator[Problem]:
     for row in range(len(annotations)):
         try:
             info = annotations[row]
+            path = _sources(media).of(info).resolve(info['path'])
         except ValueError:
             continue
-        other = seen.setdefault(info['path'], (info['label'], row))
+        other = seen.setdefault(path, (info['label'], row))
         if other[0] != info['label']:
             detail = f'label {info["label"]}, but {other[0]} in {annotations.where(other[1])}'
-            where = annotations.where(row)
-            yield Problem(where, _resolve(media, info['path']), 'mislabelled', detail)
+            yield Problem(annotations.where(row), path, 'mislabelled', detail)
 
 
 class Report:
@@ -332,7 +347,8 @@ def _check_apart(media: MediaList, chunk: Chunk) -> list[Problem]:
             pool.shutdown()
             pool = _new_pool(1)
             annotations = _annotations(media)
-            path = _resolve(media, annotations[row]['path'])
+            info = annotations[row]
+            path = _sources(media).of(info).resolve(info['path'])
             problems.append(Problem(annotations.where(row), path, 'broken', 'crashes the decoder'))
     pool.shutdown()
     return problems

@@ -166,6 +166,8 @@ def generated_dataset(
     path = folder / f'list_{len(list(folder.iterdir()))}.csv'
     path.write_text('\n'.join(lines) + '\n', encoding='utf-8')
     changed.update(ann_file=str(path), data_prefix=str(root or cache.videos), delimiter=delimiter)
+    if changed.get('sources') is not None:
+        changed['sources'] = dict(generated={})  # the tag of generated rows
     if isinstance(changed.get('classes'), str):
         changed['classes'] = [f'class {index}' for index in range(classes)]
     return changed

@@ -19,12 +19,14 @@ class UniformSample:
     ``mode='train'`` draws within each stretch, ``'val'`` takes middles, ``'test'`` gives
     ``num_views`` clips.  Where the list has ``duration``, ``start`` and ``end`` (seconds, -1 for
     the whole video) only that interval is sampled, cut at the end of the video.  Videos shorter
-    than ``num_frames`` repeat frames.
+    than ``num_frames`` repeat frames.  With ``allow_short=False`` they count as unreadable, in this
+    and in the other transforms.
     """
 
     num_frames: int
     mode: str = 'train'
     num_views: int = 1
+    allow_short: bool = True
 
     def __post_init__(self) -> None:
         _check(self, 'UniformSample')
@@ -32,6 +34,7 @@ class UniformSample:
     def __call__(self, sample: dict) -> dict:
         total = sample['total_frames']
         first, length = _window(sample)
+        _check_length(self, sample, length, self.num_frames)
         if self.mode == 'train':
             clips = [frame_sampling.uniform_train(length, self.num_frames)]
         elif self.mode == 'val':
@@ -56,6 +59,7 @@ class DenseSample:
     mode: str = 'train'
     num_views: int = 1
     published_val: bool = False
+    allow_short: bool = True
 
     def __post_init__(self) -> None:
         _check(self, 'DenseSample')
@@ -64,6 +68,7 @@ class DenseSample:
 
     def __call__(self, sample: dict) -> dict:
         total, n = sample['total_frames'], self.num_frames
+        _check_length(self, sample, total, n * self.stride)
         if self.mode == 'train':
             clips = [frame_sampling.dense_train(total, n, self.stride)]
         elif self.mode == 'val':
@@ -90,6 +95,7 @@ class SegmentSample:
     num_views: int = 1
     media: str = 'video'
     leave_out: int = 0
+    allow_short: bool = True
 
     def __post_init__(self) -> None:
         _check(self, 'SegmentSample')
@@ -100,6 +106,7 @@ class SegmentSample:
 
     def __call__(self, sample: dict) -> dict:
         total = max(sample['total_frames'] - self.leave_out, 1)
+        _check_length(self, sample, total, self.num_frames)
         sample['frame_inds'] = np.array(self._clips(total, self.num_frames), np.int64)
         return sample
 
@@ -130,11 +137,14 @@ class PretrainSample:
     stride: int = 1
     num_segments: int | None = None
     published_interval: bool = False
+    allow_short: bool = True
 
     def __call__(self, sample: dict) -> dict:
         total = sample['total_frames']
         first, length = _window(sample)
         segments = self.num_frames if self.num_segments is None else self.num_segments
+        span = self.num_frames * self.stride if segments == 1 else segments
+        _check_length(self, sample, length, span)
         in_interval = 'start' in sample
         if in_interval and self.published_interval:
             clip = frame_sampling.pretrain(
@@ -153,6 +163,14 @@ def _check(transform: 'UniformSample | DenseSample | SegmentSample', name: str) 
         raise ValueError(f'{name}: num_frames and num_views must be at least 1')
     if transform.num_views > 1 and transform.mode != 'test':
         raise ValueError(f"{name}: num_views > 1 needs mode='test', got mode={transform.mode!r}")
+
+
+def _check_length(transform: object, sample: dict, length: int, span: int) -> None:
+    if not transform.allow_short and length < span:
+        raise MediaError(
+            sample['path'],
+            f'{length} frames, fewer than the {span} that a clip spans (allow_short=False)',
+        )
 
 
 def _window(sample: dict) -> tuple[int, int]:

@@ -56,6 +56,20 @@ def test_an_interval_outside_the_video_is_unreadable() -> None:
         UniformSample(8)(row)
 
 
+SPANS = [(kind | dict(num_frames=8), 32 if 'stride' in kind else 8) for kind in KINDS]
+SPANS += [(dict(type='PretrainSample', num_frames=8, stride=4, num_segments=1), 32)]
+
+
+@pytest.mark.parametrize(('config', 'span'), SPANS, ids=str)
+def test_videos_shorter_than_a_clip_can_be_refused(config: dict, span: int) -> None:
+    strict = TRANSFORMS.build(config | dict(allow_short=False))
+    with pytest.raises(MediaError, match=rf'x\.mp4: {span - 1} frames, fewer than the {span}'):
+        strict(dict(path='x.mp4', total_frames=span - 1))
+    assert strict(dict(path='x.mp4', total_frames=span))['frame_inds'].shape == (1, 8)
+    repeated = TRANSFORMS.build(config)(dict(path='x.mp4', total_frames=span - 1))
+    assert repeated['frame_inds'].shape == (1, 8)
+
+
 def test_dense_validation_begins_inside_the_video() -> None:
     fixed = DenseSample(8, 4, 'val')(dict(total_frames=40))['frame_inds'][0]
     assert fixed[0] == 0 and fixed[-1] == 31

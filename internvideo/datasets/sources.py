@@ -1,0 +1,81 @@
+"""Where the media of a list lie and how they are read, one way for all rows or one per source."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+from internvideo.datasets.transforms.loading import OpenVideo
+
+
+@dataclass(frozen=True)
+class MediaSource:
+    """Media of one kind below one folder.
+
+    Args:
+        data_prefix: Folder that relative paths start from.
+        backend: ``'decord'``, ``'torchcodec'``, ``'pyav'``, or ``'frames'`` for folders of images.
+        filename_tmpl: Names of the images of a folder, numbered from 1.
+        path_suffix: Appended to paths of files that hold no dot.
+    """
+
+    data_prefix: str = ''
+    backend: str = 'decord'
+    filename_tmpl: str = 'img_{:05}.jpg'
+    path_suffix: str = ''
+
+    def resolve(self, name: str) -> str:
+        """The full path of ``name``; absolute paths ignore the folder."""
+        if self.backend != 'frames' and '.' not in name:
+            name += self.path_suffix
+        return str(Path(self.data_prefix) / name)
+
+
+class MediaSources:
+    """The source of each row of a list; opens the media of a sample.
+
+    Args:
+        default: How media are read.
+        table: For lists with a column ``source``: what differs from ``default`` by tag; an empty
+            entry differs in nothing.  None: all rows are read alike.
+
+    Raises:
+        ValueError: a field of the table that no source has.
+    """
+
+    def __init__(
+        self, default: MediaSource, table: Mapping[str, Mapping[str, Any]] | None = None
+    ) -> None:
+        self.default = default
+        self.table = None
+        if table is not None:
+            self.table = {tag: _changed(default, tag, entry) for tag, entry in table.items()}
+        kinds = {default, *(self.table or {}).values()}
+        self._openers = {kind: OpenVideo(kind.backend, kind.filename_tmpl) for kind in kinds}
+
+    def of(self, row: Mapping[str, Any]) -> MediaSource:
+        """The source of a row of the list.
+
+        Raises:
+            ValueError: its tag is not in the table.
+        """
+        if self.table is None:
+            return self.default
+        if row.get('source') not in self.table:
+            raise ValueError(
+                f'unknown source {row.get("source")!r}; known: {", ".join(self.table)} (`sources` '
+                'of the data set)'
+            )
+        return self.table[row['source']]
+
+    def __call__(self, sample: dict) -> dict:
+        """Add ``video`` and ``total_frames`` to a sample whose path is resolved."""
+        return self._openers[self.of(sample)](sample)
+
+
+def _changed(default: MediaSource, tag: str, entry: Mapping[str, Any]) -> MediaSource:
+    known = {field.name for field in fields(MediaSource)}
+    unknown = sorted(set(entry) - known)
+    if unknown:
+        raise ValueError(f'sources.{tag}: unknown {unknown}; known: {sorted(known)}')
+    return replace(default, **entry)
