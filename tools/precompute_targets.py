@@ -3,8 +3,7 @@
 Train on them with ``model.targets=dict(type='PrecomputedTargets', root=OUT)`` and
 ``train_dataloader.sampler.augment_period`` equal to ``--num-crops``.  Jobs may share OUT: each
 takes its ``--shard``; parts that are there already are left alone, so a stopped job is started
-again with the same command.  In a SLURM array, add
-``--shard $SLURM_ARRAY_TASK_ID/$SLURM_ARRAY_TASK_COUNT``.
+again with the same command.  The jobs of a SLURM array find their shards themselves.
 """
 
 import argparse
@@ -30,7 +29,9 @@ def build_parser() -> argparse.ArgumentParser:
         '--dtype', choices=('float16', 'bfloat16', 'float32'), default='float16', help='of features'
     )
     parser.add_argument('--part-size', type=int, default=256, help='clips a file holds')
-    parser.add_argument('--shard', default='0/1', metavar='I/N', help='this job of N, from 0')
+    parser.add_argument(
+        '--shard', metavar='I/N', help='this job of N, from 0 (default: place in the SLURM array)'
+    )
     parser.add_argument('--batch-size', type=int, default=8)
     parser.add_argument('--num-workers', type=int, default=4)
     parser.add_argument('--device', default=None, help='default: cuda when there is one')
@@ -40,12 +41,14 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def parse_shard(text: str) -> tuple[int, int]:
-    """``I/N`` as two numbers; UsageError unless 0 <= I < N."""
-    index, _, count = text.partition('/')
-    if not (index.isdigit() and count.isdigit() and int(index) < int(count)):
-        raise UsageError(f'--shard {text!r} is not I/N with 0 <= I < N')
-    return int(index), int(count)
+def find_shard(text: str | None) -> tuple[int, int]:
+    """This job and the number of jobs, from ``--shard`` or the SLURM array; UsageError if bad."""
+    from internvideo.apis.video_lists import shard_of
+
+    try:
+        return shard_of(text)
+    except ValueError as error:
+        raise UsageError(f'--shard: {error}') from None
 
 
 def build_model(config: Any, device: str) -> Any:
@@ -95,11 +98,12 @@ def make_manifest(args: argparse.Namespace, model: Any, num_rows: int, seed: int
     )
 
 
-def plan(manifest: Any, args: argparse.Namespace) -> list[tuple[int, list, bool]]:
-    """Batches of this job: (part, (crop, row) pairs, whether the part ends with it)."""
+def plan(
+    manifest: Any, args: argparse.Namespace, index: int, count: int
+) -> list[tuple[int, list, bool]]:
+    """Batches of job ``index`` of ``count``: (part, (crop, row) pairs, whether they end it)."""
     from internvideo.models.pretrainers.precomputed import part_path
 
-    index, count = parse_shard(args.shard)
     batches = []
     for part in range(index, manifest.num_parts, count):
         if part_path(args.out, part).is_file():
@@ -144,7 +148,7 @@ def compute(model: Any, dataset: Any, batches: list, args: argparse.Namespace, s
 def main(args: argparse.Namespace) -> None:
     """Compute what this job's shard of the folder lacks."""
     config = load_config(args)
-    parse_shard(args.shard)
+    index, count = find_shard(args.shard)
     import torch
 
     device = args.device or ('cuda' if torch.cuda.is_available() else 'cpu')
@@ -152,10 +156,10 @@ def main(args: argparse.Namespace) -> None:
     model = build_model(config, device)
     manifest = make_manifest(args, model, len(dataset), seed)
     manifest.write(args.out)
-    batches = plan(manifest, args)
+    batches = plan(manifest, args, index, count)
     if batches:
         compute(model, dataset, batches, args, seed)
-    print(f'{args.out}: shard {args.shard} is complete')
+    print(f'{args.out}: shard {index}/{count} is complete')
 
 
 if __name__ == '__main__':

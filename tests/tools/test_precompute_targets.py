@@ -80,6 +80,15 @@ def test_shards_complete_each_other_and_a_second_run_writes_nothing(config, tmp_
     assert [part.stat().st_mtime_ns for part in parts] == before
 
 
+def test_the_jobs_of_a_slurm_array_share_the_parts(config, tmp_path, monkeypatch):
+    monkeypatch.setenv('SLURM_ARRAY_TASK_COUNT', '2')
+    monkeypatch.setenv('SLURM_ARRAY_TASK_MIN', '1')
+    for task in (1, 2):
+        monkeypatch.setenv('SLURM_ARRAY_TASK_ID', str(task))
+        assert precompute(config, tmp_path) == 0
+        assert [part_path(tmp_path, part).is_file() for part in range(2)] == [True, task == 2]
+
+
 def test_a_part_made_again_is_the_same(config, tmp_path):
     precompute(config, tmp_path)
     before = part_path(tmp_path, 1).read_bytes()
