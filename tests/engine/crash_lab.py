@@ -141,6 +141,7 @@ def make_lab(folder):
             ],
             'default_hooks.checkpoint': dict(interval=1, interval_iters=1, max_keep_ckpts=3),
             'default_hooks.logger.interval': 1,
+            'default_hooks.heartbeat.interval': 0.3,
             'visualizer.vis_backends': [dict(type='LocalVisBackend')],
         }
     )

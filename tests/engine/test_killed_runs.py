@@ -83,8 +83,10 @@ def test_killed_between_the_steps_of_a_save(lab, number):
     lab.assert_same_end(resumed)
 
 
-@pytest.mark.parametrize('share', [0.05, 0.5, 0.97])
-@pytest.mark.parametrize('layout', LAYOUTS)
+@pytest.mark.parametrize(
+    ('layout', 'share'),
+    [('one process', 0.05), ('one process', 0.97), *((layout, 0.5) for layout in LAYOUTS)],
+)
 def test_killed_inside_a_write(lab, layout, share):
     """The kernel kills the process at a byte of the file, whichever thread writes it."""
     size = (lab.undisturbed(layout).log.parent / f'epoch_{EPOCHS}.pth').stat().st_size
@@ -153,8 +155,10 @@ def test_resuming_opens_only_what_is_left(lab):
     lab.assert_same_end(resumed)
 
 
-@pytest.mark.parametrize('layout', LAYOUTS)
-@pytest.mark.parametrize('name', ['SIGTERM', 'SIGUSR1'])
+@pytest.mark.parametrize(
+    ('layout', 'name'),
+    [('one process', 'SIGTERM'), *((layout, 'SIGUSR1') for layout in LAYOUTS)],
+)
 def test_signal_to_everyone_saves_within_ten_seconds(lab, layout, name):
     """As srun and torchrun deliver it: to every process of the job, loader workers included."""
     run = lab.start(f'{name} {layout}', layout)
