@@ -188,12 +188,13 @@ class PublishedInit:
             if hasattr(child, 'init_weights') and not getattr(child, 'is_init', False):
                 child.init_weights()
                 child._is_init = True
-        load_pretrained(
-            module,
-            self.checkpoint,
-            self.adapter,
-            trusted_pickle=self.trusted_pickle,
-            **self.options,
-        )
+        options = dict(self.options, trusted_pickle=self.trusted_pickle)
+        try:
+            load_pretrained(module, self.checkpoint, self.adapter, **options)
+        except FileNotFoundError as error:
+            raise FileNotFoundError(
+                f'{error}: put it there, name another source by model.init_cfg.checkpoint, or '
+                'start from random weights with model.init_cfg=None'
+            ) from error
         if hasattr(module, '_params_init_info'):
             update_init_info(module, init_info=f'Published: loaded from {self.checkpoint}')

@@ -59,7 +59,7 @@ class AnnotationList:
         self._check_columns()
         if not self.path.is_file():
             raise FileNotFoundError(
-                f'annotation file not found: {self.path} (docs/datasets.md tells where data is kept)'
+                f'annotation file not found: {self.path} (see docs/datasets.md)'
             )
         if self.path.stat().st_size == 0:
             raise ValueError(f'annotation file is empty: {self.path}')

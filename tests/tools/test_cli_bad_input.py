@@ -78,7 +78,7 @@ FIELDS = [
     ('model.head.num_classes=1', 'is not in [0, num_classes=1)'),
     ('model.backbone.patch_size=7', 'img_size=(32, 32) by patch_size=7'),
     ('visualizer.vis_backends.0.type=WandbVisBackend', 'pip install wandb'),
-    ('model.init_cfg.checkpoint=gone.pth', 'checkpoint gone.pth does not exist'),
+    ('model.init_cfg.checkpoint=gone.pth', 'gone.pth does not exist: put it there'),
 ]
 
 
