@@ -72,3 +72,11 @@ def test_the_data_set_gets_the_seed() -> None:
     rows = Rows(range(4))
     EpochSampler(rows, seed=11)
     assert rows.seed == 11
+
+
+def test_peek_names_what_a_pass_will_yield():
+    sampler = EpochSampler(range(11), seed=4)
+    sampler.set_epoch(2)
+    sampler.skip(3)
+    ahead = sampler.peek(3, 5)
+    assert ahead == [row for _, row in sampler][:5]

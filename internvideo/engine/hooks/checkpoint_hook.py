@@ -61,13 +61,19 @@ class CheckpointHook(Hook):
     ) -> None:
         """Save inside an epoch."""
         self._due |= self.every_n_train_iters(runner, self.interval_iters)
-        if self._due and runner.optim_wrapper.should_update():
-            self._due = False
+        if not self._due or not runner.optim_wrapper.should_update():
+            return
+        self._due = False
+        loop = runner.train_loop
+        if loop.batches_done < loop.iters_per_epoch or not self._saves_after_epoch(runner):
             runner.save_progress(keep=self.max_keep_ckpts)
+
+    def _saves_after_epoch(self, runner: Any) -> bool:
+        return self.every_n_epochs(runner, self.interval) or self.is_last_train_epoch(runner)
 
     def after_train_epoch(self, runner: Any) -> None:
         """Save at the end of an epoch."""
-        if self.every_n_epochs(runner, self.interval) or self.is_last_train_epoch(runner):
+        if self._saves_after_epoch(runner):
             runner.save_progress(keep=self.max_keep_ckpts)
 
     def before_val_epoch(self, runner: Any) -> None:
