@@ -25,7 +25,7 @@ demo: env
 
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "internvideo needs Python 3.11 or newer; set PYTHON=")'
-	$(PYTHON) -m venv $(VENV)
+	$(PYTHON) -m venv $(VENV) || (rm -rf $(VENV); exit 1)
 
 # opencv-python, which mmengine asks for, wants libGL; where that is missing the headless build serves.
 $(VENV)/.runtime: requirements/runtime.txt setup.py | $(VENV)/bin/python
