@@ -67,6 +67,8 @@ class FaultHook(Hook):
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
         rank, step, kind, number = os.environ.get(FAULT, '-1 0 none 0').split()
         if int(rank) == get_rank() and int(step) == runner.iter + 1:
+            if kind in ('change', 'byte', 'limit'):  # meant for the save of this very step
+                runner._writer.finish()
             getattr(self, kind)(int(number), str(runner.work_dir))
 
     def step(self, number, folder):
