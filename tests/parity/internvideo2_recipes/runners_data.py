@@ -1,10 +1,16 @@
 """Runners of frame sampling, evaluation preprocessing and training augmentation."""
 
+import itertools
 from collections.abc import Callable
 
 import numpy as np
 
-from internvideo.datasets.transforms import frame_sampling, geometry, rand_augment
+from internvideo.datasets.transforms import (
+    frame_sampling,
+    geometry,
+    interval_sampling,
+    rand_augment,
+)
 from internvideo.models.data_preprocessors.random_erasing import draw_erasing_regions
 from tests.parity.harness import Case, CaseError, Result, RunEnv, parity_runner
 
@@ -14,17 +20,22 @@ ERASING_LAW = ('min_area', 'max_area', 'min_aspect', 'min_count')
 
 
 class Replay:
-    """Answers every random call with the value that the case lists, checking what is asked."""
+    """Answers every random call with the value that the case lists, checking what is asked.
 
-    def __init__(self, draws: list, skip: str = '') -> None:
+    ``checked=False`` is for calls whose arguments the case does not list in full.
+    """
+
+    def __init__(self, draws: list, skip: str = '', checked: bool = True) -> None:
+        self.checked = checked
         self.draws = [draw for draw in draws if not skip or not draw[0].startswith(skip)]
 
     def __call__(self, *args: float, **kwargs: int) -> np.ndarray:
         if not self.draws:
             raise CaseError(f'one draw more than the case lists: {args} {kwargs}')
         _, asked, named, value = self.draws.pop(0)
-        np.testing.assert_allclose(args, asked, rtol=1e-12, atol=1e-12)
-        assert kwargs == named
+        if self.checked:
+            np.testing.assert_allclose(args, asked, rtol=1e-12, atol=1e-12)
+            assert kwargs == named
         return value
 
     random = uniform = randint = __call__
@@ -109,6 +120,32 @@ def run_sampling(case: Case, env: RunEnv) -> Result:
     if len(lengths) == len(clips):
         clips = [clip[: len(clip) * bool(n)] for clip, n in zip(clips, lengths, strict=True)]
     return Result(dict(indices=np.concatenate(clips), lengths=np.array([len(c) for c in clips])))
+
+
+def _multi_modality(combo: dict) -> list[int]:
+    kind, total = combo['sample'], combo['total_frames']
+    if kind.startswith('fps'):
+        limit = combo.get('max_num_frames', -1)
+        return interval_sampling.frames_per_second(
+            total, combo['input_fps'], float(kind[3:]), limit
+        )
+    if kind == 'rand':
+        draw = Replay(combo.get('draws', []), checked=False)
+        return interval_sampling.interval_rand(total, combo['num_frames'], draw, draw)
+    if combo.get('fix_start') is not None:
+        return interval_sampling.interval_start(total, combo['num_frames'], combo['fix_start'])
+    return interval_sampling.interval_middle(total, combo['num_frames'])
+
+
+@parity_runner('internvideo2_recipes/frame_indices')
+def run_frame_indices(case: Case, env: RunEnv) -> Result:
+    clips = [_multi_modality(combo) for combo in case.facts.get('combos', ())]
+    offsets = [interval_sampling.clip_offsets(*c) for c in case.facts.get('clip_combos', ())]
+    joined = {
+        name: np.array([*itertools.chain.from_iterable(parts)], np.int64)
+        for name, parts in (('indices', clips), ('clip_indices', offsets))
+    }
+    return Result(joined | dict(lengths=np.array([len(clip) for clip in clips], np.int64)))
 
 
 @parity_runner('internvideo2_recipes/eval_preprocess')

@@ -1,0 +1,39 @@
+import random
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from internvideo.datasets.transforms.interval_sampling import (
+    clip_offsets,
+    frame_intervals,
+    frames_per_second,
+    interval_middle,
+    interval_rand,
+    interval_start,
+)
+
+LENGTHS = dict(total=st.integers(1, 400), wanted=st.integers(1, 16))
+
+
+@given(**LENGTHS, seed=st.integers(0, 9))
+def test_clips_have_the_wanted_length_and_stay_inside(total, wanted, seed):
+    draw = random.Random(seed)
+    drawn = interval_rand(total, wanted, draw.choice, np.random.RandomState(seed).permutation)
+    for clip in (drawn, interval_middle(total, wanted), interval_start(total, wanted)):
+        assert len(clip) == wanted
+        assert clip == sorted(clip)
+        assert 0 <= clip[0] <= clip[-1] < total
+
+
+@given(**LENGTHS)
+def test_intervals_divide_the_video(total, wanted):
+    intervals = frame_intervals(total, wanted)
+    assert [i for first, last in intervals for i in range(first, last + 1)] == list(range(total))
+
+
+def test_frames_a_second_start_half_a_period_in():
+    assert frames_per_second(100, 25.0, 1.0) == [12, 38, 62, 88]
+    assert frames_per_second(100, 25.0, 1.0, max_frames=2) == [12, 38]
+    assert frames_per_second(10, 30.0, 0.5) == []
+    assert clip_offsets(10, 4) == [1, 3, 5, 8]
