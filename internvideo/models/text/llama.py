@@ -87,6 +87,8 @@ class LlamaText(BaseModule):
         nn.init.normal_(self.text_projection, std=config.hidden_size**-0.5)
         if lora is not None:
             self._add_lora({**LORA_DEFAULTS, **lora})
+        # It has initialised itself: mmengine shall not call transformers' method of that name.
+        self.transformer.is_init = True
 
     def _add_lora(self, fields: dict[str, Any]) -> None:
         from peft import LoraConfig, inject_adapter_in_model

@@ -1,0 +1,1 @@
+"""Retrieval models: encoders of video, audio and text, and their objectives."""

@@ -1,0 +1,299 @@
+"""Runners of the whole stage-2 and CLIP models, and of their optimiser groups."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from internvideo.engine.optimizers.constructors import no_decay_names
+from internvideo.engine.optimizers.parameter_groups import takes_no_decay
+from internvideo.models.losses.masked_language import MaskingDraws
+from internvideo.models.losses.matching import Negatives, negative_weights
+from internvideo.models.masking import Masker
+from internvideo.models.retrievers.stage2 import LANGUAGE, MATCHING
+from internvideo.models.text.llama import base_layer_name
+from internvideo.registry import MODELS
+from internvideo.structures import VideoDataSample
+from tests.parity.harness import Case, Result, RunEnv, parity_runner
+
+from .common import load_filled, published_state, role_or_none, stored_gradients
+from .runners_audio import BEATS_FIELDS
+from .runners_losses import given_negatives
+from .runners_text import (
+    bert_config,
+    llama_config,
+    lora_fields,
+    masking_draws,
+    mobileclip_config,
+)
+from .runners_vision import (
+    DECODER_PARTS,
+    encoder_config,
+    layer_choice,
+    student_configs,
+    teacher_config,
+)
+
+VISION = 'vision_encoder.'
+
+
+class GivenMask(Masker):
+    """The mask of a case, in place of a drawn one; keeps the attention it was shown."""
+
+    def __init__(self, mask: Tensor, needs_attention: bool) -> None:
+        self.mask, self.needs_attention, self.attn = mask, needs_attention, None
+
+    def __call__(self, attn: Tensor | None, *_: Any) -> Tensor:
+        self.attn = attn
+        return self.mask
+
+
+class GivenNegatives:
+    """Hands out the negatives of a case, one objective after the other, and keeps the weights."""
+
+    def __init__(self, draws: dict[str, Negatives]) -> None:
+        self.draws, self.weights = draws, {}
+
+    def __call__(self, media: Tensor, text: Tensor, temp: Tensor, ids: Tensor | None) -> Negatives:
+        name = next(iter(self.draws))
+        suffix = f':{name}' if name else ''
+        names = (f'weights_v2t{suffix}', f'weights_t2v{suffix}')
+        weights = negative_weights(media, text, temp.detach(), ids)
+        self.weights |= dict(zip(names, weights, strict=True))
+        return self.draws.pop(name)
+
+
+class GivenTokens:
+    """Hands the draws of a case to a masker, one objective after the other."""
+
+    def __init__(self, masker: Callable, draws: list[MaskingDraws]) -> None:
+        self.masker, self.draws = masker, draws
+
+    def __call__(self, input_ids: Tensor) -> tuple[Tensor, Tensor]:
+        return self.masker(input_ids, self.draws.pop(0))
+
+
+def stage2_name(published: str) -> str:
+    """Our name of a published stage-2 parameter."""
+    inner = published.removeprefix(VISION)
+    if inner != published and inner.startswith(DECODER_PARTS):
+        return f'neck.{inner}'
+    return published
+
+
+def teacher_targets(facts: dict[str, Any], env: RunEnv) -> dict[str, Any] | None:
+    teacher = facts.get('teacher')
+    if teacher is None:
+        return None
+    config = dict(
+        encoder=teacher_config(teacher, env),
+        layers=layer_choice(teacher, ''),
+        init_cfg=None,
+        dtype=None,
+    )
+    return dict(type='InlineTeachers', clip=config)
+
+
+def stage2_config(facts: dict[str, Any], env: RunEnv) -> dict[str, Any]:
+    """Config of our stage-2 model for the facts of a case."""
+    vision = facts['vision'] | dict(mlp_act=facts.get('mlp_act', 'gelu'))
+    trunk, neck = student_configs(vision, env)
+    middle, final = facts.get('clip_loss_ratio', (1.0, 1.0))
+    final = final if facts.get('distill_final_features', True) else 0.0
+    weights = {name: value for name, value in facts['loss_weight'].items() if name != 'mvm'}
+    targets = teacher_targets(facts, env)
+    if targets is None:
+        weights.pop('uta', None)
+    return dict(
+        type='InternVideo2Stage2',
+        vision_encoder=trunk,
+        text_encoder=bert_config(facts['bert'], env, facts.get('is_pretrain', True)),
+        embed_dim=facts.get('embed_dim') or facts['contra_dim'],
+        neck=neck,
+        clip_layers=layer_choice(vision),
+        targets=targets,
+        alignment=dict(clip_middle=middle, clip_final=final),
+        uta_image_only=facts.get('uta_image_only', False),
+        loss_weights=weights,
+        loss_captions=facts.get('loss_caption'),
+        temp=facts['temp'],
+        num_test_segments=facts.get('num_test_segments', 1),
+        **audio_config(facts),
+    )
+
+
+def audio_config(facts: dict[str, Any]) -> dict[str, Any]:
+    if 'audio' not in facts:
+        return {}
+    fields = {name: facts['audio'][name] for name in BEATS_FIELDS if name in facts['audio']}
+    return dict(audio_encoder=dict(type='BEATs', **fields), av_concat_dim=facts['av_concat_dim'])
+
+
+def inject_draws(model: nn.Module, case: Case, env: RunEnv) -> None:
+    """Replace everything random by what the case gives."""
+    facts, roles = case.facts, case.roles
+    if facts['masked']:
+        attentive = facts.get('mask_type') == 'attention'
+        masker = GivenMask(env.tensor(case.role('mask')).bool(), attentive)
+        model.maskers = dict(image=masker, video=masker)
+    named = [f'{name}_' for name in MATCHING if f'{name}_negative_vision' in roles]
+    prefixes = named or ([''] if 'negative_vision' in roles else [])
+    model.negative_sampler = GivenNegatives(
+        {prefix.rstrip('_'): given_negatives(case, env, prefix) for prefix in prefixes}
+    )
+    draws = [
+        masking_draws(case, env, f'{name}_') for name in LANGUAGE if f'{name}_draw_mask' in roles
+    ]
+    model.token_masker = GivenTokens(model.token_masker, draws)
+
+
+def load_stage2(case: Case, env: RunEnv) -> nn.Module:
+    """The model of a case, its teacher included, filled with the case's checkpoint."""
+    model = MODELS.build(stage2_config(case.facts, env))
+    if model.targets is None:
+        return load_filled(model, case, env, stage2_name)
+    encoder, prefix = model.targets.clip.encoder, 'clip_teacher.'
+    own = published_state(model, case, stage2_name)
+    filled = case.fill(own | {prefix + k: v for k, v in encoder.state_dict().items()})
+    state = {name: torch.as_tensor(value) for name, value in filled.items()}
+    teacher = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+    encoder.load_state_dict(teacher)
+    encoder.to(env.device, env.torch_dtype)
+    model.load_state_dict({stage2_name(k): v for k, v in state.items() if not k.startswith(prefix)})
+    return model.to(env.device, env.torch_dtype).eval()
+
+
+def clips(case: Case, env: RunEnv) -> Tensor | None:
+    """(B, C, T, H, W) clips of a case, whose frames come before channels."""
+    name = 'image' if 'image' in case.roles else 'video'
+    video = role_or_none(case, env, name)
+    return None if video is None else video.transpose(1, 2)
+
+
+def texts(case: Case, env: RunEnv) -> dict[str, Any]:
+    fields = ('input_ids', 'attention_mask')
+    kinds = case.facts.get('captions')
+    if kinds is None:
+        return {name: env.tensor(case.role(name)) for name in fields}
+    tokens = {
+        kind: {name: env.tensor(case.role(f'{kind}.{name}')) for name in fields} for kind in kinds
+    }
+    return tokens if len(kinds) > 1 else tokens[kinds[0]]
+
+
+def samples(case: Case) -> list[VideoDataSample]:
+    return [VideoDataSample(metainfo=dict(pair_id=int(i))) for i in case.role('idx')]
+
+
+def evaluation_clips(case: Case, env: RunEnv) -> Tensor | None:
+    """The clips of the test encoding: parts of the training clips, one after the other."""
+    recipe = case.facts.get('test_video')
+    if recipe is None:
+        return clips(case, env) if 'audio' not in case.facts else None
+    parts = []
+    for part in recipe['concat_time']:
+        video = env.tensor(case.role(part['input'])).transpose(1, 2)
+        parts.append(video.flip(0) if part['flip_batch'] else video)
+    return torch.cat(parts, dim=2)
+
+
+@torch.no_grad()
+def evaluation_outputs(model: nn.Module, case: Case, env: RunEnv) -> dict[str, Tensor]:
+    """Unmasked tokens and projected features, as far as the case stores them."""
+    outputs, video = {}, evaluation_clips(case, env)
+    if video is not None:
+        vision = model.encode_video(video)
+        outputs |= dict(test_tokens=vision.tokens, test_vision_proj=vision.feature)
+    if 'audio' in case.roles:
+        audio = model.encode_audio(env.tensor(case.role('audio')))
+        outputs |= dict(test_audio_tokens=audio.tokens, test_audio_proj=audio.feature)
+    if 'test_text_tokens' in case.outputs:
+        text = model.encode_text(**texts(case, env))
+        outputs |= dict(test_text_tokens=text.tokens, test_text_proj=text.feature)
+    return outputs
+
+
+@parity_runner('internvideo2_multi/stage2_visual', 'internvideo2_multi/stage2_av')
+def run_stage2(case: Case, env: RunEnv) -> Result:
+    model = load_stage2(case, env)
+    inject_draws(model, case, env)
+    inputs = dict(video=clips(case, env), audio=role_or_none(case, env, 'audio'))
+    losses = model(inputs | dict(text=texts(case, env)), samples(case), mode='loss')
+    total = sum(losses.values())
+    if case.facts['media'] == 'audio' and 'loss_amlm' in losses:
+        losses['loss_mlm'] = losses['loss_amlm']  # the published name in such batches
+    zero = torch.zeros(())
+    outputs: dict[str, Any] = {
+        name: losses.get(name, zero) for name in case.outputs if name.startswith('loss_')
+    }
+    outputs |= model.negative_sampler.weights | dict(temp_after=model.temp.detach().clone())
+    if 'attention' in case.outputs:
+        outputs['attention'] = model.maskers['image'].attn
+    outputs |= stored_gradients(model, total, case, stage2_name)
+    return Result(outputs | evaluation_outputs(model, case, env))
+
+
+def clip_config(facts: dict[str, Any], env: RunEnv) -> dict[str, Any]:
+    """Config of our CLIP for the facts of a case: LLaMA or MobileCLIP text tower."""
+    vision = facts['vision'] | dict(mlp_act=facts.get('mlp_act', 'gelu'))
+    trunk = encoder_config(vision, env, image_pos_embed='shared', layerscale_force_fp32=False)
+    width = facts.get('align_dim') or facts['vision']['clip_embed_dim']
+    if 'llama' in facts:
+        text = llama_config(facts['llama'], lora_fields(facts)) | dict(out_dim=width)
+    else:
+        text = mobileclip_config(facts['text']) | dict(projection_dim=width)
+    return dict(
+        type='InternVideo2CLIP',
+        vision_encoder=trunk,
+        text_encoder=text,
+        align_dim=facts.get('align_dim'),
+        temp=facts['temp'],
+        temp_min=facts['temp_min'],
+        **facts['freeze'],
+    )
+
+
+@parity_runner('internvideo2_multi/clip_llama', 'internvideo2_multi/clip_small')
+def run_clip(case: Case, env: RunEnv) -> Result:
+    model = MODELS.build(clip_config(case.facts, env))
+    own = set(model.state_dict())
+
+    def to_ours(name: str) -> str:
+        return base_layer_name(name, own)
+
+    model = load_filled(model, case, env, to_ours)
+    inputs = dict(video=clips(case, env), text=dict(input_ids=env.tensor(case.role('tokens'))))
+    outputs = stored_gradients(
+        model, sum(model(inputs, samples(case), mode='loss').values()), case, to_ours
+    )
+    features = model(inputs)
+    return Result(
+        outputs
+        | dict(
+            vision_feature=features['vision'],
+            text_feature=features['text'],
+            temp_after=model.temp.detach(),
+        )
+    )
+
+
+@parity_runner('internvideo2_multi/decay_groups')
+def run_decay_groups(case: Case, env: RunEnv) -> Result:
+    facts, build = case.facts, clip_config
+    if facts['model_class'].startswith('stage2'):
+        build = stage2_config
+    model = MODELS.build(build(facts['model'], env))
+    spared, parameters = no_decay_names(model), dict(model.named_parameters())
+    own, groups = set(parameters), dict(no_decay=[], decay=[], frozen=[])
+    for published, shape in facts['parameters']:
+        name = base_layer_name(stage2_name(published) if build is stage2_config else published, own)
+        parameter = parameters.pop(name)
+        if list(parameter.shape) != shape:
+            raise AssertionError(f'{published} is {tuple(parameter.shape)}, case says {shape}')
+        group = 'no_decay' if takes_no_decay(name, parameter.ndim, spared) else 'decay'
+        groups[group if parameter.requires_grad else 'frozen'].append(published)
+    wrong = [kind for kind, names in groups.items() if sorted(names) != sorted(facts[kind])]
+    if wrong or parameters:
+        raise AssertionError(f'groups {wrong} differ; not in the case: {sorted(parameters)[:5]}')
+    return Result(dict(counts=torch.tensor([len(names) for names in groups.values()])))
