@@ -144,8 +144,8 @@ def read_training_state(path: str | Path) -> dict:
     """Read a checkpoint that training can go on from; the bytes are checked first.
 
     Raises:
-        CheckpointError: as :func:`read_checkpoint`, damaged bytes, or weights without the state
-            of a run.
+        CheckpointError: as :func:`read_checkpoint`, damaged bytes, weights without the state of a
+            run, or an optimiser shard beside it that is missing or torn.
     """
     path = Path(path)
     if path.is_file() and zipfile.is_zipfile(path):
@@ -159,6 +159,12 @@ def read_training_state(path: str | Path) -> dict:
         raise CheckpointError(
             f'training cannot be resumed from {path}: it has no {", ".join(missing)} '
             '(weights alone are loaded through load_from)'
+        )
+    if 'shards' in checkpoint['optimizer']:
+        from internvideo.engine.optimizer_shards import OptimizerShards  # which imports this module
+
+        checkpoint['optimizer']['state'] = OptimizerShards(
+            path, checkpoint['optimizer'].pop('shards')
         )
     return checkpoint
 

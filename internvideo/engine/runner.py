@@ -34,6 +34,7 @@ from internvideo.engine.checkpoint_files import (
 from internvideo.engine.console import keep_dumps_in_file, loader_facts, model_facts
 from internvideo.engine.hooks.interrupt_hook import shield_worker
 from internvideo.engine.learning_rate_scaling import lr_factor, scale_rates
+from internvideo.engine.optimizer_shards import remove_with_shards, shard_path
 from internvideo.engine.random_state import seed_all, set_random_state
 from internvideo.engine.run_state import (
     dataset_metainfo,
@@ -433,12 +434,20 @@ class Runner(MMEngineRunner):
         kept = [*(name for name in others if name != path.name), path.name]
         dropped = kept[:-keep] if keep > 0 else []
         self.message_hub.update_info('kept_checkpoints', kept[len(dropped) :])
-        self._write_beside(
-            self._training_state(progress), path, [path.with_name(name) for name in dropped], True
-        )
+        state = self._training_state(progress)
+        self._write_shard(path)
+        self._write_beside(state, path, [path.with_name(name) for name in dropped], True)
         if wait:
             self.finish_saving()
         return path
+
+    def _write_shard(self, path: Path) -> None:
+        """What this process keeps in a file of its own; all are whole before ``path`` exists."""
+        shard = self.strategy.optimizer_shard(self.model, self.optim_wrapper)
+        if shard is not None:
+            world_size = self.strategy.world_size
+            write_checkpoint(as_plain(shard), shard_path(path, self.strategy.rank, world_size))
+            barrier()
 
     def _write_beside(self, state: dict, path: Path, dropped: list[Path], resumable: bool) -> None:
         if not is_main_process():
@@ -451,7 +460,7 @@ class Runner(MMEngineRunner):
                 write_pointer(self.work_dir, path)
                 self.logger.info(f'saved {path}')
             for other in dropped:
-                other.unlink(missing_ok=True)
+                remove_with_shards(other)
 
         self._writer.submit(write)
 

@@ -26,6 +26,8 @@ STRATEGIES = {
     'single': dict(type='SingleDevice'),
     'ddp': dict(type='DDP'),
     'fsdp': dict(type='FSDP'),
+    'fsdp_sharded': dict(type='FSDP', optimizer_state='sharded'),
+    'zero3_sharded': dict(type='DeepSpeed', stage=3, optimizer_state='sharded'),
     'zero0': dict(type='DeepSpeed', stage=0),
     'zero1': dict(type='DeepSpeed', stage=1),
     'zero2': dict(type='DeepSpeed', stage=2, recipe='single_modality'),
@@ -128,7 +130,7 @@ def run_jobs(jobs, folder, processes):
         command = [sys.executable, *launch.split(), *command[2:], 'pytorch']
     environment = dict(os.environ, OMP_NUM_THREADS='1', OMP_WAIT_POLICY='PASSIVE')
     done = subprocess.run(
-        command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=200, check=False
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=400, check=False
     )
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-6000:]
 

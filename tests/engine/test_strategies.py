@@ -2,19 +2,22 @@
 
 import importlib.util
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
 
 from internvideo.checkpoint import load_checkpoint
+from internvideo.engine.checkpoint_files import CheckpointError, read_training_state
+from internvideo.engine.optimizer_shards import OptimizerShards, remove_with_shards
 from internvideo.engine.strategies.deepspeed import DeepSpeed
 from tests.engine.strategy_lab import PlainRecognizer, run_jobs
 
-SHARDING = ['fsdp']
+SHARDING = ['fsdp', 'fsdp_sharded']
 if importlib.util.find_spec('deepspeed'):
-    SHARDING += ['zero0', 'zero1', 'zero2', 'zero3', 'zero3_offload']
-needs_deepspeed = pytest.mark.skipif(len(SHARDING) == 1, reason='deepspeed is not installed')
+    SHARDING += ['zero0', 'zero1', 'zero2', 'zero3', 'zero3_offload', 'zero3_sharded']
+needs_deepspeed = pytest.mark.skipif('zero1' not in SHARDING, reason='deepspeed is not installed')
 MIDWAY = 'epoch_0_iter_4.pth'
 LAST = 'epoch_2.pth'
 # (who stopped in the middle of an epoch, who goes on, in how many processes)
@@ -26,6 +29,10 @@ RESUMES = [
     ('ddp', 'single', 1),
     ('single', 'ddp', 2),
     ('ddp', 'fsdp', 1),
+    ('fsdp_sharded', 'fsdp_sharded', 2),
+    ('fsdp_sharded', 'single', 1),
+    ('zero3_sharded', 'fsdp', 2),
+    ('zero3_sharded', 'zero2', 1),
     ('zero1', 'zero1', 2),
     ('zero2', 'zero2', 2),
     ('zero3', 'zero3', 2),
@@ -81,9 +88,15 @@ def assert_alike(folder, reference, tolerance):
         assert difference(state[key], wanted[key]) < tolerance
     own, theirs = state['optimizer'], wanted['optimizer']
     assert own['param_groups'] == theirs['param_groups']
+    if 'shards' in own:
+        own['state'] = OptimizerShards(folder / LAST, own['shards'])
     assert own['state'].keys() == theirs['state'].keys()
     for index in own['state']:
-        assert difference(own['state'][index], theirs['state'][index]) < tolerance
+        entry, wanted_entry = own['state'][index], theirs['state'][index]
+        assert entry.keys() == wanted_entry.keys()
+        assert (
+            difference(dict(sorted(entry.items())), dict(sorted(wanted_entry.items()))) < tolerance
+        )
     assert seen['score'] == expected['score']
     for step, loss in seen['losses'].items():
         assert loss == pytest.approx(expected['losses'][step], abs=1e-6)
@@ -128,3 +141,14 @@ def test_checkpoint_loads_in_one_process(runs, name):
 def test_stage_must_exist():
     with pytest.raises(ValueError, match='stage must be 0, 1, 2 or 3'):
         DeepSpeed(stage=4)
+
+
+def test_checkpoint_without_a_shard_is_not_resumed(runs, tmp_path):
+    for file in (runs / 'fsdp_sharded').glob('epoch_1.*'):
+        shutil.copy(file, tmp_path)
+    read_training_state(tmp_path / 'epoch_1.pth')
+    (tmp_path / 'epoch_1.optimizer-1-of-2.shard').unlink()
+    with pytest.raises(CheckpointError, match='cannot read optimiser shard'):
+        read_training_state(tmp_path / 'epoch_1.pth')
+    remove_with_shards(tmp_path / 'epoch_1.pth')
+    assert not list(tmp_path.iterdir())

@@ -13,7 +13,12 @@ from torch import Tensor, nn
 from internvideo.engine.optimizers.optim_wrappers import AmpOptimWrapper, NonFiniteError
 from internvideo.engine.optimizers.optim_wrappers import OptimWrapper as GuardedOptimWrapper
 from internvideo.engine.strategies.deepspeed_settings import deepspeed_config
-from internvideo.engine.strategies.sharded import Part, ShardedStrategy, ensure_process_group
+from internvideo.engine.strategies.sharded import (
+    Part,
+    ShardedStrategy,
+    check_optimizer_files,
+    ensure_process_group,
+)
 from internvideo.registry import STRATEGIES
 
 PRECISION = {torch.bfloat16: 'bf16', torch.float16: 'fp16'}
@@ -29,6 +34,8 @@ class DeepSpeed(ShardedStrategy):
 
     Args:
         stage: 0 plain data parallel, 1 shards the optimiser, 2 the gradients too, 3 all.
+        optimizer_state: ``full``: gathered into the checkpoint; ``sharded``: a file per process
+            beside it (:mod:`internvideo.engine.optimizer_shards`).
         **settings: Further arguments of
             :func:`~internvideo.engine.strategies.deepspeed_settings.deepspeed_config`.
 
@@ -38,7 +45,8 @@ class DeepSpeed(ShardedStrategy):
             another precision than float32.
     """
 
-    def __init__(self, stage: int, **settings: Any) -> None:
+    def __init__(self, stage: int, optimizer_state: str = 'full', **settings: Any) -> None:
+        self.optimizer_files = check_optimizer_files(optimizer_state)
         deepspeed_config(stage, **settings)  # names what is wrong before anything is built
         self.stage, self.settings = stage, settings
         self.replicated = stage == 0
@@ -266,6 +274,7 @@ class EngineOptimWrapper(GuardedOptimWrapper):
             max_nonfinite=getattr(optim_wrapper, 'max_nonfinite', 1),
         )
         self.engine = engine
+        self._unguarded_fault = False
         scales = isinstance(optim_wrapper, AmpOptimWrapper) and optim_wrapper.scaler is not None
         self._may_overflow = scales
 
@@ -279,8 +288,9 @@ class EngineOptimWrapper(GuardedOptimWrapper):
                 overflow is how the scale is found.
         """
         # A loss that is not finite spoils the gradient, so that all processes skip the step.
-        spoiled = torch.where(torch.isfinite(loss.detach()), 1.0, float('nan'))
-        self.engine.backward(loss * spoiled.to(loss))
+        finite = torch.isfinite(loss.detach())
+        self._fault = ~finite if self._fault is None else self._fault | ~finite
+        self.engine.backward(loss * torch.where(finite, 1.0, float('nan')).to(loss))
         self._inner_count += 1
         if self.should_update():
             self._skip_unguarded()
@@ -299,6 +309,7 @@ class EngineOptimWrapper(GuardedOptimWrapper):
             self.engine.module.zero_grad(set_to_none=True)
 
     def _note_step(self) -> None:
+        self.fault_here, self._fault = bool(self._fault), None
         if self.engine.zero_optimization():
             fault = not self.engine.was_step_applied()
         else:

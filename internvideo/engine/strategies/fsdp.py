@@ -6,7 +6,12 @@ import torch
 from mmengine.optim import OptimWrapper
 from torch import Tensor, nn
 
-from internvideo.engine.strategies.sharded import Part, ShardedStrategy, ensure_process_group
+from internvideo.engine.strategies.sharded import (
+    Part,
+    ShardedStrategy,
+    check_optimizer_files,
+    ensure_process_group,
+)
 from internvideo.registry import STRATEGIES
 
 
@@ -24,6 +29,8 @@ class FSDP(ShardedStrategy):
         reduce_dtype: Dtype of the gradient exchange; None: that of the gradients.
         cpu_offload: Keep shards and optimiser in main memory.
         min_unit_size: Blocks with fewer parameters are gathered with what surrounds them.
+        optimizer_state: ``full``: gathered into the checkpoint; ``sharded``: a file per process
+            beside it (:mod:`internvideo.engine.optimizer_shards`).
     """
 
     def __init__(
@@ -32,7 +39,9 @@ class FSDP(ShardedStrategy):
         reduce_dtype: str | None = None,
         cpu_offload: bool = False,
         min_unit_size: int = 0,
+        optimizer_state: str = 'full',
     ) -> None:
+        self.optimizer_files = check_optimizer_files(optimizer_state)
         self.param_dtype, self.reduce_dtype = param_dtype, reduce_dtype
         self.cpu_offload, self.min_unit_size = cpu_offload, min_unit_size
 

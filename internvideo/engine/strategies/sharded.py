@@ -57,6 +57,7 @@ class ShardedStrategy(Strategy):
 
     copies_state = True
     replicated = False
+    optimizer_files = 'full'
     _names: list[list[str]]
 
     @abstractmethod
@@ -135,23 +136,44 @@ class ShardedStrategy(Strategy):
         return {name: part.of(state[name]).clone() for name, part in parts.items()}
 
     def optimizer_state(self, model: nn.Module, optim_wrapper: OptimWrapper) -> dict:
-        parts = self.parts(model)
-        names = [name for group in self._names for name in group]
-        state = {
-            index: self._gather_state(parts[name], optim_wrapper.optimizer)
-            for index, name in enumerate(names)
-        }
-        gathered = dict(
-            state={index: entry for index, entry in state.items() if entry},
-            param_groups=self._plain_groups(optim_wrapper),
-        )
+        gathered = dict(param_groups=self._plain_groups(optim_wrapper))
+        if self.optimizer_files == 'sharded':
+            gathered['shards'] = self.world_size
+        else:
+            state = {
+                index: self._gather_state(part, optim_wrapper.optimizer)
+                for index, part in self._indexed(model)
+            }
+            gathered['state'] = {index: entry for index, entry in state.items() if entry}
         base = optim_wrapper.base_param_settings  # mmengine logs the rate of this pseudo group
         return gathered if base is None else dict(gathered, base_param_settings=base)
+
+    def _indexed(self, model: nn.Module) -> list[tuple[int, Part]]:
+        """The parts, numbered as an optimiser's state dict numbers its parameters."""
+        parts = self.parts(model)
+        return list(enumerate(parts[name] for group in self._names for name in group))
+
+    def optimizer_shard(self, model: nn.Module, optim_wrapper: OptimWrapper) -> dict | None:
+        if self.optimizer_files != 'sharded':
+            return None
+        shard = {}
+        for index, part in self._indexed(model):
+            state = optim_wrapper.optimizer.state.get(part.holder, {})
+            if not state or not part.weight.numel():
+                continue
+            split = {key for key, value in state.items() if _is_split(value, part)}
+            shard[index] = dict(
+                shape=tuple(part.shape),
+                start=part.start,
+                parts={key: part.view(state[key]).to('cpu', copy=True) for key in split},
+                scalars={key: value for key, value in state.items() if key not in split},
+            )
+        return shard
 
     def _gather_state(self, part: Part, optimizer: torch.optim.Optimizer) -> dict:
         entry = {}
         for key, value in optimizer.state.get(part.holder, {}).items():
-            if isinstance(value, Tensor) and value.shape == part.holder.shape:
+            if _is_split(value, part):
                 entry[key] = self._gather_one(part, part.view(value))
             else:
                 entry[key] = value.clone() if isinstance(value, Tensor) else value
@@ -177,10 +199,9 @@ class ShardedStrategy(Strategy):
             group.update({key: value for key, value in loaded.items() if key != 'params'})
         if optim_wrapper.base_param_settings is not None and 'base_param_settings' in state:
             optim_wrapper.base_param_settings = dict(state['base_param_settings'])
-        parts = self.parts(model)
-        for index, name in enumerate(name for names in self._names for name in names):
+        for index, part in self._indexed(model):
             if index in state['state']:
-                self._load_entry(parts[name], optim_wrapper.optimizer, state['state'][index])
+                self._load_entry(part, optim_wrapper.optimizer, state['state'][index])
 
     def _load_entry(self, part: Part, optimizer: torch.optim.Optimizer, entry: dict) -> None:
         own = optimizer.state[part.holder]
@@ -191,3 +212,15 @@ class ShardedStrategy(Strategy):
                 part.view(own[key]).copy_(part.of(value))
             else:
                 own[key] = value.clone() if isinstance(value, Tensor) else value
+
+
+def _is_split(value: object, part: Part) -> bool:
+    """Whether a value of the optimiser's state has an element for each of the parameter."""
+    return isinstance(value, Tensor) and value.shape == part.holder.shape
+
+
+def check_optimizer_files(name: str) -> str:
+    """``name`` if it is ``full`` or ``sharded``, else ValueError."""
+    if name not in ('full', 'sharded'):
+        raise ValueError(f'optimizer_state must be full or sharded, got {name!r}')
+    return name

@@ -92,11 +92,15 @@ class Strategy:
         """Full state of the optimiser (and its loss scaler)."""
         return optim_wrapper.state_dict()
 
+    def optimizer_shard(self, model: nn.Module, optim_wrapper: OptimWrapper) -> dict | None:
+        """What :meth:`optimizer_state` left out, for a file of this process's own; else None."""
+        return None
+
     def load_optimizer_state(
         self, model: nn.Module, optim_wrapper: OptimWrapper, state: dict
     ) -> None:
-        """Load what :meth:`optimizer_state` returned."""
-        optim_wrapper.load_state_dict(state)
+        """Load what :meth:`optimizer_state` returned; ``state['state']`` may be any mapping."""
+        optim_wrapper.load_state_dict(dict(state, state=dict(state['state'])))
 
 
 def check_same_layout(
