@@ -137,9 +137,10 @@ def sharpness(imgs: Clip, factor: float) -> Clip:
 def rotate(imgs: Clip, degrees: float) -> Clip:
     """Turn counter-clockwise about the centre."""
     angle = -math.radians(degrees % 360)
-    cos, sin = math.cos(angle), math.sin(angle)
+    # Rounded as Pillow does, so that places on the border fall on the same side of it.
+    cos, sin = round(math.cos(angle), 15), round(math.sin(angle), 15)
     x, y = imgs.shape[2] / 2, imgs.shape[1] / 2
-    return affine(imgs, (cos, sin, x - cos * x - sin * y, -sin, cos, y + sin * x - cos * y))
+    return affine(imgs, (cos, sin, -cos * x - sin * y + x, -sin, cos, sin * x - cos * y + y))
 
 
 def shear_x(imgs: Clip, factor: float) -> Clip:
@@ -171,7 +172,7 @@ def affine(imgs: Clip, matrix: tuple[float, ...]) -> Clip:
     height, width = imgs.shape[1:3]
     a, b, c, d, e, f = matrix
     x, y = np.arange(width) + 0.5, np.arange(height)[:, None] + 0.5
-    x, y = (a * x + c) + b * y, (d * x + f) + e * y
+    x, y = a * x + b * y + c, d * x + e * y + f
     outside = (x < 0) | (x >= width) | (y < 0) | (y >= height)
     columns, column_weights = _taps(x.reshape(-1) - 0.5, width)
     rows, row_weights = _taps(y.reshape(-1) - 0.5, height)

@@ -62,6 +62,14 @@ def test_operations_agree_with_pillow(name: str, negate: bool, magnitude: float)
     assert (imgs == frames()).all(), 'the input was written to'
 
 
+@pytest.mark.parametrize('degrees', [-90, -30, 30, 45, 90])
+@pytest.mark.parametrize('size', [(39, 5), (6, 40), (12, 12)])
+def test_places_on_the_border_count_as_in_pillow(degrees: float, size: tuple[int, int]) -> None:
+    imgs = np.random.RandomState(0).randint(197, 230, (1, *size, 3)).astype(np.uint8)
+    expected = np.asarray(Image.fromarray(imgs[0]).rotate(degrees, **BICUBIC)).astype(int)
+    assert np.abs(rand_augment.rotate(imgs, degrees)[0] - expected).max() <= 1
+
+
 def test_solarize_add() -> None:
     assert rand_augment.solarize_add(np.array([[[[0, 127, 128]]]], np.uint8), 100).tolist() == [
         [[[100, 227, 128]]]
