@@ -300,6 +300,7 @@ def main() -> None:
     for processes in args.processes:
         for name in args.only:
             if (name, processes > 1) not in (('single', True), ('ddp', False)):
+                print(f'{name} on {processes} ...', file=sys.stderr, flush=True)
                 found[name, processes] = measure(name, processes, args.steps)
     show_strategies(found)
     show_saving(found)
