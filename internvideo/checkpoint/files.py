@@ -177,5 +177,5 @@ def _foreign_objects(path: Path, found: str) -> str:
     return (
         f'checkpoint {path} holds Python objects besides tensors and plain data ({found}), '
         'and loading those can run any code. If you trust where the file comes from, pass '
-        'trusted_pickle=True (--trusted-pickle on the command line)'
+        'trusted_pickle=True (--trusted-pickle of tools/{train,test,convert_checkpoint}.py)'
     )

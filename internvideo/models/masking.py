@@ -1,9 +1,13 @@
 """Which tokens a student sees: masks drawn on the device, always the same number visible.
 
 A masker is called once per step and returns a (B, N) bool tensor over the patch tokens of the
-clips, time-major, True = hidden.  The class token is not part of it.
+clips, time-major, True = hidden.  The class token is not part of it.  ``random_mask`` and
+``tube_mask`` draw the mask of one clip on the CPU, as the published loaders do.
 """
 
+from typing import Any
+
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -15,6 +19,28 @@ Grid = tuple[int, int, int]
 def visible_count(num_tokens: int, ratio: float) -> int:
     """Tokens left visible out of ``num_tokens``: ``N - int(N * ratio)``."""
     return num_tokens - int(num_tokens * ratio)
+
+
+def check_ratio(ratio: float) -> float:
+    """``ratio``, which must lie in [0, 1), else ValueError."""
+    if not 0.0 <= ratio < 1.0:
+        raise ValueError(f'mask ratio must be in [0, 1), got {ratio}')
+    return ratio
+
+
+def random_mask(window: Grid, ratio: float, rng: Any = np.random) -> np.ndarray:
+    """(T*h*w,) mask that hides ``int(ratio * T*h*w)`` tokens anywhere in ``window`` (T, h, w).
+
+    ``rng`` is NumPy's global generator or anything with ``shuffle``.
+    """
+    row = np.arange(np.prod(window)) >= visible_count(int(np.prod(window)), check_ratio(ratio))
+    rng.shuffle(row)
+    return row
+
+
+def tube_mask(window: Grid, ratio: float, rng: Any = np.random) -> np.ndarray:
+    """(T*h*w,) mask that hides the same ``int(ratio * h*w)`` squares at every time (VideoMAE)."""
+    return np.tile(random_mask((1, *window[1:]), ratio, rng), window[0])
 
 
 def hide_all_but(visible: Tensor, num_tokens: int) -> Tensor:
@@ -53,9 +79,7 @@ class Masker:
     needs_attention = False
 
     def __init__(self, ratio: float = 0.8) -> None:
-        if not 0.0 <= ratio < 1.0:
-            raise ValueError(f'mask ratio must be in [0, 1), got {ratio}')
-        self.ratio = ratio
+        self.ratio = check_ratio(ratio)
 
     def __call__(
         self, attn: Tensor | None, batch_size: int, grid: Grid, device: torch.device | str

@@ -1,9 +1,10 @@
 """Masks on the device: fixed counts, the law of the draw, bad fields."""
 
+import numpy as np
 import pytest
 import torch
 
-from internvideo.models.masking import draw_by_weight, visible_count
+from internvideo.models.masking import draw_by_weight, random_mask, tube_mask, visible_count
 from internvideo.registry import MODELS
 
 GRID = (3, 2, 4)
@@ -41,6 +42,12 @@ def test_tubes_hide_the_same_squares_at_every_time():
     assert (mask == mask[:, :1]).all()
 
 
+def test_masks_of_the_loaders():
+    rows = tube_mask((4, 3, 5), 0.6, np.random.default_rng(0)).reshape(4, 15)
+    assert (rows == rows[0]).all() and rows[0].sum() == 9
+    assert random_mask((4, 3, 5), 0.61, np.random.default_rng(0)).sum() == 36
+
+
 def test_draws_follow_the_weights():
     torch.manual_seed(0)
     weights = torch.tensor([[0.5, 0.3, 0.2, 0.0]]).repeat(20000, 1)
@@ -58,8 +65,10 @@ def test_weights_that_underflow_still_give_distinct_tokens():
 
 @pytest.mark.parametrize('ratio', [-0.1, 1.0])
 def test_ratio_out_of_range_is_named(ratio):
-    with pytest.raises(ValueError, match='ratio'):
+    with pytest.raises(ValueError, match='mask ratio'):
         build('RandomMask', ratio=ratio)
+    with pytest.raises(ValueError, match='mask ratio'):
+        tube_mask((2, 2, 2), ratio)
 
 
 def test_unknown_extent_of_the_draw_is_named():

@@ -11,7 +11,7 @@ from internvideo.checkpoint.surgery import interpolate_joint_table
 from internvideo.models.layers.position import sincos_1d, sincos_2d, sincos_3d
 from internvideo.models.losses.alignment import AlignmentLoss
 from internvideo.models.losses.feature_distance import FeatureDistanceLoss
-from internvideo.models.masks import random_mask, tube_mask
+from internvideo.models.masking import random_mask, tube_mask
 from internvideo.models.necks.alignment_neck import AlignedFeatures, normalise
 from internvideo.models.pretrainers.teachers import aligned_layers
 from internvideo.registry import MODELS

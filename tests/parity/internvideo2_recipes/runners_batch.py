@@ -10,7 +10,7 @@ from internvideo.models.data_preprocessors.mixup_cutmix import (
     mix_groups,
 )
 from internvideo.models.losses.classification import soft_target_cross_entropy
-from internvideo.models.masks import random_mask, tube_mask
+from internvideo.models.masking import random_mask, tube_mask
 from internvideo.models.targets import smooth_one_hot
 from tests.parity.harness import Case, Result, RunEnv, parity_runner
 
