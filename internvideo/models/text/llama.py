@@ -1,6 +1,6 @@
 """The LLaMA text tower of InternVL-C and of the large CLIP models (arXiv 2312.14238)."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -22,22 +22,7 @@ ARCHITECTURES: dict[str, dict[str, Any]] = {
         pad_token_id=0,
     ),
 }
-BASE_LAYER = '.base_layer.'
 LORA_DEFAULTS = dict(r=16, alpha=32, dropout=0.1, targets=('q_proj', 'v_proj'))
-
-
-def base_layer_name(published: str, own: Collection[str]) -> str:
-    """Our name of a published parameter: peft keeps a wrapped weight under ``base_layer``."""
-    if published in own:
-        return published
-    stem, _, leaf = published.rpartition('.')
-    wrapped = f'{stem}{BASE_LAYER}{leaf}'
-    return wrapped if wrapped in own else published
-
-
-def published_layer_name(name: str) -> str:
-    """Inverse of :func:`base_layer_name`."""
-    return name.replace(BASE_LAYER, '.')
 
 
 @MODELS.register_module()

@@ -4,12 +4,12 @@ from typing import Any
 
 from torch import nn
 
+from internvideo.checkpoint.internvideo2_multi import base_layer_name
 from internvideo.models.losses.masked_language import (
     MaskingDraws,
     TokenMasker,
     masked_language_loss,
 )
-from internvideo.models.text.llama import base_layer_name
 from internvideo.registry import MODELS
 from tests.parity.harness import Case, Result, RunEnv, parity_runner
 

@@ -1,0 +1,50 @@
+"""Runners of loading: which entries of which file end up where, and resized tables."""
+
+from collections.abc import Iterable
+
+import torch
+
+from internvideo.checkpoint.internvideo2_multi import (
+    clip_text_names,
+    clip_vision_names,
+    plain_text_name,
+)
+from internvideo.checkpoint.surgery import interpolate_joint_table
+from tests.parity.harness import Case, Result, RunEnv, parity_runner
+
+
+def check_loaded(case: Case, loaded: dict[str, str]) -> None:
+    wanted = case.facts['loaded']
+    if loaded != wanted:
+        odd = {name for name, _ in loaded.items() ^ wanted.items()}
+        raise AssertionError(f'loaded entries differ: {sorted(odd)[:5]}')
+
+
+def square_side(rows: int, steps: int) -> int:
+    return round((rows // steps) ** 0.5)
+
+
+@parity_runner(
+    *(
+        f'internvideo2_multi/checkpoint_clip_{name}'
+        for name in ('from_stage1', 'from_stage2', 'small')
+    )
+)
+def run_clip_loading(case: Case, env: RunEnv) -> Result:
+    facts = case.facts
+    loaded = clip_vision_names(facts['vision_checkpoint'], facts['mode'])
+    loaded |= clip_text_names(facts['text_checkpoint'])
+    extra: Iterable[str] = facts['extra_checkpoint']
+    loaded |= {name: name for name in extra}
+    check_loaded(case, loaded)
+    table = env.tensor(case.role('pos'))
+    side = square_side(table.shape[1] - 1, facts['t_old'])
+    resized = interpolate_joint_table(table, facts['t_old'], (facts['t_new'], side, side))
+    return Result({'loaded:vision_encoder.pos_embed': resized, 'count': torch.tensor(len(loaded))})
+
+
+@parity_runner('internvideo2_multi/checkpoint_stage2_finetune_rename')
+def run_rename(case: Case, env: RunEnv) -> Result:
+    loaded = {plain_text_name(name): name for name in case.facts['checkpoint']}
+    check_loaded(case, loaded)
+    return Result(dict(count=torch.tensor(len(loaded))))
