@@ -18,6 +18,7 @@ from internvideo.engine.schedulers.step_schedules import (
     CosineWeightDecay,
     Horizon,
     WarmupCosine,
+    linear_warmup_cosine_factor,
     warmup_cosine_value,
     warmup_length,
 )
@@ -114,6 +115,12 @@ def test_schedule_stays_between_its_ends(cosine, warmup, base, low):
 def test_impossible_warmup(epochs, steps):
     with pytest.raises(ValueError, match='warm'):
         warmup_length(Horizon(10, 2), epochs, steps)
+
+
+@pytest.mark.parametrize('warmup', [0, 0.5, 9.5, 10])
+def test_linear_warmup_may_fill_the_run(warmup):
+    factors = [linear_warmup_cosine_factor(step, warmup, 10, 0.01) for step in range(15)]
+    assert all(0.01 <= factor <= 1 for factor in factors)
 
 
 def test_linear_scaling_rule():
