@@ -126,7 +126,7 @@ class Meter(Hook):
     def weigh(self, runner: object, optimizer: torch.optim.Optimizer) -> None:
         if len(self.wall) == 1:  # the second step: the optimiser has its state
             held = owned_bytes(runner, optimizer)
-            self.bytes = {kind: max(self.bytes[kind], held[kind]) for kind in KINDS}
+            self.bytes = max(self.bytes, held, key=lambda seen: sum(seen.values()))
 
     def after_train_iter(
         self, runner: object, batch_idx: int, data_batch: object = None, outputs: object = None
@@ -143,7 +143,7 @@ def owned_bytes(runner: object, optimizer: torch.optim.Optimizer) -> dict[str, i
     parameters = list(model.parameters())
     stepped = [p for group in optimizer.param_groups for p in group['params']]
     states = [t for state in optimizer.state.values() for t in state.values()]
-    weights = [*parameters, *model.buffers(), *stepped]
+    weights = [*parameters, *model.buffers(), *stepped, *optimizer.state]
     weights += [p.ds_tensor for p in parameters if hasattr(p, 'ds_tensor')]
     gradients = [p.grad for p in (*parameters, *stepped) if p.grad is not None]
     everything = [t for t in gc.get_objects() if type(t) in (torch.Tensor, torch.nn.Parameter)]
