@@ -38,9 +38,12 @@ def test_faults_and_strictness_decide_the_exit_code(tmp_path):
 
 
 @pytest.mark.slow
-def test_facts_of_every_leaf():
-    done = rehearse('--all', 'configs', '--no-trial')
+def test_sweep_prints_a_row_for_every_leaf():
+    folder = 'configs/internvideo2/distill'
+    done = rehearse('--all', folder, '--no-trial')
     assert done.returncode == 0, done.stdout + done.stderr
+    for leaf in (ROOT / folder).glob('*.py'):
+        assert f'{leaf.relative_to(ROOT)} ' in done.stdout
     assert ' 0 failed' in done.stdout
 
 

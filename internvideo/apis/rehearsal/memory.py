@@ -71,6 +71,8 @@ def layout_of(strategy: Any, world_size: int) -> Layout:
     """
     config = dict(type=strategy) if isinstance(strategy, str) else dict(strategy or {})
     kind = config.get('type', 'auto')
+    if kind == 'auto' and config.get('zero') and world_size > 1:
+        kind, config = 'DeepSpeed', dict(config['zero'])
     if kind == 'auto':
         return LAYOUTS['single' if world_size == 1 else 'ddp']
     if 'DeepSpeed' in kind:

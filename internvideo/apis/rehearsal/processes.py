@@ -12,7 +12,7 @@ from functools import cache
 from multiprocessing.connection import Connection
 from typing import Any
 
-ALSO_IMPORTED = ['mmengine.runner', 'torch.utils.tensorboard', 'decord', 'av']
+ALSO_IMPORTED = ['mmengine.runner', 'torch.utils.tensorboard', 'torch._dynamo', 'decord', 'av']
 
 
 class ProcessFailure(RuntimeError):

@@ -14,14 +14,15 @@ from internvideo.registry import MODELS
 
 from .generated_data import MediaCache, generated_dataset
 
-WIDTH, POOLED, HEADS, DEPTH = 48, 32, 4, 2
+# Tokens and pooled vectors are equally wide: some encoders pool by a plain mean.
+WIDTH, HEADS, DEPTH = 48, 4, 2
 WIDTHS = {
     'embed_dim': WIDTH,
     'clip_dim': WIDTH,
     'mae_dim': WIDTH,
-    'clip_embed_dim': POOLED,
-    'clip_final_dim': POOLED,
-    'in_dim': POOLED,
+    'clip_embed_dim': WIDTH,
+    'clip_final_dim': WIDTH,
+    'in_dim': WIDTH,
 }
 """Fields that say a width, and what it becomes."""
 
@@ -109,7 +110,7 @@ def _shrink_encoder(small: dict[str, Any], arguments: Mapping[str, inspect.Param
     side = arguments['img_size'].default
     small.setdefault('img_size', shrink_pixels(side))
     if small.get('clip_embed_dim', True) and 'clip_embed_dim' in arguments:
-        small.update(clip_embed_dim=POOLED, attn_pool_num_heads=HEADS)
+        small.update(clip_embed_dim=WIDTH, attn_pool_num_heads=HEADS)
     if small.get('checkpoint_num'):
         small['checkpoint_num'] = 1
 
