@@ -157,3 +157,12 @@ def test_the_kernel_is_averaged_for_one_frame_per_token():
     state = VideoMAETeacherAdapter().to_ours(published, model)
     name = 'patch_embed.proj.weight'
     torch.testing.assert_close(state[name], published[name].mean(2, keepdim=True))
+
+
+def test_the_text_tower_of_a_released_internvl_file_is_left_over(tmp_path):
+    model = MODELS.build(IMAGE_TOWER)
+    text = ['transformer.layers.0.mlp.up_proj.weight', 'text_projection', 'logit_scale']
+    state = InternVLAdapter().to_published(model.state_dict()) | {k: torch.ones(1) for k in text}
+    torch.save(state, tmp_path / 'internvl_c.pth')
+    report = load_pretrained(model, tmp_path / 'internvl_c.pth', 'internvl')
+    assert set(report.left_over) == set(text) and report.explained and not report.new

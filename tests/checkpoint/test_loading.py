@@ -67,6 +67,14 @@ def test_k710_head_is_remapped(published, num_classes):
     assert report.reshaped['head.head.weight'] == ((710, 8), (num_classes, 8))
 
 
+@pytest.mark.parametrize(('rows', 'num_classes'), [(710, 12), (600, 400)])
+def test_a_head_without_a_class_map_is_refused(published, rows, num_classes):
+    path, _ = published(num_classes=rows)
+    reason = f'another class count: {rows} in the checkpoint, {num_classes} in the model.*reset'
+    with pytest.raises(CheckpointMismatchError, match=reason):
+        load_pretrained(tiny_recognizer(num_classes), path, head='remap')
+
+
 def test_reset_keeps_the_new_head_and_loads_the_rest(published):
     path, state = published(num_classes=710)
     model = tiny_recognizer(6)

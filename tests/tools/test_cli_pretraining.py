@@ -1,4 +1,8 @@
-"""Pretraining and distillation through the command line: generated mp4 files, tiny teachers."""
+"""Pretraining, distillation and probing through the command line, on generated mp4 files."""
+
+import socket
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -7,7 +11,7 @@ from mmengine.config import Config
 from internvideo.checkpoint.loading import load_pretrained
 from internvideo.datasets.synthetic import make_world
 from internvideo.registry import MODELS
-from tests.tools.test_cli import ROOT, TRAIN, call
+from tests.tools.test_cli import ENVIRONMENT, ROOT, TRAIN, call
 
 CONFIGS = ROOT / 'configs/internvideo2'
 SHORT = [
@@ -63,3 +67,59 @@ def test_a_missing_teacher_is_named(folder, capsys):
     (folder / 'tiny_mae_teacher.pth').unlink()
     assert train(folder, 'pretrain') == 1
     assert 'tiny_mae_teacher.pth does not exist' in capsys.readouterr().err
+
+
+POOLER = 'backbone.clip_projector.'
+
+
+@pytest.mark.parametrize(
+    ('task', 'trained'),
+    [('linear_probe', ('head.',)), ('attentive_probe', ('head.', POOLER))],
+)
+def test_probing_trains_the_head_and_leaves_the_encoder(folder, task, trained):
+    student = MODELS.build(Config.fromfile(CONFIGS / 'pretrain/tiny_synthetic.py').model)
+    before = student.state_dict()
+    torch.save(dict(state_dict=before), folder / 'tiny_pretrained.pth')
+    assert train(folder, task, 'val_dataloader.num_workers=0') == 0
+    state = torch.load(folder / task / 'epoch_1.pth', weights_only=True)['state_dict']
+    common = [name for name in state if name in before]
+    assert sum(name.startswith(POOLER) for name in common) > 10
+    changed = [name for name in common if not torch.equal(state[name], before[name])]
+    assert all(name.startswith(trained) for name in changed)
+    assert bool(changed) == (task == 'attentive_probe')
+
+
+def train_on_two(folder, epochs, *arguments):
+    with socket.socket() as free:
+        free.bind(('127.0.0.1', 0))
+        port = free.getsockname()[1]
+    launch = f'-m torch.distributed.run --nproc_per_node 2 --master_port {port}'
+    config = CONFIGS / 'pretrain/tiny_synthetic.py'
+    paths = dict(INTERNVIDEO2_DATA_PATH=f'{folder}/data', INTERNVIDEO2_MODEL_PATH=str(folder))
+    options = [*SHORT, f'train_cfg.max_epochs={epochs}']
+    command = [sys.executable, *launch.split(), ROOT / 'tools/train.py', config]
+    command += ['--launcher', 'pytorch', '--work-dir', folder / 'two', *arguments]
+    return subprocess.run(
+        [*map(str, command), '--cfg-options', *options],
+        env=ENVIRONMENT | paths,
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
+    )
+
+
+@pytest.mark.slow
+def test_two_processes_pretrain_save_and_resume(folder):
+    done = train_on_two(folder, 1)
+    assert done.returncode == 0, done.stderr[-3000:]
+    done = train_on_two(folder, 2, '--resume')
+    assert done.returncode == 0, done.stderr[-3000:]
+    states = [
+        torch.load(folder / 'two' / f'epoch_{epoch}.pth', weights_only=True)['state_dict']
+        for epoch in (1, 2)
+    ]
+    parts = [{name.split('.')[0] for name in state} for state in states]
+    assert parts == [{'backbone', 'neck', 'teacher_digest'}] * 2
+    assert torch.equal(*(state['teacher_digest'] for state in states))
+    assert not torch.equal(*(state['neck.clip_decoder.0.head.weight'] for state in states))

@@ -77,6 +77,18 @@ class MaskedAlignment(BaseModel):
         self.register_buffer('teacher_digest', torch.zeros(16, dtype=torch.uint8))
         self._targets_loaded = False
         self._check_targets()
+        if not self._wants_final:
+            self._freeze_unaligned()
+
+    def _freeze_unaligned(self) -> None:
+        """Without the final term nothing behind the last aligned block gets a gradient.
+
+        Left trainable, it would hold up DDP, which waits for every gradient.
+        """
+        last = self.layers[-1] + 1
+        unaligned = [*self.backbone.blocks[last:], self.neck.final_clip_decoder]
+        for module in filter(None, [*unaligned, self.backbone.clip_projector]):
+            module.requires_grad_(False)
 
     def _neck_sizes(self) -> dict[str, Any]:
         return dict(

@@ -78,6 +78,18 @@ def test_without_the_final_term_the_teacher_stops_early():
     assert set(model(clips(), mode='loss')) == {'loss_clip_middle', 'loss_mae'}
 
 
+def test_what_no_term_reaches_is_frozen():
+    layers = dict(clip_layers=[0, 1], mae_layers=[0, 1])
+    model = build(pretraining(loss=dict(type='AlignmentLoss', clip_final=0), **layers))
+    sum(model(clips(), mode='loss').values()).backward()
+    assert all((p.grad is not None) == p.requires_grad for p in model.parameters())
+    frozen = {
+        name.rpartition('.')[0] for name, p in model.named_parameters() if not p.requires_grad
+    }
+    parts = ('backbone.blocks.2', 'backbone.clip_projector', 'neck.final_clip_decoder')
+    assert frozen and all(name.startswith(parts) for name in frozen)
+
+
 def test_low_precision_teachers_stay_close():
     losses = []
     for dtype in ('float32', 'bfloat16'):
