@@ -2,7 +2,7 @@ _base_ = [
     '../_base_/models/internvideo2_S14.py',
     '../_base_/datasets/k600.py',
     '../_base_/schedules/finetune.py',
-    '../_base_/strategies/auto.py',
+    '../_base_/strategies/auto_zero1.py',
     '../_base_/default_runtime.py',
 ]
 recipe = 'internvideo2_single_modality/finetuning/full_tuning/k600/S14_ft_k710_ft_k600_f8'

@@ -5,6 +5,7 @@ import itertools
 import time
 from collections.abc import Mapping
 from functools import cached_property, partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -59,7 +60,7 @@ RUNNER_FIELDS = {
 class Runner(MMEngineRunner):
     """mmengine's runner, configured by these keys besides mmengine's own.
 
-    ``strategy``: a registered strategy, or ``auto`` (one process: SingleDevice, several: DDP).
+    ``strategy``: a registered strategy, or ``auto`` (see :func:`automatic_strategy`).
     ``lr_scaling``: ``dict(base_batch_size=256, with_accumulation=True)``: learning rates in the
     config are for steps of that many samples.  ``resume``: True or ``auto`` (the newest whole
     checkpoint of the work directory, if any) or a path.  ``compile``: True or the arguments of
@@ -534,13 +535,23 @@ class Runner(MMEngineRunner):
 
 
 def build_strategy(config: Strategy | Mapping | str | None) -> Strategy:
-    """The strategy that ``config`` names; ``auto`` (or None) goes by the number of processes."""
+    """The strategy that ``config`` names; ``auto`` (or None) goes by what is there."""
     if isinstance(config, Strategy):
         return config
     config = dict(type=config) if isinstance(config, str) else dict(config or {})
     if config.get('type', 'auto') == 'auto':
-        config['type'] = 'SingleDevice' if get_world_size() == 1 else 'DDP'
+        config = automatic_strategy(config.get('zero'))
     return STRATEGIES.build(config)
+
+
+def automatic_strategy(zero: Mapping | None = None) -> dict:
+    """Config for one process or several; ``zero``, arguments of DeepSpeed, counts on several GPUs
+    where DeepSpeed is installed."""
+    if get_world_size() == 1:
+        return dict(type='SingleDevice')
+    if zero and torch.cuda.is_available() and find_spec('deepspeed'):
+        return dict(zero, type='DeepSpeed')
+    return dict(type='DDP')
 
 
 def _init_worker(worker_id: int, inner: Any = None) -> None:

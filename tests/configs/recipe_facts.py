@@ -95,6 +95,7 @@ def optimisation_facts(cfg: Config) -> dict[str, Any]:
         clip_grad=clipping.max_norm if clipping else None,
         bf16=cfg.optim_wrapper.dtype == 'bfloat16',
         seed=cfg.randomness.seed,
+        zero_stage=cfg.strategy.zero.stage,
     )
 
 

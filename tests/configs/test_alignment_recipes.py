@@ -34,6 +34,7 @@ def optimisation_facts(cfg):
         clip_grad=cfg.optim_wrapper.clip_grad.max_norm,
         bf16=cfg.optim_wrapper.dtype == 'bfloat16',
         seed=cfg.randomness.seed,
+        zero_stage=cfg.strategy.zero.stage,
     )
 
 

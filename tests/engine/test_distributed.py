@@ -1,5 +1,7 @@
 import pytest
+import torch
 
+from internvideo.engine import runner
 from internvideo.engine.distributed import LaunchError, first_host, launch_facts, slurm_port
 
 TORCHRUN = dict(RANK='3', WORLD_SIZE='4', LOCAL_RANK='1', MASTER_ADDR='h', MASTER_PORT='29500')
@@ -59,3 +61,23 @@ def test_ports_of_neighbouring_jobs_differ():
 def test_missing_variables_are_named(launcher, environ, message):
     with pytest.raises(LaunchError, match=message):
         launch_facts(launcher, environ)
+
+
+@pytest.mark.parametrize(
+    ('world_size', 'gpus', 'installed', 'expected'),
+    [
+        (1, True, True, dict(type='SingleDevice')),
+        (4, True, True, dict(type='DeepSpeed', stage=1)),
+        (4, True, False, dict(type='DDP')),
+        (4, False, True, dict(type='DDP')),
+    ],
+)
+def test_the_automatic_strategy_takes_what_is_there(
+    monkeypatch, world_size, gpus, installed, expected
+):
+    monkeypatch.setattr(runner, 'get_world_size', lambda: world_size)
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: gpus)
+    monkeypatch.setattr(runner, 'find_spec', lambda name: installed or None)
+    assert runner.automatic_strategy(dict(stage=1)) == expected
+    if world_size > 1:
+        assert runner.automatic_strategy() == dict(type='DDP')

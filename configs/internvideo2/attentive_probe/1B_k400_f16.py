@@ -2,7 +2,7 @@ _base_ = [
     '../../_base_/models/internvideo2_1B_probe.py',
     '../../_base_/datasets/probe/k400.py',
     '../../_base_/schedules/probe.py',
-    '../../_base_/strategies/auto.py',
+    '../../_base_/strategies/auto_zero1.py',
     '../../_base_/default_runtime.py',
 ]
 recipe = 'internvideo2_single_modality/finetuning/attentive_probing/k400/1B_ap_k710_ap_k400_f16'

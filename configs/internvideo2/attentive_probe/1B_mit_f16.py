@@ -2,7 +2,7 @@ _base_ = [
     '../../_base_/models/internvideo2_1B_probe.py',
     '../../_base_/datasets/probe/mit.py',
     '../../_base_/schedules/probe.py',
-    '../../_base_/strategies/auto.py',
+    '../../_base_/strategies/auto_zero1.py',
     '../../_base_/default_runtime.py',
 ]
 recipe = (

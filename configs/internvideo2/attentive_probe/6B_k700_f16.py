@@ -2,7 +2,7 @@ _base_ = [
     '../../_base_/models/internvideo2_6B_probe.py',
     '../../_base_/datasets/probe/k700.py',
     '../../_base_/schedules/probe.py',
-    '../../_base_/strategies/auto.py',
+    '../../_base_/strategies/auto_zero1.py',
     '../../_base_/default_runtime.py',
 ]
 recipe = 'internvideo2_single_modality/finetuning/attentive_probing/k700/6B_ap_k710_ap_k700_f16'

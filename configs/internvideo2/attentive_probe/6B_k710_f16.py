@@ -2,7 +2,7 @@ _base_ = [
     '../../_base_/models/internvideo2_6B_probe.py',
     '../../_base_/datasets/probe/k710.py',
     '../../_base_/schedules/probe.py',
-    '../../_base_/strategies/auto.py',
+    '../../_base_/strategies/auto_zero1.py',
     '../../_base_/default_runtime.py',
 ]
 recipe = 'internvideo2_single_modality/finetuning/attentive_probing/k710/6B_ap_k710_f16_loadStage2'

@@ -2,7 +2,7 @@ _base_ = [
     '../../_base_/models/internvideo2_6B_probe.py',
     '../../_base_/datasets/probe/hmdb51.py',
     '../../_base_/schedules/probe.py',
-    '../../_base_/strategies/auto.py',
+    '../../_base_/strategies/auto_zero1.py',
     '../../_base_/default_runtime.py',
 ]
 recipe = 'internvideo2_single_modality/finetuning/linear_probing/hmdb51/6B_lp_hmdb51_f16'

@@ -2,7 +2,7 @@ _base_ = [
     '../../_base_/models/internvideo2_6B_probe.py',
     '../../_base_/datasets/probe/k400.py',
     '../../_base_/schedules/probe.py',
-    '../../_base_/strategies/auto.py',
+    '../../_base_/strategies/auto_zero1.py',
     '../../_base_/default_runtime.py',
 ]
 recipe = 'internvideo2_single_modality/finetuning/linear_probing/k400/6B_lp_k400_f16_loadStage2'

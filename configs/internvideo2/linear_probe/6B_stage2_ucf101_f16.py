@@ -2,7 +2,7 @@ _base_ = [
     '../../_base_/models/internvideo2_6B_probe.py',
     '../../_base_/datasets/probe/ucf101.py',
     '../../_base_/schedules/probe.py',
-    '../../_base_/strategies/auto.py',
+    '../../_base_/strategies/auto_zero1.py',
     '../../_base_/default_runtime.py',
 ]
 recipe = 'internvideo2_single_modality/finetuning/linear_probing/ucf101/6B_lp_ssv2_f16_loadStage2'

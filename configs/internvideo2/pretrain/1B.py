@@ -2,7 +2,7 @@ _base_ = [
     '../../_base_/models/internvideo2_pretrain.py',
     '../../_base_/datasets/kmash_1.1M.py',
     '../../_base_/schedules/pretrain.py',
-    '../../_base_/strategies/auto.py',
+    '../../_base_/strategies/auto_zero1.py',
     '../../_base_/default_runtime.py',
 ]
 recipe = 'internvideo2_single_modality/pretraining/1B_pt'
