@@ -153,6 +153,11 @@ def generated_dataset(
         UnknownFormatError: the data set has no annotation list, or columns that no generated row
             can fill.
     """
+    if 'datasets' in dataset:
+        parts = [
+            generated_dataset(part, model, rows, cache, folder) for part in dataset['datasets']
+        ]
+        return dict(dataset) | dict(datasets=parts)
     if 'ann_file' not in dataset:
         raise UnknownFormatError(f'{dataset.get("type")} has no ann_file to generate')
     changed = copy.deepcopy(dict(dataset))
