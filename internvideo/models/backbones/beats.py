@@ -362,14 +362,7 @@ class BEATs(BaseModule):
             known = ', '.join(ACTIVATIONS)
             raise ValueError(f'activation_fn must be one of {known}, got {activation_fn!r}')
         self.embed_dim, self.num_mel_bins = encoder_embed_dim, num_mel_bins
-        self.patch_size = input_patch_size
-        self.patch_embedding = nn.Conv2d(
-            1, embed_dim, input_patch_size, stride=input_patch_size, bias=conv_bias
-        )
-        self.layer_norm = nn.LayerNorm(embed_dim)
-        self.post_extract_proj = None
-        if embed_dim != encoder_embed_dim:
-            self.post_extract_proj = nn.Linear(embed_dim, encoder_embed_dim)
+        self._make_patches(input_patch_size, embed_dim, conv_bias)
         self.dropout_input = nn.Dropout(dropout_input)
         self.encoder = BEATsTransformer(
             dim=encoder_embed_dim,
@@ -395,6 +388,14 @@ class BEATs(BaseModule):
         if finetuned_model:
             self.predictor_dropout = nn.Dropout(predictor_dropout)
             self.predictor = nn.Linear(encoder_embed_dim, predictor_class)
+
+    def _make_patches(self, patch_size: int, embed_dim: int, bias: bool) -> None:
+        self.patch_size = patch_size
+        self.patch_embedding = nn.Conv2d(1, embed_dim, patch_size, stride=patch_size, bias=bias)
+        self.layer_norm = nn.LayerNorm(embed_dim)
+        self.post_extract_proj = None
+        if embed_dim != self.embed_dim:
+            self.post_extract_proj = nn.Linear(embed_dim, self.embed_dim)
 
     def filter_bank(self, wave: Tensor) -> Tensor:
         """(B, samples) waves at 16 kHz -> (B, frames, ``num_mel_bins``)."""

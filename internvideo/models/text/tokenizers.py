@@ -1,0 +1,129 @@
+"""Tokenizers of the text towers: captions to padded token ids, on the CPU.
+
+They are looked up in ``TASK_UTILS``, take a list of strings and return
+``dict(input_ids=(B, L), attention_mask=(B, L))``, both long.  An empty text is its special tokens
+alone; a longer one than ``max_length`` is cut, its last special token kept.
+"""
+
+import os
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from internvideo.registry import TASK_UTILS
+
+Tokens = dict[str, Tensor]
+
+
+def check_vocabulary(size: int, model_size: int) -> None:
+    """Raise ValueError when a tokenizer knows more tokens than the model has embeddings for."""
+    if size > model_size:
+        raise ValueError(
+            f'the tokenizer knows {size} tokens, the text encoder only {model_size}: they do not '
+            'belong together'
+        )
+
+
+def pad_tokens(rows: Sequence[Sequence[int]], length: int, pad_id: int) -> Tokens:
+    """Token ids of at most ``length`` -> ids filled with ``pad_id``, and the mask of the text."""
+    ids = torch.full((len(rows), length), pad_id)
+    mask = torch.zeros(len(rows), length, dtype=torch.long)
+    for index, row in enumerate(rows):
+        ids[index, : len(row)] = torch.tensor(row)
+        mask[index, : len(row)] = 1
+    return dict(input_ids=ids, attention_mask=mask)
+
+
+def _load(source: str | os.PathLike) -> object:
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(os.fspath(source))
+    except (OSError, ValueError) as error:
+        raise ValueError(
+            f'no tokenizer at {os.fspath(source)!r}: neither a folder that holds one nor a name '
+            f'on the hub that can be reached ({str(error).splitlines()[0]})'
+        ) from error
+
+
+@TASK_UTILS.register_module()
+class WordPieceTokenizer:
+    """BERT's tokenizer.
+
+    Args:
+        source: local folder, or name on the hub.
+        max_length: L.
+
+    Raises:
+        ValueError: there is no tokenizer at ``source``.
+        ImportError: transformers is not installed.
+    """
+
+    def __init__(
+        self, source: str | os.PathLike = 'bert-large-uncased', max_length: int = 32
+    ) -> None:
+        self.tokenizer, self.max_length = _load(source), max_length
+        self.vocab_size = len(self.tokenizer)
+
+    def __call__(self, texts: Sequence[str]) -> Tokens:
+        """Tokens of ``texts``; see the module."""
+        rows = self.tokenizer(list(texts), truncation=True, max_length=self.max_length)
+        return pad_tokens(rows['input_ids'], self.max_length, self.tokenizer.pad_token_id)
+
+
+@TASK_UTILS.register_module()
+class LlamaTokenizer:
+    """The tokenizer of InternVL-C's text tower: ``summarize:`` glued to the text, padding id 0.
+
+    Args:
+        source: local folder, or name on the hub.
+        max_length: L.
+        prefix: put before every text.
+
+    Raises:
+        ValueError: there is no tokenizer at ``source``, or it has no special tokens.
+        ImportError: transformers is not installed.
+    """
+
+    def __init__(
+        self, source: str | os.PathLike, max_length: int = 80, prefix: str = 'summarize:'
+    ) -> None:
+        self.tokenizer, self.max_length, self.prefix = _load(source), max_length, prefix
+        self.vocab_size = len(self.tokenizer)
+        self.ends = (self.tokenizer.bos_token_id, self.tokenizer.eos_token_id)
+        if None in self.ends:
+            raise ValueError(f'the tokenizer at {os.fspath(source)!r} has no bos or eos token')
+
+    def __call__(self, texts: Sequence[str]) -> Tokens:
+        """Tokens of ``texts``; see the module."""
+        glued = [f'{self.prefix}{text}' for text in texts]
+        rows = self.tokenizer(glued, add_special_tokens=False)['input_ids']
+        first, last = self.ends
+        framed = [[first, *row[: self.max_length - 2], last] for row in rows]
+        return pad_tokens(framed, self.max_length, 0)
+
+
+@TASK_UTILS.register_module()
+class CLIPTokenizer:
+    """CLIP's byte-pair tokenizer, whose vocabulary open_clip carries.
+
+    Args:
+        max_length: L.
+
+    Raises:
+        ImportError: open_clip is not installed.
+    """
+
+    def __init__(self, max_length: int = 77) -> None:
+        from open_clip.tokenizer import SimpleTokenizer
+
+        self.tokenizer, self.max_length = SimpleTokenizer(context_length=max_length), max_length
+        self.vocab_size = self.tokenizer.vocab_size
+
+    def __call__(self, texts: Sequence[str]) -> Tokens:
+        """Tokens of ``texts``; see the module."""
+        ids = self.tokenizer(list(texts))
+        ends = ids.argmax(dim=1)
+        mask = torch.arange(self.max_length)[None] <= ends[:, None]
+        return dict(input_ids=ids, attention_mask=mask.long())

@@ -1,0 +1,76 @@
+"""Tokenizers: special tokens, padding, cutting, empty captions and bad sources."""
+
+import json
+
+import pytest
+import torch
+
+from internvideo.models.text.tokenizers import check_vocabulary
+from internvideo.registry import TASK_UTILS
+
+WORDS = ['[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]', 'a', 'red', 'ball', 'roll', '##s']
+
+
+def build(kind, *args, **fields):
+    return TASK_UTILS.get(kind)(*args, **fields)
+
+
+@pytest.fixture
+def bert_folder(tmp_path):
+    (tmp_path / 'vocab.txt').write_text('\n'.join(WORDS))
+    (tmp_path / 'tokenizer_config.json').write_text(
+        json.dumps(dict(tokenizer_class='BertTokenizer', do_lower_case=True))
+    )
+    return tmp_path
+
+
+@pytest.fixture
+def llama_folder(tmp_path):
+    from tokenizers import Tokenizer, models, pre_tokenizers
+
+    words = {word: i for i, word in enumerate(['<unk>', '<s>', '</s>', 'say:', 'a', 'ball'])}
+    tokenizer = Tokenizer(models.WordLevel(words, unk_token='<unk>'))
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    tokenizer.save(str(tmp_path / 'tokenizer.json'))
+    (tmp_path / 'tokenizer_config.json').write_text(
+        json.dumps(
+            dict(tokenizer_class='PreTrainedTokenizerFast', bos_token='<s>', eos_token='</s>')
+        )
+    )
+    return tmp_path
+
+
+def test_word_pieces(bert_folder):
+    tokenizer = build('WordPieceTokenizer', bert_folder, max_length=6)
+    found = tokenizer(['A red ball', '', 'a red ball rolls a red ball'])
+    assert found['input_ids'].tolist() == [
+        [2, 5, 6, 7, 3, 0],
+        [2, 3, 0, 0, 0, 0],
+        [2, 5, 6, 7, 8, 3],
+    ]
+    assert found['attention_mask'].sum(1).tolist() == [5, 2, 6]
+    assert tokenizer.vocab_size == len(WORDS)
+
+
+def test_llama_frames_and_glues(llama_folder):
+    tokenizer = build('LlamaTokenizer', llama_folder, max_length=5, prefix='say: ')
+    found = tokenizer(['a ball', '', 'a a a a'])['input_ids']
+    assert found.tolist() == [[1, 3, 4, 5, 2], [1, 3, 2, 0, 0], [1, 3, 4, 4, 2]]
+
+
+def test_byte_pairs_end_with_the_largest_id():
+    found = build('CLIPTokenizer', max_length=8)(['a red ball', '', 'ball ' * 20])
+    ids, mask = found['input_ids'], found['attention_mask']
+    ends = ids.gather(1, mask.sum(1, keepdim=True) - 1)
+    assert torch.equal(ends[:, 0], torch.full((3,), 49407)) and mask.sum(1).tolist() == [5, 2, 8]
+
+
+def test_a_missing_folder_is_named(tmp_path):
+    with pytest.raises(ValueError, match=r'no tokenizer at .*nowhere'):
+        build('WordPieceTokenizer', tmp_path / 'nowhere')
+
+
+def test_a_foreign_vocabulary_is_named():
+    check_vocabulary(5, 5)
+    with pytest.raises(ValueError, match='knows 6 tokens, the text encoder only 5'):
+        check_vocabulary(6, 5)
