@@ -1,17 +1,20 @@
 #!/usr/bin/env bash
-# Pretraining (or distillation) on the generated world, then fine-tuning, beside training the same
-# model from scratch for as many epochs in all.
-#   tools/demo_pretrain.sh pretrain|distill [OUT]        OUT: default work_dirs/demo_pretrain
+# Pretraining (or distillation) on the generated world, then
+#   pretrain, distill               fine-tuning, beside training the same model from scratch for as
+#                                   many epochs in all;
+#   attentive_probe, linear_probe   probing what was pretrained, beside probing a random encoder.
+#   tools/demo_pretrain.sh pretrain|distill|attentive_probe|linear_probe [OUT]
+# OUT: default work_dirs/demo_pretrain, which all tasks may share.
 # A step whose checkpoint is there is not run again.
 set -euo pipefail
 
 task=${1:-pretrain}
 out=${2:-work_dirs/demo_pretrain}
 case $task in
-    pretrain) checkpoint=tiny_pretrained.pth ;;
-    distill) checkpoint=tiny_distilled.pth ;;
+    pretrain | attentive_probe | linear_probe) first=pretrain checkpoint=tiny_pretrained.pth ;;
+    distill) first=distill checkpoint=tiny_distilled.pth ;;
     *)
-        echo "usage: $0 pretrain|distill [OUT]" >&2
+        echo "usage: $0 pretrain|distill|attentive_probe|linear_probe [OUT]" >&2
         exit 2
         ;;
 esac
@@ -48,17 +51,25 @@ score() {
 "$python" "$root/tools/data/make_synthetic.py" "$INTERNVIDEO2_DATA_PATH/synthetic"
 run tiny_teacher 28 "$configs/tiny_synthetic.py" --cfg-options train_cfg.val_interval=28
 keep tiny_teacher 28 tiny_teacher.pth
-if [[ $task == pretrain ]]; then
+if [[ $first == pretrain ]]; then
     run tiny_mae_teacher 28 "$configs/pretrain/tiny_synthetic_mae_teacher.py" \
         --cfg-options train_cfg.val_interval=28
     keep tiny_mae_teacher 28 tiny_mae_teacher.pth
 fi
-run "$task" 4 "$configs/$task/tiny_synthetic.py"
-keep "$task" 4 "$checkpoint"
+run "$first" 4 "$configs/$first/tiny_synthetic.py"
+keep "$first" 4 "$checkpoint"
+score tiny_teacher 28 "$configs/tiny_synthetic.py"
+if [[ $task == *_probe ]]; then
+    probe=$configs/$task/tiny_synthetic.py
+    run "$task" 4 "$probe" --cfg-options train_cfg.val_interval=4
+    run "${task}_random" 4 "$probe" --cfg-options model.init_cfg=None train_cfg.val_interval=4
+    score "$task" 4 "$probe"
+    score "${task}_random" 4 "$probe"
+    exit
+fi
 finetune=$configs/$task/tiny_synthetic_finetune.py
 run "${task}_finetune" 2 "$finetune"
 run "${task}_scratch" 6 "$finetune" \
     --cfg-options train_cfg.max_epochs=6 model.init_cfg=None train_cfg.val_interval=6
-score tiny_teacher 28 "$configs/tiny_synthetic.py"
 score "${task}_finetune" 2 "$finetune"
 score "${task}_scratch" 6 "$finetune"
