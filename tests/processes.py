@@ -1,8 +1,11 @@
 """Runs a function in several processes that form one gloo group."""
 
 import os
+import pickle
 import socket
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -10,12 +13,12 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 
 
-def _work(rank: int, world: int, port: int, function: Callable, args: tuple, results: Any) -> None:
+def _work(rank: int, world: int, port: int, function: Callable, args: tuple, folder: str) -> None:
     torch.set_num_threads(1)
     os.environ.update(MASTER_ADDR='127.0.0.1', MASTER_PORT=str(port))
     dist.init_process_group('gloo', rank=rank, world_size=world)
     try:
-        results[rank] = function(rank, *args)
+        Path(folder, str(rank)).write_bytes(pickle.dumps(function(rank, *args)))
     finally:
         dist.destroy_process_group()
 
@@ -25,7 +28,6 @@ def in_processes(world: int, function: Callable, *args: Any) -> list[Any]:
     with socket.socket() as probe:
         probe.bind(('127.0.0.1', 0))
         port = probe.getsockname()[1]
-    with mp.get_context('spawn').Manager() as manager:
-        results = manager.dict()
-        mp.spawn(_work, (world, port, function, args, results), nprocs=world)
-        return [results[rank] for rank in range(world)]
+    with tempfile.TemporaryDirectory() as folder:
+        mp.spawn(_work, (world, port, function, args, folder), nprocs=world)
+        return [pickle.loads(Path(folder, str(rank)).read_bytes()) for rank in range(world)]

@@ -171,6 +171,7 @@ def losses_of_share(rank):
     return {name: loss.item() for name, loss in losses.items()}, grad
 
 
+@pytest.mark.slow
 def test_two_processes_equal_one():
     torch.manual_seed(0)
     model = deterministic(stage2_audio())
