@@ -28,7 +28,12 @@ INSTALL_REQUIRES = [
 EXTRAS_REQUIRE = {
     'deepspeed': ['deepspeed>=0.19'],
     'torchcodec': ['torchcodec>=0.10'],
-    'multimodal': ['transformers>=5.20', 'peft>=0.20', 'open_clip_torch>=3.2', 'torchaudio>=2.4'],
+    'multimodal': [
+        'transformers>=5.23,<6',
+        'peft>=0.21',
+        'open_clip_torch>=3.3',
+        'torchaudio>=2.11',
+    ],
     'features': ['h5py>=3.8'],
     'wandb': ['wandb>=0.17'],
     'gpu': ['flash-attn>=2.6'],
