@@ -1,6 +1,7 @@
 """Bad lists, media, configs and checkpoints through the command line, on generated mp4 files."""
 
 import json
+import threading
 from pathlib import Path
 
 import pytest
@@ -72,6 +73,7 @@ def test_lists(run, text, message):
 FIELDS = [
     ('model.backbone.type=InternVideo3', 'did you mean InternVideo2'),
     ('train_dataloader.dataset.pipeline.1.type=Shuffle', "'Shuffle' is not a registered transform"),
+    ('train_cfg.max_epochs=0', 'train_cfg.max_epochs must be at least 1, got 0'),
     (f'{DATA}backend=ffmpeg', "unknown backend 'ffmpeg'; known: decord, torchcodec"),
     (f'{DATA}sampling.num_frames=16', 'num_frames=8 and img_size=(32, 32)'),
     (f'{DATA}pipeline.0.size=48', 'num_frames=8 and img_size=(32, 32)'),
@@ -119,6 +121,10 @@ def test_too_many_broken_files_stop_the_training(run, media, workers):
     code, error = run(TRAIN, options=options)
     assert (code, error.count('\n')) == (1, 1)
     assert 'more than max_bad_share=0.2' in error and 'run/bad_samples.jsonl' in error
+    watchers = [thread for thread in threading.enumerate() if '_watch' in thread.name]
+    for thread in watchers:
+        thread.join(timeout=5)
+    assert not any(thread.is_alive() for thread in watchers)
 
 
 def test_more_frames_than_a_clip_has_repeat(run):

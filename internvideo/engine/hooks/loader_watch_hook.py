@@ -40,6 +40,10 @@ class LoaderWatchHook(Hook):
         """Stop."""
         self._over.set()
 
+    def after_failure(self, runner: Any, error: Exception) -> None:
+        """Stop: nobody waits any more."""
+        self._over.set()
+
     def before_train_epoch(self, runner: Any) -> None:
         """The first batch is waited for from here on."""
         self._first_batch = runner.train_loop.batches_done

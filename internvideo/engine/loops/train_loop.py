@@ -32,7 +32,8 @@ class TrainLoop(BaseLoop):
         val_interval: Epochs between validations.
 
     Raises:
-        ValueError: the loader has fewer batches than one optimiser step needs.
+        ValueError: the loader has fewer batches than one optimiser step needs, or ``max_epochs``
+            is not positive.
     """
 
     def __init__(
@@ -52,6 +53,8 @@ class TrainLoop(BaseLoop):
                 f'the {accumulation} of one optimiser step: lower train_dataloader.batch_size, '
                 'the number of processes or accumulative_counts'
             )
+        if max_epochs < 1:
+            raise ValueError(f'train_cfg.max_epochs must be at least 1, got {max_epochs}')
         self.max_epochs, self.max_iters = int(max_epochs), int(max_epochs) * self.iters_per_epoch
         self.val_begin, self.val_interval = val_begin, val_interval
         self.epoch = 0
@@ -98,7 +101,7 @@ class TrainLoop(BaseLoop):
         self.runner.restore_random_state()
         try:
             self._run_epochs()
-        except RuntimeError as error:
+        except Exception as error:
             self.runner.call_hook('after_failure', error=error)  # a hook may explain it better
             raise
         self.runner.call_hook('after_train')
