@@ -69,10 +69,6 @@ def length(subject: Subject) -> Iterator[Finding]:
     if epochs is None or epochs < 1:
         yield Finding('train_cfg.max_epochs', f'{epochs} epochs')
         return
-    if subject.config.get('val_dataloader') and loop.get('val_interval', 1) > epochs:
-        yield Finding(
-            'train_cfg.val_interval', f'{loop["val_interval"]} is longer than {epochs} epochs'
-        )
     horizon = horizon_of(subject)
     if horizon is not None and horizon.steps_per_epoch == 0:
         yield Finding(

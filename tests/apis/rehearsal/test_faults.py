@@ -1,4 +1,4 @@
-"""Forty mistakes that people make in configs, each found and named."""
+"""Sixty mistakes that people make in configs, each found and named."""
 
 import tempfile
 from pathlib import Path
@@ -95,7 +95,6 @@ MISTAKES = {
         'train_dataloader.batch_size',
     ),
     'no_epochs': ({'train_cfg.max_epochs': 0}, 'max_epochs'),
-    'never_validates': ({'train_cfg.val_interval': 9}, 'val_interval'),
     'best_of_nothing': ({'default_hooks.checkpoint.save_best': 'acc/top3'}, 'save_best'),
     'keeps_no_checkpoint': ({'default_hooks.checkpoint.max_keep_ckpts': 0}, 'checkpoint'),
     'single_device_on_many': ({'strategy': dict(type='SingleDevice')}, 'strategy'),
