@@ -28,6 +28,8 @@ def log_mel_filter_bank(wave: Tensor, num_mel_bins: int = 128, normalise: bool =
     """
     from torchaudio.compliance import kaldi
 
+    if kaldi.EPSILON.is_meta:  # its first import was amid a model built on the meta device
+        kaldi.EPSILON = torch.tensor(torch.finfo(torch.float32).eps, device='cpu')
     if wave.shape[-1] < 400:
         raise ValueError(f'{wave.shape[-1]} samples are less than a window of 400 (25 ms)')
     rows = [

@@ -92,3 +92,11 @@ def test_a_part_is_padding_when_all_of_it_is():
 def test_bad_input_is_named(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_a_filter_bank_survives_a_first_import_on_the_meta_device(monkeypatch):
+    kaldi = pytest.importorskip('torchaudio.compliance.kaldi')
+    wave = torch.randn(1, 1600)
+    expected = log_mel_filter_bank(wave)
+    monkeypatch.setattr(kaldi, 'EPSILON', torch.empty((), device='meta'))
+    torch.testing.assert_close(log_mel_filter_bank(wave), expected)
