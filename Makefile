@@ -47,6 +47,7 @@ $(VENV)/.tests: $(VENV)/.runtime $(TEST_REQUIREMENTS)
 lint: $(VENV)/.tests
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
+	if command -v shellcheck >/dev/null; then shellcheck .ci/run tools/*.sh tools/slurm/*.sbatch; fi
 
 # The slow tests start processes of their own, some with deadlines: one at a time.
 test: $(VENV)/.tests
