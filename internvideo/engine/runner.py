@@ -540,18 +540,18 @@ def build_strategy(config: Strategy | Mapping | str | None) -> Strategy:
         return config
     config = dict(type=config) if isinstance(config, str) else dict(config or {})
     if config.get('type', 'auto') == 'auto':
-        config = automatic_strategy(config.get('zero'))
+        config = automatic_strategy(config.get('zero'), config.get('ddp'))
     return STRATEGIES.build(config)
 
 
-def automatic_strategy(zero: Mapping | None = None) -> dict:
+def automatic_strategy(zero: Mapping | None = None, ddp: Mapping | None = None) -> dict:
     """Config for one process or several; ``zero``, arguments of DeepSpeed, counts on several GPUs
-    where DeepSpeed is installed."""
+    where DeepSpeed is installed, ``ddp``, arguments of DistributedDataParallel, elsewhere."""
     if get_world_size() == 1:
         return dict(type='SingleDevice')
     if zero and torch.cuda.is_available() and find_spec('deepspeed'):
         return dict(zero, type='DeepSpeed')
-    return dict(type='DDP')
+    return dict(ddp or {}, type='DDP')
 
 
 def _init_worker(worker_id: int, inner: Any = None) -> None:

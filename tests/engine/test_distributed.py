@@ -81,3 +81,5 @@ def test_the_automatic_strategy_takes_what_is_there(
     assert runner.automatic_strategy(dict(stage=1)) == expected
     if world_size > 1:
         assert runner.automatic_strategy() == dict(type='DDP')
+        options = dict(find_unused_parameters=True)
+        assert runner.automatic_strategy(ddp=options) == dict(options, type='DDP')
