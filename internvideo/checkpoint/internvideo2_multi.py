@@ -35,6 +35,14 @@ TEXT_PREFIX = 'text_encoder.'
 NECK_PARTS = ('clip_decoder.', 'final_clip_decoder.', 'clip_pos_embed', 'clip_img_pos_embed')
 MAE_PARTS = ('mae_decoder.', 'mae_pos_embed')
 CLASSIFIER_PARTS = ('head.', 'fc_norm.')
+HEARING_PARTS = (
+    'audio_encoder.',
+    'audio_proj.',
+    'av_concat_audio_proj.',
+    'av_fusion.',
+    'atm_head.',
+    'avtm_head.',
+)
 STAGE2_ONLY = ('clip_decoder', 'clip_pos_embed', 'img_pos_embed')
 LANGUAGE_DECODER = re.compile(r'(?:^|\.)cls\.predictions\.decoder\.(weight|bias)$')
 SHARED_BIAS = re.compile(
@@ -140,7 +148,8 @@ class Stage2Adapter:
     """Published stage-2 files, or a stage-1 tower, into :class:`InternVideo2Stage2`, and back.
 
     Files of the pretraining build fit the build without masked-language head and the reverse;
-    decoders are left over by a model without neck.
+    decoders are left over by a model without neck, parts that hear or match sound by a model
+    without them.
 
     Args:
         kind: ``'released'``: a stage-2 file; ``'stage1'``: a pretrained vision tower, with
@@ -193,6 +202,8 @@ class Stage2Adapter:
         inner = ours.removeprefix(STAGE2_PREFIX)
         if ours.startswith('neck.'):  # no neck, a shorter one, or shared image tables
             return not any(name.startswith('neck.') for name in own) or 'img' in ours
+        if ours.startswith(HEARING_PARTS):
+            return not any(name.startswith(f'{ours.partition(".")[0]}.') for name in own)
         parts = (*MAE_PARTS, *CLASSIFIER_PARTS, 'img_pos_embed')
         return (inner != ours and inner.startswith(parts)) or ours.startswith(f'{TEXT_PREFIX}cls.')
 

@@ -152,6 +152,17 @@ def test_the_pretraining_build_serves_a_plain_one_with_more_frames(tmp_path):
     )
 
 
+def test_a_model_that_only_sees_leaves_over_what_hears(tmp_path):
+    first = stage2_audio(**TINY_NECK)
+    second = stage2(loss_weights=dict(vtc=1, vtm=1), av_concat_dim=14, **TINY_NECK)
+    path = save(tmp_path, Stage2Adapter().to_published(first.state_dict()))
+    report = load_pretrained(second, path, 'internvideo2_stage2')
+    assert not report.new
+    heard = {'audio_encoder', 'audio_proj', 'av_concat_audio_proj', 'av_fusion'}
+    left_over = {name.split('.')[0] for name in report.left_over} - {'text_encoder'}
+    assert left_over == heard | {'atm_head', 'avtm_head'}
+
+
 def stage1_state():
     """A pretrained tower of eight frames with its decoders."""
     model = stage2(vision_encoder=VISION | dict(num_frames=8), **TINY_NECK)
