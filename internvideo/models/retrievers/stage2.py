@@ -386,8 +386,9 @@ class InternVideo2Stage2(BaseModel):
             wants_attn = masker is not None and masker.needs_attention
             targets = self.targets(video, data_samples, final=final, attn=wants_attn)
         mask = self.draw_mask(masker, video, None if targets is None else targets.attn)
+        visible = None if masker is None else 1 + masker.num_visible(self._grid_of(video))
         layers = self.clip_layers if aligns else ()
-        out = trunk(video, mask, return_layers=layers)
+        out = trunk(video, mask, return_layers=layers, num_visible=visible)
         vision = Encoded(self._media_tokens(out.tokens), self.vision_proj(out.pooled))
         return vision, self._align(out, mask, targets) if aligns else {}
 
@@ -396,10 +397,12 @@ class InternVideo2Stage2(BaseModel):
         """(B, 1+N) bool mask with the class token visible, or None without a masker."""
         if masker is None:
             return None
-        steps = video.shape[2] // self.vision_encoder.tubelet_size
-        grid = (steps, *self.vision_encoder.grid[1:])
-        mask = masker(attn, len(video), grid, video.device)
+        mask = masker(attn, len(video), self._grid_of(video), video.device)
         return F.pad(mask.to(video.device), (1, 0), value=False)
+
+    def _grid_of(self, video: Tensor) -> tuple[int, int, int]:
+        trunk = self.vision_encoder
+        return (video.shape[2] // trunk.tubelet_size, *trunk.grid[1:])
 
     def _align(self, out: EncoderOutput, mask: Tensor | None, targets: Any) -> dict[str, Tensor]:
         batch, rows = out.tokens.shape[:2]

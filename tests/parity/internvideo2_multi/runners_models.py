@@ -48,6 +48,9 @@ class GivenMask(Masker):
         self.attn = attn
         return self.mask
 
+    def num_visible(self, grid: tuple[int, int, int]) -> int:
+        return int((~self.mask[0]).sum())
+
 
 class GivenNegatives:
     """Hands out the negatives of a case, one objective after the other, and keeps the weights."""
