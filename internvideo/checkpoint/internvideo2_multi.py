@@ -272,8 +272,8 @@ class CLIPAdapter:
             files.append(read_state_dict(self.extra, self.trusted_pickle))
         state = {base_layer_name(k, own): v for file in files for k, v in file.items()}
         report.left_over = [name for name in state if self._is_spare(name, own)]
-        report.left_over += self._unused(published)
         state = {name: value for name, value in state.items() if name not in report.left_over}
+        report.left_over += [name for name in self._unused(published) if name not in state]
         report.new = [name for name in own if name not in state and self._is_new(name, state)]
         grid = model.vision_encoder.grid
         _resize_tables(state, own, STAGE2_PREFIX, grid, self.orig_t_size, report)

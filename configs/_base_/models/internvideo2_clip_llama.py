@@ -19,7 +19,6 @@ model = dict(
         type='Published',
         adapter='internvideo2_clip',
         kind='stage2',
-        orig_t_size=4,
         text=f'{root}/internvl/internvl_c_13b_224px.pth',
     ),
 )
