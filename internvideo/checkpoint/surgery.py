@@ -7,12 +7,14 @@ is rounded twice on the way into a float32 model.
 
 import functools
 import json
+import logging
 import math
 from collections.abc import Iterable, Mapping
 from importlib import resources
 
 import torch
 import torch.nn.functional as F
+from mmengine.logging import print_log
 from torch import Tensor
 
 State = dict[str, Tensor]
@@ -110,29 +112,47 @@ def infer_time_steps(rows: int, grid: Grid) -> int:
     """Number of time steps of a joint table of ``rows`` position rows, for a model of ``grid``.
 
     Readings considered: the squares of the model, the time steps of the model, and the 8 steps of
-    the published models.  A single one is taken; among several, the published 8.
+    the published models.  A single one is taken; among several, the model's own grid, else the
+    published 8, and a warning names the others.
 
     Raises:
         ValueError: none of them fits, or several do without 8 being one of them.
     """
     steps, height, width = grid
-    if rows == steps * height * width:
-        return steps
     readings = {t for t in (steps, PUBLISHED_TIME_STEPS) if _is_square(rows, t)}
     if rows % (height * width) == 0:
         readings.add(rows // (height * width))
-    if PUBLISHED_TIME_STEPS in readings:
-        return PUBLISHED_TIME_STEPS
-    if len(readings) == 1:
-        return readings.pop()
-    possible = ', '.join(
-        f'{t} ({math.isqrt(rows // t)} x {math.isqrt(rows // t)} squares)'
-        for t in range(1, min(rows, 128) + 1)
-        if _is_square(rows, t)
-    )
+    own = steps if rows == steps * height * width else PUBLISHED_TIME_STEPS
+    if own in readings or len(readings) == 1:
+        taken = own if own in readings else readings.pop()
+        _warn_of_other_readings(rows, taken, readings - {taken}, grid)
+        return taken
+    possible = _readings(rows, [t for t in range(1, min(rows, 128) + 1) if _is_square(rows, t)])
     raise ValueError(
         f'cannot tell how many time steps a position table of {rows} rows holds (the model has '
         f'{steps} x {height} x {width}); set orig_t_size, possible: {possible or "none"}'
+    )
+
+
+def _warn_of_other_readings(rows: int, taken: int, others: set[int], grid: Grid) -> None:
+    if others:
+        print_log(
+            f'AMBIGUOUS position table: its {rows} rows are read as {_readings(rows, [taken])}, '
+            f'they could be {_readings(rows, sorted(others))} (the model has '
+            f'{grid[0]} x {grid[1]} x {grid[2]}); set orig_t_size of init_cfg to the time steps '
+            'that the checkpoint was trained with',
+            logger='current',
+            level=logging.WARNING,
+        )
+
+
+def _readings(rows: int, steps: Iterable[int]) -> str:
+    sizes = [(t, math.isqrt(rows // t)) for t in steps]
+    return ', '.join(
+        f'{t} ({side} x {side} squares)'
+        if t * side * side == rows
+        else f'{t} ({rows // t} squares)'
+        for t, side in sizes
     )
 
 

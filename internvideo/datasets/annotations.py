@@ -173,17 +173,29 @@ class AnnotationList:
             except ValueError as error:
                 raise self.located(row, error) from None
 
+    def largest_label(self) -> int | None:
+        """The largest label of the list; None when it has no labels."""
+        if 'label' not in self.columns:
+            return None
+        if self.columns != ('path', 'label'):
+            return max(self[row]['label'] for row in range(len(self)))
+        return max(int(labels.max()) for _, labels in self._plain_labels())
+
     def _suspects(self, num_classes: int | None) -> Iterator[int]:
         if self.columns != ('path', 'label'):
             yield from range(len(self))
             return
-        text = np.frombuffer(self._text, np.uint8)
         limit = np.iinfo(np.int64).max if num_classes is None else num_classes
+        for first, labels in self._plain_labels():
+            yield from first + np.flatnonzero((labels < 0) | (labels >= limit))
+
+    def _plain_labels(self) -> Iterator[tuple[int, np.ndarray]]:
+        """(first row, labels) of stretches of the list; -1 where a line is not plain."""
+        text = np.frombuffer(self._text, np.uint8)
         for first in range(0, len(self), MIN_CACHED_ROWS):
             starts = np.asarray(self._starts[first : first + MIN_CACHED_ROWS])
             following = np.append(starts[1:], self._end_after(first + len(starts) - 1))
-            labels = _trailing_integers(text, starts, following, ord(self.delimiter))
-            yield from first + np.flatnonzero((labels < 0) | (labels >= limit))
+            yield first, _trailing_integers(text, starts, following, ord(self.delimiter))
 
     def _end_after(self, row: int) -> int:
         end = self._text.find(b'\n', int(self._starts[row]))

@@ -101,6 +101,11 @@ class VideoDataset:
     def bad_samples_file(self, file: str | Path | None) -> None:
         self.bad_samples.file = file
 
+    @property
+    def largest_label(self) -> int | None:
+        """The largest label of the list; None when it has no labels."""
+        return self.annotations.largest_label()
+
     def set_seed(self, seed: int) -> None:
         """Set the seed of all draws."""
         self.seed = seed

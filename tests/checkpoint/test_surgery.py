@@ -3,6 +3,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from internvideo.checkpoint import surgery
 from internvideo.checkpoint.surgery import (
     extract_stage2_vision,
     infer_time_steps,
@@ -58,6 +59,23 @@ def test_unchanged_table_is_the_same_object_and_half_precision_is_resized_in_flo
 )
 def test_time_steps_are_inferred(rows, grid, steps):
     assert infer_time_steps(rows, grid) == steps
+
+
+@pytest.mark.parametrize(
+    ('rows', 'grid', 'other'),
+    [
+        (2048, (8, 16, 16), None),
+        (2048, (16, 16, 16), None),
+        (2048, (8, 32, 32), '2 (32 x 32 squares)'),
+        (8192, (32, 16, 16), '8 (32 x 32 squares)'),  # the model's own grid is taken
+    ],
+)
+def test_other_readings_of_a_table_are_said_loudly(rows, grid, other, monkeypatch):
+    said = []
+    monkeypatch.setattr(surgery, 'print_log', lambda message, **_: said.append(message))
+    infer_time_steps(rows, grid)
+    assert len(said) == (other is not None)
+    assert all(other in line and 'set orig_t_size' in line for line in said)
 
 
 @pytest.mark.parametrize(('rows', 'grid'), [(1024, (16, 16, 16)), (1000, (8, 16, 16))])
