@@ -1,4 +1,4 @@
-"""Test a checkpoint: python tools/test.py CONFIG CHECKPOINT [options]."""
+"""Test a checkpoint: python tools/test.py CONFIG [CHECKPOINT] [options]."""
 
 import argparse
 from pathlib import Path
@@ -20,7 +20,11 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add_common_arguments(parser)
     parser.add_argument(
-        'checkpoint', metavar='CHECKPOINT', help='.pth or .safetensors file, hf://org/repo/file'
+        'checkpoint',
+        nargs='?',
+        metavar='CHECKPOINT',
+        help='.pth or .safetensors file, hf://org/repo/file; without it, the released files that '
+        'the config of an evaluation names',
     )
     parser.add_argument('--out', metavar='FILE', help='write predictions (.json or .pkl)')
     parser.add_argument('--shard', metavar='i/n', help='test only share i of n, from 0')
@@ -51,11 +55,19 @@ def take_share(config: object, shard: str) -> None:
     loader['dataset'] = dict(share, dataset=loader['dataset'])
 
 
+def check_checkpoint(config: object, args: argparse.Namespace) -> None:
+    """Raise UsageError unless the checkpoint exists, or the config names a released model."""
+    if args.checkpoint is None:
+        if config.get('train_dataloader') is not None or not config.model.get('init_cfg'):
+            raise UsageError(f'give a CHECKPOINT: {args.config} names no trained model to test')
+    elif '://' not in args.checkpoint and not Path(args.checkpoint).is_file():
+        raise UsageError(f'checkpoint {args.checkpoint} does not exist')
+
+
 def main(args: argparse.Namespace) -> None:
     """Test."""
-    if '://' not in args.checkpoint and not Path(args.checkpoint).is_file():
-        raise UsageError(f'checkpoint {args.checkpoint} does not exist')
     config = load_config(args)
+    check_checkpoint(config, args)
     if config.get('test_dataloader') is None:
         raise UsageError(f'{args.config} has no test_dataloader')
     if args.amp:
@@ -73,6 +85,8 @@ def main(args: argparse.Namespace) -> None:
 
     init_process_group(args.launcher, collective_timeout(config))
     runner = RUNNERS.get(config.get('runner_type', 'Runner')).from_cfg(config)
+    if args.checkpoint is None:
+        runner.load_initial_weights()
     runner.test()
 
 

@@ -163,6 +163,8 @@ class Stage2Adapter:
     Source: arXiv 2403.15377 and the published multi-modality scripts.
     """
 
+    shares_names = True
+
     def __init__(self, kind: str = 'released', orig_t_size: int | None = None) -> None:
         self.kind = check_kind(kind, KINDS[:2])
         self.orig_t_size = orig_t_size

@@ -62,7 +62,9 @@ def load_checkpoint(
     """Load a checkpoint that this project wrote (the ``state_dict`` of a run) and log a report.
 
     A file none of whose names the model has is taken for a published one when ``model.init_cfg``
-    is of type ``Published``: it is loaded by the adapter and the options given there.
+    is of type ``Published``: it is loaded by the adapter and the options given there.  So is any
+    file that does not have exactly the model's names, if published files share names with the
+    model (the adapter's ``shares_names``).
 
     Args:
         model: the model to fill.
@@ -79,15 +81,15 @@ def load_checkpoint(
     state = read_state_dict(source, trusted_pickle)
     model, report = unwrap_model(model), LoadReport(source=os.fspath(source))
     init, own = getattr(model, 'init_cfg', None), model.state_dict().keys()
-    if _is_published_init(init) and state.keys().isdisjoint(own):
-        options = {name: value for name, value in init.items() if name not in INIT_FIELDS}
-        converter = build_adapter(init.get('adapter', DEFAULT_ADAPTER), **options)
+    converter = _init_adapter(init) if _is_published_init(init) else None
+    shares_names = getattr(converter, 'shares_names', False) and state.keys() != own
+    if converter is not None and (shares_names or state.keys().isdisjoint(own)):
         state = converter.to_ours(state, model, report)
         if strict and report.new and not own.isdisjoint(state):
             raise CheckpointMismatchError(
                 f'checkpoint {source} brings no {abbreviate(report.new)} by the options of '
-                f'model.init_cfg ({options or "none"}); if the file holds a classifier for these '
-                'classes, set model.init_cfg.head=keep'
+                f'model.init_cfg ({_options(init) or "none"}); if the file holds a classifier for '
+                'these classes, set model.init_cfg.head=keep'
             )
     return _load(model, state, report, strict)
 
@@ -120,6 +122,14 @@ def build_adapter(adapter: str | Mapping[str, Any], **options: Any) -> Any:
 def unwrap_model(model: nn.Module) -> nn.Module:
     """The module inside a distributed wrapper, or ``model`` itself."""
     return model.module if is_model_wrapper(model) else model
+
+
+def _options(init: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in init.items() if name not in INIT_FIELDS}
+
+
+def _init_adapter(init: Mapping[str, Any]) -> Any:
+    return build_adapter(init.get('adapter', DEFAULT_ADAPTER), **_options(init))
 
 
 def _is_published_init(init_cfg: Any) -> bool:

@@ -284,6 +284,10 @@ class Runner(MMEngineRunner):
             + f' / {base}'
         )
 
+    def load_initial_weights(self) -> None:
+        """Give the model what training would start from: the files that ``init_cfg`` names."""
+        self._init_model_weights()
+
     def _init_model_weights(self) -> None:
         if self.resume_path is None and not self._has_weights:  # else a checkpoint brings them
             super()._init_model_weights()

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
-from internvideo.checkpoint import LoadReport, load_pretrained
+from internvideo.checkpoint import LoadReport, load_checkpoint, load_pretrained
 from internvideo.checkpoint.internvideo2_multi import (
     BEATsAdapter,
     BertAdapter,
@@ -132,6 +133,15 @@ def test_stage2_comes_back_with_its_values(tmp_path):
     assert 'vision_encoder.clip_decoder.0.head.weight' in torch.load(path)['module']
     load_pretrained(second, path, 'internvideo2_stage2')
     torch.testing.assert_close(dict(second.state_dict()), dict(first.state_dict()))
+
+
+def test_a_released_file_is_told_from_one_of_ours_though_names_overlap(tmp_path):
+    init = dict(type='Published', adapter='internvideo2_stage2', checkpoint='')
+    first, second = stage2(**TINY_NECK), stage2(**TINY_NECK, init_cfg=init)
+    for state in (first.state_dict(), Stage2Adapter().to_published(first.state_dict())):
+        nn.init.zeros_(second.temp)
+        load_checkpoint(second, save(tmp_path, state))
+        torch.testing.assert_close(dict(second.state_dict()), dict(first.state_dict()))
 
 
 def test_the_pretraining_build_serves_a_plain_one_with_more_frames(tmp_path):
