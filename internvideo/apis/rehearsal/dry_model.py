@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -13,15 +13,21 @@ from internvideo.models.pretrainers.teachers import FrozenTeacher, cast_linear_m
 from internvideo.registry import MODELS
 from internvideo.structures import VideoDataSample
 
-from .step_trace import Flops, Moment, StepTrace, trace_step
+from .step_trace import Flops, Moment, StepTrace, trace_prediction, trace_step
+from .vocabularies import is_tokenizer
 
 GPU_BACKENDS = ('auto', 'flash_attn')
 
 
 def without_init(config: Any) -> Any:
-    """``config`` with every ``init_cfg`` None and no kernel that needs a GPU, at any depth."""
+    """``config`` that needs neither files nor a GPU, at any depth.
+
+    Every ``init_cfg`` is None, no kernel needs a GPU, and no preprocessor has a tokenizer.
+    """
     if isinstance(config, Mapping):
         cleaned = {key: without_init(item) for key, item in config.items()}
+        if is_tokenizer((cleaned.get('data_preprocessor') or {}).get('tokenizer')):
+            cleaned['data_preprocessor'] = None  # texts come as tokens
         if 'init_cfg' in cleaned:
             cleaned['init_cfg'] = None
         if cleaned.get('attn_backend') == 'flash_attn':
@@ -68,6 +74,13 @@ class ClipShape:
         return torch.empty(shape, dtype=dtype), samples
 
 
+class BatchShape(Protocol):
+    """What a batch of a training consists of; hashable."""
+
+    def batch(self, clips: int, dtype: torch.dtype = torch.float32) -> tuple[Any, list]:
+        """Inputs and data samples of ``clips`` items."""
+
+
 class DryModel:
     """A model whose tensors are fake: it can be run, nothing is stored or computed.
 
@@ -79,7 +92,7 @@ class DryModel:
 
     def __init__(self, config: Mapping[str, Any], precision: str = 'amp') -> None:
         self.mode = FakeTensorMode()
-        self._traces: dict[tuple[ClipShape, int], StepTrace] = {}
+        self._traces: dict[tuple[BatchShape, int], StepTrace] = {}
         self.autocast = torch.bfloat16 if precision == 'amp' else None
         self.dtype = torch.bfloat16 if precision == 'bf16' else torch.float32
         self.model = build_on_meta(config)
@@ -125,27 +138,35 @@ class DryModel:
                 handle.remove()
             self.model.zero_grad(set_to_none=True)
 
-    def trace(self, shape: ClipShape, clips: int) -> StepTrace:
+    def trace(self, shape: BatchShape, clips: int) -> StepTrace:
         """Trace a training step of ``clips`` items of ``shape``; the same step only once."""
         if (shape, clips) not in self._traces:
             self._traces[shape, clips] = self._trace(shape, clips)
         return self._traces[shape, clips]
 
-    def _trace(self, shape: ClipShape, clips: int) -> StepTrace:
+    def _trace(self, shape: BatchShape, clips: int) -> StepTrace:
         trace = StepTrace()
         with self.mode, self._resident(trace):
             inputs, samples = shape.batch(clips, self.dtype)
             trace_step(trace, lambda: self.model(inputs, samples, mode='loss'), self.autocast)
         return trace
 
-    def predict(self, shape: ClipShape) -> None:
-        """Run one item of a test through the model, for the errors that this may raise."""
-        self.model.eval()
-        try:
-            with self.mode, torch.no_grad():
-                self.model(shape.batch(1, self.dtype)[0], mode='tensor')
-        finally:
-            self.model.train()
+    def predict(self, shape: BatchShape, clips: int = 1) -> StepTrace:
+        """Trace ``clips`` items of a test through the model; the same items only once.
+
+        Raises what the model raises.
+        """
+        if (shape, -clips) not in self._traces:
+            self.model.eval()
+            trace = StepTrace()
+            try:
+                with self.mode, self._resident(trace):
+                    inputs = shape.batch(clips, self.dtype)[0]
+                    trace_prediction(trace, lambda: self.model(inputs), self.autocast)
+            finally:
+                self.model.train()
+            self._traces[shape, -clips] = trace
+        return self._traces[shape, -clips]
 
 
 @dataclass(frozen=True)
@@ -173,7 +194,7 @@ class ActivationModel:
 
 
 def model_activations(
-    dry: DryModel, shape: ClipShape, clips: tuple[int, int] = (2, 4)
+    dry: DryModel, shape: BatchShape, clips: tuple[int, int] = (2, 4)
 ) -> tuple[ActivationModel, Flops]:
     """Activation bytes by clips, and the FLOPs of a step of one clip."""
     traces = [dry.trace(shape, count) for count in clips]
@@ -196,5 +217,10 @@ def largest_unit(model: nn.Module) -> int:
 
 def tokens_per_clip(model: nn.Module) -> int:
     """Patch tokens of a clip in the encoder's grid; 0 for a model without one."""
-    steps, rows, columns = getattr(getattr(model, 'backbone', None), 'grid', (0, 0, 0))
+    steps, rows, columns = getattr(trunk_of(model), 'grid', (0, 0, 0))
     return steps * rows * columns
+
+
+def trunk_of(model: nn.Module | None) -> nn.Module | None:
+    """The encoder of clips, if the model has one."""
+    return getattr(model, 'backbone', None) or getattr(model, 'vision_encoder', None)

@@ -1,19 +1,29 @@
 """All that can be said against a config without running it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from .data_rules import DATA_RULES
-from .file_rules import FILE_RULES
+from .data_rules import DATA_RULES, pixel_scale, sizes
+from .file_rules import FILE_RULES, checkpoints
 from .findings import Finding, one_line
 from .generated_data import MediaCache
-from .model_rules import MODEL_RULES
-from .run_rules import RUN_RULES
+from .media_rules import MEDIA_RULES
+from .model_rules import MODEL_RULES, recomputation, trains_something
+from .run_rules import RUN_RULES, hooks, length, optimizer
 from .schema import check_schema
 from .subject import Subject, build_dry_model, load_items
 
 RULES = (*DATA_RULES, *MODEL_RULES, *RUN_RULES, *FILE_RULES)
+COMMON_RULES = (pixel_scale, sizes, recomputation, hooks, checkpoints)
+TRAINING_RULES = (trains_something, length, optimizer)
+
+
+def rules_for(subject: Subject) -> tuple[Callable[[Subject], Iterable[Finding]], ...]:
+    """The rules that judge a config of this kind."""
+    if not subject.is_multimodal:
+        return RULES
+    return (*MEDIA_RULES, *COMMON_RULES, *(TRAINING_RULES if subject.trains else ()))
 
 
 def find_faults(
@@ -33,7 +43,7 @@ def find_faults(
     findings = [*check_schema(config)]
     findings += load_items(subject, cache, folder)
     findings += build_dry_model(subject)
-    for rule in RULES:
+    for rule in rules_for(subject):
         try:
             findings += rule(subject)
         except (KeyError, TypeError, AttributeError) as error:

@@ -79,7 +79,11 @@ def checkpoints(subject: Subject) -> Iterator[Finding]:
 def _checkpoint_fields(value: Any, path: str) -> Iterator[tuple[str, str]]:
     if isinstance(value, Mapping):
         for key, item in value.items():
-            if key in ('checkpoint', 'extra') and isinstance(item, str) and 'init_cfg' in path:
+            if (
+                key in ('checkpoint', 'extra', 'text')
+                and isinstance(item, str)
+                and 'init_cfg' in path
+            ):
                 yield f'{path}.{key}', item
             yield from _checkpoint_fields(item, f'{path}.{key}')
 

@@ -13,9 +13,12 @@ from PIL import Image
 
 from internvideo.datasets.synthetic.media import write_video
 from internvideo.datasets.synthetic.render import render_clip
-from internvideo.datasets.synthetic.sounds import render_sound
+from internvideo.datasets.synthetic.sounds import SAMPLE_RATE, render_sound
 from internvideo.datasets.synthetic.specs import ClipSpec, draw_clip, stream
 from internvideo.datasets.synthetic.vocabulary import QUICK_MOTIONS, SEEN
+
+from .generated_media import TableGenerator, write_sound
+from .vocabularies import WRITERS
 
 NUM_CLIPS = 4
 NUM_FRAMES, FPS, SIDE = 40, 10, 96
@@ -61,6 +64,9 @@ class MediaCache:
         """Make what most data sets use, once, before processes share the folder."""
         _ = self.videos
         self.frame_folders('img_{:05}.jpg')
+        _ = self.media
+        for kind in WRITERS:
+            self.vocabulary(kind)
 
     @property
     def videos(self) -> Path:
@@ -75,6 +81,15 @@ class MediaCache:
         """
         name = f'frames-{template.encode().hex()}'
         return self._made(name, lambda folder: _write_frames(folder, template))
+
+    @property
+    def media(self) -> Path:
+        """Folder of ``clip_0.mp4``, ``clip_0.jpg``, ``clip_0.wav`` and so on."""
+        return self._made('media', _write_media)
+
+    def vocabulary(self, kind: str) -> Path:
+        """Folder of a small vocabulary for a tokenizer of type ``kind``."""
+        return self._made(f'vocabulary-{kind}', WRITERS[kind])
 
     def _made(self, name: str, make: Callable[[Path], None]) -> Path:
         folder = self.root / name
@@ -97,6 +112,13 @@ def _write_videos(folder: Path) -> None:
     for index, spec in enumerate(clip_specs()):
         path = folder / f'clip_{index}.mp4'
         write_video(path, _clip_frames(index), render_sound(spec), FPS)
+
+
+def _write_media(folder: Path) -> None:
+    _write_videos(folder)
+    for index, spec in enumerate(clip_specs()):
+        Image.fromarray(_clip_frames(index)[0]).save(folder / f'clip_{index}.jpg')
+        write_sound(folder / f'clip_{index}.wav', render_sound(spec), SAMPLE_RATE)
 
 
 def _write_frames(folder: Path, template: str) -> None:
@@ -158,6 +180,8 @@ def generated_dataset(
             generated_dataset(part, model, rows, cache, folder) for part in dataset['datasets']
         ]
         return dict(dataset) | dict(datasets=parts)
+    if 'table' in dataset:
+        return TableGenerator(model, cache.media, NUM_CLIPS, folder)(dataset, rows)
     if 'ann_file' not in dataset:
         raise UnknownFormatError(f'{dataset.get("type")} has no ann_file to generate')
     changed = copy.deepcopy(dict(dataset))

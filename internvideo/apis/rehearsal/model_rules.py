@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from .data_rules import TRAIN
-from .dry_model import ClipShape, parameter_counts
+from .dry_model import ClipShape, parameter_counts, trunk_of
 from .findings import Finding, one_line
 from .subject import Subject
 
@@ -44,8 +44,12 @@ def recomputation(subject: Subject) -> Iterator[Finding]:
             yield Finding(
                 f'{path}.checkpoint_num', f'{number} has no effect with use_checkpoint=False'
             )
-        depth = getattr(getattr(subject.dry and subject.dry.model, 'backbone', None), 'depth', None)
-        if path == 'model.backbone' and depth is not None and not 0 <= number <= depth:
+        depth = getattr(trunk_of(subject.dry and subject.dry.model), 'depth', None)
+        if (
+            path in ('model.backbone', 'model.vision_encoder')
+            and depth is not None
+            and not 0 <= number <= depth
+        ):
             yield Finding(f'{path}.checkpoint_num', f'{number} of {depth} blocks')
 
 

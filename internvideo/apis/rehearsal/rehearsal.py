@@ -16,12 +16,15 @@ from .dry_model import (
     model_activations,
     parameter_counts,
     tokens_per_clip,
+    trunk_of,
 )
 from .faults import find_faults
 from .findings import Finding, one_line
 from .generated_data import MediaCache
 from .hardware import MEMORIES, gpu_by_name
+from .media_items import MediaShape
 from .memory import (
+    FULL,
     LAYOUTS,
     OPTIMIZER_STATES,
     Layout,
@@ -32,6 +35,7 @@ from .memory import (
     static_bytes,
     step_peak,
 )
+from .mixture_plan import MediumCost, plan_mixture
 from .processes import ProcessFailure, run_apart
 from .run_plan import RunPlan, plan_run
 from .run_rules import build_optimizer
@@ -92,7 +96,15 @@ class LayoutFacts:
 
 @dataclass(frozen=True)
 class Facts:
-    """Size and cost of a config's training."""
+    """Size and cost of a config's training, or of its test when it does not train.
+
+    With several media, what is said of a clip is said of the one whose batch takes most memory.
+
+    Attributes:
+        media: what a training item of every medium costs; empty with clips alone.
+        peak: bytes of the configured step, or of testing one batch.
+        plan: length of the training; None without one.
+    """
 
     total: int
     trainable: int
@@ -102,7 +114,9 @@ class Facts:
     clips_per_batch: int
     configured: str
     layouts: list[LayoutFacts]
-    plan: RunPlan
+    plan: RunPlan | None
+    peak: int
+    media: dict[str, MediumCost] = field(default_factory=dict)
 
 
 @dataclass
@@ -172,7 +186,9 @@ def study(config: Any, options: Options, cache: MediaCache) -> tuple[list[Findin
 
 
 def gather_facts(subject: Subject, options: Options) -> Facts | None:
-    """Sizes, FLOPs, memory of the strategies, and length of the run; None without a training."""
+    """Sizes, FLOPs, memory of the strategies, and length of the run; None without items."""
+    if subject.is_multimodal:
+        return gather_media_facts(subject, options)
     if subject.dry is None or subject.clip is None:
         return None
     config, world = subject.config, subject.world_size
@@ -186,6 +202,11 @@ def gather_facts(subject: Subject, options: Options) -> Facts | None:
     sizes = model_sizes(subject, total, trainable)
     flops = next(iter(traced.values()))[1]
     tokens = tokens_per_clip(subject.dry.model)
+    found = [
+        layout_facts(each, sizes, world, traced[each.trace_precision][0], subject)
+        for each in layouts
+        if world > 1 or not each.needs_group
+    ]
     return Facts(
         total=total,
         trainable=trainable,
@@ -194,11 +215,8 @@ def gather_facts(subject: Subject, options: Options) -> Facts | None:
         tokens_per_clip=tokens,
         clips_per_batch=subject.clips_per_batch,
         configured=layout.name,
-        layouts=[
-            layout_facts(each, sizes, world, traced[each.trace_precision][0], subject)
-            for each in layouts
-            if world > 1 or not each.needs_group
-        ],
+        layouts=found,
+        peak=configured_peak(found, layout.name),
         plan=plan_run(
             config,
             world,
@@ -209,6 +227,83 @@ def gather_facts(subject: Subject, options: Options) -> Facts | None:
             options.samples,
         ),
     )
+
+
+def gather_media_facts(subject: Subject, options: Options) -> Facts | None:
+    """Facts of a config whose data are media with texts; None when they are not known."""
+    trained = subject.shapes.get('train_dataloader')
+    if subject.dry is None or not subject.shapes:
+        return None
+    if not trained:
+        return gather_test_facts(subject)
+    config, world, dry = subject.config, subject.world_size, subject.dry
+    total, trainable = parameter_counts(dry.model)
+    layout = layout_of(config.get('strategy'), world)
+    traces = {shape: dry.trace(shape, 2) for shape in trained}
+    costs = {
+        shape.media: MediumCost(
+            subject.batch_of(shape.media), trace.flops.model / 2, tokens_of(dry.model, shape)
+        )
+        for shape, trace in traces.items()
+    }
+    largest = max(trained, key=lambda s: traces[s].peak * costs[s.media].batch)
+    layouts = list(LAYOUTS.values()) if options.all_layouts else [layout]
+    used = [each for each in layouts if world > 1 or not each.needs_group]
+    traced = {layout.trace_precision: model_activations(dry, largest)}
+    for precision in {each.trace_precision for each in used} - traced.keys():
+        traced[precision] = model_activations(DryModel(config['model'], precision), largest)
+    sizes = model_sizes(subject, total, trainable)
+    found = [
+        layout_facts(each, sizes, world, traced[each.trace_precision][0], subject, largest)
+        for each in used
+    ]
+    return Facts(
+        total=total,
+        trainable=trainable,
+        teacher_bytes=dry.teacher_bytes,
+        flops=traced[layout.trace_precision][1],
+        tokens_per_clip=costs[largest.media].tokens,
+        clips_per_batch=costs[largest.media].batch,
+        configured=layout.name,
+        layouts=found,
+        plan=plan_mixture(config, world, costs, gpu_by_name(options.gpu), options.mfu),
+        peak=configured_peak(found, layout.name),
+        media=costs,
+    )
+
+
+def gather_test_facts(subject: Subject) -> Facts:
+    """Facts of encoding the media of a test: float32 weights, and one batch under way."""
+    (name, shapes), dry = next(iter(subject.shapes.items())), subject.dry
+    total, trainable = parameter_counts(dry.model)
+    batch = subject.loaders[name].get('batch_size', 1)
+    traces = {shape: dry.predict(shape, batch) for shape in shapes}
+    largest = max(shapes, key=lambda shape: traces[shape].peak)
+    return Facts(
+        total=total,
+        trainable=trainable,
+        teacher_bytes=dry.teacher_bytes,
+        flops=Flops(round(traces[largest].flops.forward / batch)),
+        tokens_per_clip=tokens_of(dry.model, largest),
+        clips_per_batch=batch,
+        configured='test',
+        layouts=[],
+        plan=None,
+        peak=FULL * total + traces[largest].peak,
+    )
+
+
+def tokens_of(model: Any, shape: MediaShape) -> int:
+    """Tokens of the pictures of one item in the trunk's grid."""
+    trunk = trunk_of(model)
+    if shape.video is None or trunk is None:
+        return 0
+    return tokens_per_clip(model) * shape.frames // (trunk.grid[0] * trunk.tubelet_size)
+
+
+def configured_peak(layouts: Sequence[LayoutFacts], name: str) -> int:
+    """Bytes of a step under the strategy called ``name``."""
+    return next(each.peak for each in layouts if each.name == name)
 
 
 def model_facts(config: Any, world_size: int = 1) -> tuple[ModelSizes, float]:
@@ -247,11 +342,17 @@ def model_sizes(subject: Subject, total: int, trainable: int) -> ModelSizes:
 
 
 def layout_facts(
-    layout: Layout, sizes: ModelSizes, world: int, activations: ActivationModel, subject: Subject
+    layout: Layout,
+    sizes: ModelSizes,
+    world: int,
+    activations: ActivationModel,
+    subject: Subject,
+    shape: MediaShape | None = None,
 ) -> LayoutFacts:
-    """Memory of one strategy."""
+    """Memory of one strategy, with batches of clips or, if given, of ``shape``."""
     static = static_bytes(layout, sizes, world)
-    clips = subject.clips_per_batch
+    clips = subject.clips_per_batch if shape is None else subject.batch_of(shape.media)
+    frames = (shape or subject.clip).frames
     accumulates = subject.config['optim_wrapper'].get('accumulative_counts', 1) > 1
     most = {memory: most_clips(static, activations, memory, accumulates) for memory in MEMORIES}
     return LayoutFacts(
@@ -261,7 +362,7 @@ def layout_facts(
         peak=step_peak(static, activations, clips, accumulates),
         clips=most,
         # Attention is computed in tiles: bytes grow with tokens, so frames cost what clips cost.
-        frames={memory: subject.clip.frames * n // clips for memory, n in most.items()},
+        frames={memory: frames * n // clips for memory, n in most.items()},
     )
 
 

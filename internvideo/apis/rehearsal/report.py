@@ -6,6 +6,8 @@ from typing import Any
 
 from .hardware import GB, MEMORIES
 from .rehearsal import Facts, LayoutFacts, Rehearsal
+from .run_plan import RunPlan
+from .trial_run import TrialReport
 
 
 def gigabytes(size: float) -> str:
@@ -23,13 +25,17 @@ def describe(rehearsal: Rehearsal) -> Iterator[str]:
     trial = rehearsal.trial
     if trial is not None and trial.passed:
         yield (
-            f'  trial: {trial.steps} iterations, validation, save and resume of a shrunken copy: '
-            f'{trial.seconds:.1f} s, {gigabytes(trial.peak_bytes)}'
+            f'  trial: {_deeds(trial)} of a shrunken copy: {trial.seconds:.1f} s, '
+            f'{gigabytes(trial.peak_bytes)}'
         )
     elif trial is not None:
         yield f'  trial: failed at {trial.stage}: {trial.reason}'
         yield from (f'    {line}' for line in trial.details.splitlines())
     yield f'  {verdict(rehearsal)}'
+
+
+def _deeds(trial: TrialReport) -> str:
+    return f'{trial.steps} iterations, validation, save and resume' if trial.steps else 'test'
 
 
 def verdict(rehearsal: Rehearsal) -> str:
@@ -43,7 +49,7 @@ def verdict(rehearsal: Rehearsal) -> str:
 
 def describe_facts(facts: Facts) -> Iterator[str]:
     """Size, cost, length and memory."""
-    plan, flops = facts.plan, facts.flops
+    flops = facts.flops
     yield f'parameters: {facts.total:,}, trainable {facts.trainable:,}' + (
         f'; teachers {gigabytes(facts.teacher_bytes)}' if facts.teacher_bytes else ''
     )
@@ -52,6 +58,22 @@ def describe_facts(facts: Facts) -> Iterator[str]:
         f'training {flops.model / 1e9:,.1f} GFLOP'
         + (f' + {flops.recompute / 1e9:,.1f} recomputed' if flops.recompute else '')
     )
+    for media, cost in facts.media.items():
+        yield (
+            f'{media}: {cost.batch} a batch, {cost.tokens} tokens and '
+            f'{cost.flops / 1e9:,.1f} GFLOP each'
+        )
+    if facts.plan is None:
+        yield (
+            f'a test of {facts.clips_per_batch} items a batch takes {gigabytes(facts.peak)}: '
+            'float32 weights and encoding the media'
+        )
+        return
+    yield from _describe_plan(facts.plan)
+    yield from memory_table(facts)
+
+
+def _describe_plan(plan: RunPlan) -> Iterator[str]:
     if plan.samples:
         about = '' if plan.samples_known else 'about '
         yield (
@@ -63,7 +85,6 @@ def describe_facts(facts: Facts) -> Iterator[str]:
             f'cost: {plan.exaflops:,.1f} EFLOP; at {plan.mfu:.0%} of {plan.gpu} '
             f'{plan.gpu_hours:,.1f} GPU-hours, {plan.hours:,.1f} h on {plan.world_size}'
         )
-    yield from memory_table(facts)
 
 
 def memory_table(facts: Facts) -> Iterator[str]:
@@ -108,14 +129,14 @@ def _sweep_row(rehearsal: Rehearsal) -> list[str]:
     facts, trial = rehearsal.facts, rehearsal.trial
     cells = ['-'] * 6
     if facts is not None:
-        peak = next(layout.peak for layout in facts.layouts if layout.name == facts.configured)
+        plan = facts.plan
         cells = [
             f'{facts.total / 1e6:,.1f} M',
             f'{facts.flops.model / 1e9:,.0f}',
             str(facts.clips_per_batch),
-            str(facts.plan.world_size),
-            gigabytes(peak),
-            f'{facts.plan.gpu_hours:,.0f}' if facts.plan.samples else '-',
+            '-' if plan is None else str(plan.world_size),
+            gigabytes(facts.peak),
+            f'{plan.gpu_hours:,.0f}' if plan is not None and plan.samples else '-',
         ]
     tried = '-' if trial is None else f'{trial.seconds:.0f} s {gigabytes(trial.peak_bytes)}'
     return [rehearsal.path, *cells, tried, verdict(rehearsal)]

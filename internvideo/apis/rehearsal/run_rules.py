@@ -21,6 +21,7 @@ from internvideo.structures import VideoDataSample
 
 from .dry_model import build_on_meta
 from .findings import Finding, one_line
+from .mixture_plan import batches_of
 from .run_plan import count_samples
 from .subject import Subject
 
@@ -51,6 +52,8 @@ def complete(subject: Subject) -> Iterator[Finding]:
 def horizon_of(subject: Subject) -> Horizon | None:
     """Length of the run, None when the number of samples is not known."""
     config = subject.config
+    if subject.is_multimodal:
+        return _horizon_of_mixture(subject)
     try:
         samples, _ = count_samples(config['train_dataloader']['dataset'])
     except (ValueError, OSError):
@@ -60,6 +63,17 @@ def horizon_of(subject: Subject) -> Horizon | None:
     batches = -(-per_process // max(config['train_dataloader']['batch_size'], 1))
     epochs = config['train_cfg'].get('max_epochs', 0)
     return Horizon(batches // accumulation, epochs, accumulation) if samples else None
+
+
+def _horizon_of_mixture(subject: Subject) -> Horizon | None:
+    config = subject.config
+    try:
+        batches = sum(batches_of(config['train_dataloader'], subject.world_size).values())
+    except (TypeError, KeyError, ZeroDivisionError):
+        return None  # the rule about batch sizes says why
+    accumulation = config['optim_wrapper'].get('accumulative_counts', 1)
+    epochs = config['train_cfg'].get('max_epochs', 0)
+    return Horizon(batches // accumulation, epochs, accumulation) if batches else None
 
 
 def length(subject: Subject) -> Iterator[Finding]:

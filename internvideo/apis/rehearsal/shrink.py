@@ -10,9 +10,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from internvideo.models.text import bert, llama
 from internvideo.registry import MODELS
 
 from .generated_data import MediaCache, generated_dataset
+from .vocabularies import with_small_vocabularies
 
 # Tokens and pooled vectors are equally wide: some encoders pool by a plain mean.
 WIDTH, HEADS, DEPTH = 48, 4, 2
@@ -23,8 +25,42 @@ WIDTHS = {
     'clip_embed_dim': WIDTH,
     'clip_final_dim': WIDTH,
     'in_dim': WIDTH,
+    'align_dim': WIDTH,
+    'av_concat_dim': WIDTH,
 }
 """Fields that say a width, and what it becomes."""
+
+SMALL_BERT = dict(
+    hidden_size=WIDTH,
+    num_hidden_layers=DEPTH,
+    num_attention_heads=HEADS,
+    intermediate_size=2 * WIDTH,
+    fusion_layer=1,
+)
+SMALL_LLAMA = dict(
+    hidden_size=WIDTH,
+    num_hidden_layers=DEPTH,
+    num_attention_heads=HEADS,
+    intermediate_size=2 * WIDTH,
+)
+# Vocabularies stay: tokenizers are held against them.
+SMALL_TOWERS: dict[str, dict[str, Any]] = {
+    'MobileCLIPText': dict(
+        dim=WIDTH,
+        n_transformer_layers=DEPTH,
+        n_heads_per_layer=HEADS,
+        ffn_multiplier_per_layer=2.0,
+        projection_dim=WIDTH,
+    ),
+    'BEATs': dict(
+        embed_dim=WIDTH,
+        encoder_layers=DEPTH,
+        encoder_embed_dim=WIDTH,
+        encoder_ffn_embed_dim=2 * WIDTH,
+        encoder_attention_heads=HEADS,
+    ),
+}
+"""Towers without ``arch``, and their sizes."""
 
 ARCHITECTURE = ('embed_dim', 'depth', 'num_heads', 'mlp_ratio')
 BATCH, STEPS, VALIDATED = 2, 2, 3
@@ -44,12 +80,13 @@ def shrink(
         name: name of the run, unlike any other of this process.
     """
     small = copy.deepcopy(dict(config))
-    small['model'] = shrink_model(small['model'])
+    model = shrink_model(small['model'])
+    small['model'] = with_small_vocabularies(model, cache.vocabulary)
     for key in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
         if small.get(key):
             small[key] = _shrink_loader(small, key, work_dir, cache)
-    small['train_cfg'] = _shrink_loop(small['train_cfg'])
-    _shrink_schedule(small, config['train_cfg']['max_epochs'])
+    if small.get('train_dataloader'):
+        _shrink_training(small)
     small.update(
         strategy=dict(type='SingleDevice'),
         launcher='none',
@@ -61,9 +98,15 @@ def shrink(
     )
     if small.get('compile'):
         small['compile'] = dict(backend='eager')  # code is still captured; compiling takes minutes
+    return small
+
+
+def _shrink_training(small: dict[str, Any]) -> None:
+    epochs = small['train_cfg']['max_epochs']
+    small['train_cfg'] = _shrink_loop(small['train_cfg'])
+    _shrink_schedule(small, epochs)
     if small['optim_wrapper'].get('dtype') == 'float16':
         small['optim_wrapper']['dtype'] = 'bfloat16'  # no GPU here
-    return small
 
 
 def shrink_model(model: Any) -> Any:
@@ -78,12 +121,18 @@ def shrink_model(model: Any) -> Any:
     if 'init_cfg' in small:
         small['init_cfg'] = None
     arguments = _arguments(small.get('type'))
-    if 'arch' in arguments:
+    small.update(SMALL_TOWERS.get(small.get('type'), {}))
+    if str(small.get('type')).startswith('FusionBert'):
+        _shrink_arch(small, SMALL_BERT, bert.ARCHITECTURES, 'large')
+    elif small.get('type') == 'LlamaText':
+        _shrink_arch(small, SMALL_LLAMA, llama.ARCHITECTURES, '7B')
+        small['out_dim'] = WIDTH
+    elif 'arch' in arguments:
         _shrink_encoder(small, arguments)
     for key in ('in_dim', 'clip_dim', 'clip_final_dim'):
         if key in arguments and small.get(key, True):
             small[key] = WIDTHS[key]
-    for key in ('encoder', 'backbone'):
+    for key in ('encoder', 'backbone', 'vision_encoder'):
         if isinstance(small.get(key), Mapping) and 'arch' in small[key]:
             _deepen(small[key], max(layers, default=DEPTH))
     return small
@@ -101,6 +150,16 @@ def _arguments(kind: Any) -> Mapping[str, inspect.Parameter]:
     if not isinstance(kind, str) or kind not in MODELS:
         return {}
     return inspect.signature(MODELS.get(kind).__init__).parameters
+
+
+def _shrink_arch(
+    small: dict[str, Any], sizes: Mapping[str, Any], known: Mapping[str, Any], usual: str
+) -> None:
+    """Sizes of a text tower; what else its ``arch`` says stays."""
+    for key in sizes:
+        small.pop(key, None)
+    arch = small.get('arch', usual)
+    small['arch'] = dict(known.get(arch, {}) if isinstance(arch, str) else arch) | dict(sizes)
 
 
 def _shrink_encoder(small: dict[str, Any], arguments: Mapping[str, inspect.Parameter]) -> None:
@@ -128,7 +187,8 @@ def _needed_blocks(part: Mapping[str, Any]) -> Iterator[int]:
             yield int((value['count'] - 1) * value.get('interval', 1)) + 1
         elif isinstance(value, list | tuple):
             yield max(value) + 1
-    yield (part.get('freeze') or {}).get('open_blocks', 0)
+    freeze = part.get('freeze')
+    yield freeze.get('open_blocks', 0) if isinstance(freeze, Mapping) else 0
 
 
 def shrink_pixels(value: Any) -> Any:
@@ -156,13 +216,23 @@ def _shrink_loader(
 ) -> dict[str, Any]:
     loader = dict(config[key])
     trains = key == 'train_dataloader'
-    accumulation = config['optim_wrapper'].get('accumulative_counts', 1)
+    accumulation = (config.get('optim_wrapper') or {}).get('accumulative_counts', 1)
     rows = BATCH * STEPS * accumulation if trains else VALIDATED
     dataset = generated_dataset(loader['dataset'], config['model'], rows, cache, work_dir)
-    dataset['pipeline'] = _shrink_transforms(dataset['pipeline'])
-    batch = loader['batch_size'] if loader['batch_size'] < BATCH else BATCH
+    dataset = _shrink_transforms(dataset)
     workers = min(loader.get('num_workers', 0), 1) if trains else 0
-    return loader | dict(dataset=dataset, batch_size=batch, num_workers=workers)
+    loader |= dict(dataset=dataset, num_workers=workers)
+    if loader.get('batch_sampler'):
+        sampler = dict(loader['batch_sampler'])
+        sampler['batch_size'] = _small_batches(sampler['batch_size'])
+        return loader | dict(batch_sampler=sampler)
+    return loader | dict(batch_size=min(loader.get('batch_size', 1), BATCH))
+
+
+def _small_batches(sizes: Any) -> Any:
+    if isinstance(sizes, Mapping):
+        return {media: min(size, BATCH) for media, size in sizes.items()}
+    return min(sizes, BATCH)
 
 
 def _shrink_loop(loop: Mapping[str, Any]) -> dict[str, Any]:

@@ -125,6 +125,11 @@ class StepTrace(TorchDispatchMode):
         self.moments.append(Moment(self._peak, self.gradients))
         self._peak = self.live
 
+    @property
+    def peak(self) -> int:
+        """Most bytes alive at once, without what is given and without gradients."""
+        return max(moment.activations for moment in self.moments)
+
     def finish(self) -> list[Moment]:
         """The moments of the step."""
         self._close_moment()
@@ -209,4 +214,15 @@ def trace_step(
         trace.in_backward = True
         loss.backward()
         del loss
+    trace.finish()
+
+
+def trace_prediction(
+    trace: StepTrace, predict: Callable[[], Any], autocast: torch.dtype | None = None
+) -> None:
+    """Run ``predict()`` without gradients inside ``trace``; see :func:`trace_step`."""
+    enabled = autocast is not None
+    precision = torch.autocast('cpu', dtype=autocast or torch.bfloat16, enabled=enabled)
+    with trace, torch.no_grad(), precision:
+        predict()
     trace.finish()

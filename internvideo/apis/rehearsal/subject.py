@@ -14,6 +14,9 @@ from internvideo.registry import DATASETS
 from .dry_model import ClipShape, DryModel
 from .findings import Finding, one_line
 from .generated_data import LOADERS, MediaCache, generated_dataset
+from .generated_media import is_multimodal
+from .media_items import DEFAULT_LENGTH, MediaShape, testing_shapes, training_shapes
+from .memory import layout_of
 
 PASSES = 5
 """Epochs of which the same row is compared, to see whether a pipeline draws at random."""
@@ -46,6 +49,7 @@ class Subject:
         items: one generated item per loader; loaders whose data set fails are absent.
         dry: the model without memory, None when it cannot be built.
         clip: shape of a training clip, None when unknown.
+        shapes: of media with texts: one shape a medium, by loader.
     """
 
     config: Mapping[str, Any]
@@ -53,6 +57,17 @@ class Subject:
     items: dict[str, Item] = field(default_factory=dict)
     dry: DryModel | None = None
     clip: ClipShape | None = None
+    shapes: dict[str, list[MediaShape]] = field(default_factory=dict)
+
+    @property
+    def trains(self) -> bool:
+        """Whether the config trains; others only test."""
+        return self.config.get('train_dataloader') is not None
+
+    @property
+    def is_multimodal(self) -> bool:
+        """Whether the data are media with texts."""
+        return is_multimodal(self.config)
 
     @property
     def loaders(self) -> dict[str, Mapping[str, Any]]:
@@ -70,6 +85,11 @@ class Subject:
         """Clips of one training batch on one process."""
         loader = self.config['train_dataloader']
         return loader['batch_size'] * loader['dataset'].get('num_repeats', 1)
+
+    def batch_of(self, media: str) -> int:
+        """Items of one training batch of a medium on one process."""
+        sizes = self.config['train_dataloader']['batch_sampler']['batch_size']
+        return sizes[media] if isinstance(sizes, Mapping) else sizes
 
 
 def load_item(dataset_config: Mapping[str, Any]) -> Item:
@@ -112,9 +132,26 @@ def load_items(subject: Subject, cache: MediaCache, folder: Path) -> Iterator[Fi
             generated = generated_dataset(
                 loader['dataset'], subject.config['model'], 2, cache, folder
             )
-            subject.items[name] = load_item(generated)
+            if subject.is_multimodal:
+                subject.shapes[name] = load_shapes(subject, name, generated)
+            else:
+                subject.items[name] = load_item(generated)
         except Exception as error:  # a part of any kind may refuse in any way
             yield Finding(f'{name}.dataset', one_line(error))
+
+
+def load_shapes(subject: Subject, name: str, dataset: Mapping[str, Any]) -> list[MediaShape]:
+    """Shapes of what a loader of media and texts gives from the generated ``dataset``.
+
+    Raises what building or reading the data raises.
+    """
+    tokenizer = (subject.config['model'].get('data_preprocessor') or {}).get('tokenizer') or {}
+    length = tokenizer.get('max_length', DEFAULT_LENGTH)
+    loader = dict(subject.loaders[name], dataset=dataset)
+    if name != 'train_dataloader':
+        return testing_shapes(loader, length)
+    sampler = dict(loader['batch_sampler'], batch_size=1)
+    return training_shapes(dict(loader, batch_sampler=sampler), length)
 
 
 def build_dry_model(subject: Subject) -> Iterator[Finding]:
@@ -122,7 +159,10 @@ def build_dry_model(subject: Subject) -> Iterator[Finding]:
     item = subject.items.get('train_dataloader')
     if item is not None:
         subject.clip = ClipShape(*item.shape, num_classes=subject.num_classes)
+    precision = 'amp'
+    if subject.is_multimodal and subject.trains:  # several traces: only those that count
+        precision = layout_of(subject.config.get('strategy'), subject.world_size).trace_precision
     try:
-        subject.dry = DryModel(subject.config['model'])
+        subject.dry = DryModel(subject.config['model'], precision)
     except Exception as error:
         yield Finding('model', one_line(error))

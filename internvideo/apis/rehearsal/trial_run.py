@@ -27,13 +27,14 @@ class TrialReport:
     """What a trial did.
 
     Attributes:
-        stage: ``done``, or the stage that failed: ``build``, ``train``, ``resume``, ``process``.
+        stage: ``done``, or the stage that failed: ``build``, ``train``, ``resume``, ``test``,
+            ``process``.
         reason: why it failed, empty when it did not.
         details: traceback of the failure.
         steps: training iterations in all, before and after resuming.
         seconds: wall time.
         peak_bytes: largest resident memory of the process.
-        metrics: of the last validation.
+        metrics: of the last validation, or of the test.
     """
 
     stage: str
@@ -55,7 +56,7 @@ class TrialReport:
 
 
 def try_run(config: Mapping[str, Any], cache: MediaCache, name: str) -> TrialReport:
-    """Run the shrunken copy of ``config`` in a process of its own.
+    """Run the shrunken copy of ``config`` in a process of its own; one that only tests is tested.
 
     Two training iterations, a validation, a checkpoint; then another run resumes from it for
     another epoch.  All files are in a temporary folder.
@@ -97,6 +98,12 @@ class _Trial:
     def run(self, config: Mapping[str, Any], cache: MediaCache, name: str, folder: Path) -> None:
         small = shrink(config, folder, cache, name)
         first = self._build(small)
+        if not small.get('train_dataloader'):
+            self.stage = 'test'
+            self.metrics = {key: float(value) for key, value in first.test().items()}
+            if not self.metrics:
+                raise RuntimeError('the test reported no figure')
+            return
         self.stage = 'train'
         first.train()
         self._take_results(first)
