@@ -12,7 +12,11 @@ model = dict(
         ),
     ),
     vision_encoder=dict(
-        type='InternVideo2', num_frames=8, init_values=0.1, layerscale_force_fp32=False
+        type='InternVideo2',
+        num_frames=8,
+        image_pos_embed='shared',
+        init_values=0.1,
+        layerscale_force_fp32=False,
     ),
     text_encoder=dict(type='LlamaText', arch='7B', out_dim=768, lora=dict()),
     init_cfg=dict(

@@ -10,7 +10,11 @@ model = dict(
         tokenizer=dict(type='CLIPTokenizer', max_length=77),
     ),
     vision_encoder=dict(
-        type='InternVideo2', num_frames=8, init_values=0.1, layerscale_force_fp32=False
+        type='InternVideo2',
+        num_frames=8,
+        image_pos_embed='shared',
+        init_values=0.1,
+        layerscale_force_fp32=False,
     ),
     text_encoder=dict(type='MobileCLIPText'),
     align_dim=512,
