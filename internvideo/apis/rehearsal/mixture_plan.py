@@ -40,11 +40,19 @@ LARGEST_COUNTED = 200_000_000
 
 @dataclass(frozen=True)
 class MediumCost:
-    """What one item of a medium costs: a batch on one process, operations and tokens."""
+    """What one item of a medium costs.
+
+    Attributes:
+        batch: items of a batch on one process.
+        flops: of a training step, without recomputation.
+        tokens: of its pictures.
+        items: of that medium in an epoch, 0 when not known.
+    """
 
     batch: int
     flops: float
     tokens: int
+    items: int = 0
 
 
 def count_corpus(name: str, entry: Mapping[str, Any]) -> tuple[int, bool]:

@@ -35,7 +35,7 @@ from .memory import (
     static_bytes,
     step_peak,
 )
-from .mixture_plan import MediumCost, plan_mixture
+from .mixture_plan import MediumCost, count_by_medium, plan_mixture
 from .processes import ProcessFailure, run_apart
 from .run_plan import RunPlan, plan_run
 from .run_rules import build_optimizer
@@ -240,9 +240,13 @@ def gather_media_facts(subject: Subject, options: Options) -> Facts | None:
     total, trainable = parameter_counts(dry.model)
     layout = layout_of(config.get('strategy'), world)
     traces = {shape: dry.trace(shape, 2) for shape in trained}
+    counts, _ = count_by_medium(config['train_dataloader']['dataset'])
     costs = {
         shape.media: MediumCost(
-            subject.batch_of(shape.media), trace.flops.model / 2, tokens_of(dry.model, shape)
+            batch=subject.batch_of(shape.media),
+            flops=trace.flops.model / 2,
+            tokens=tokens_of(dry.model, shape),
+            items=counts.get(shape.media, 0),
         )
         for shape, trace in traces.items()
     }

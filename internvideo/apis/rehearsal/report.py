@@ -54,14 +54,15 @@ def describe_facts(facts: Facts) -> Iterator[str]:
         f'; teachers {gigabytes(facts.teacher_bytes)}' if facts.teacher_bytes else ''
     )
     yield (
-        f'a clip: {facts.tokens_per_clip} tokens; forward {flops.forward / 1e9:,.1f} GFLOP, '
-        f'training {flops.model / 1e9:,.1f} GFLOP'
+        f'a clip: {facts.tokens_per_clip} tokens; forward {flops.forward / 1e9:,.1f} GFLOP'
+        + (f', training {flops.model / 1e9:,.1f} GFLOP' if flops.backward else '')
         + (f' + {flops.recompute / 1e9:,.1f} recomputed' if flops.recompute else '')
     )
     for media, cost in facts.media.items():
         yield (
             f'{media}: {cost.batch} a batch, {cost.tokens} tokens and '
             f'{cost.flops / 1e9:,.1f} GFLOP each'
+            + ('' if cost.items else '; how many there are is not known, the run leaves them out')
         )
     if facts.plan is None:
         yield (

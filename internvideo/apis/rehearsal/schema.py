@@ -14,6 +14,7 @@ from .findings import Finding, one_line
 
 REGISTRIES: dict[str, Registry] = {
     'model': registry.MODELS,
+    'tokenizer': registry.TASK_UTILS,
     'init_cfg': registry.WEIGHT_INITIALIZERS,
     'adapter': registry.CHECKPOINT_ADAPTERS,
     'dataset': registry.DATASETS,
@@ -150,16 +151,24 @@ def accepted_arguments(part: Callable, value: Mapping[str, Any]) -> dict[str, An
     found: dict[str, Any] = {}
     for function in _signatures(part):
         hints = _hints(function)
-        parameters = inspect.signature(function).parameters.values()
+        parameters = list(inspect.signature(function).parameters.values())
         for parameter in parameters:
             if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
                 found.setdefault(parameter.name, hints.get(parameter.name, Any))
         if not any(parameter.kind == parameter.VAR_KEYWORD for parameter in parameters):
             return found
+        if any(_goes_elsewhere(parameter) for parameter in parameters):
+            return None
     if isinstance(value.get('adapter'), str) and 'adapter' in found:
         adapter = registry.CHECKPOINT_ADAPTERS.get(value['adapter'])
         return found | (accepted_arguments(adapter, {}) or {})
     return None
+
+
+def _goes_elsewhere(parameter: inspect.Parameter) -> bool:
+    """Whether a parameter takes what is not for the base class: ``*args``, ``**fields``."""
+    named = parameter.kind == parameter.VAR_KEYWORD and parameter.name != 'kwargs'
+    return named or parameter.kind == parameter.VAR_POSITIONAL
 
 
 def _signatures(part: Callable) -> Iterator[Callable]:
