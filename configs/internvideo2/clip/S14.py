@@ -1,0 +1,5 @@
+_base_ = ['../../_base_/models/internvideo2_clip_S14.py', '../../_base_/recipes/clip.py']
+recipe = 'internvideo2_multi_modality/pretraining/clip/S14/config'
+
+checkpoint = '{{$INTERNVIDEO2_MODEL_PATH:checkpoints}}/S14_ft_k710_f8.pth'
+model = dict(init_cfg=dict(checkpoint=checkpoint))

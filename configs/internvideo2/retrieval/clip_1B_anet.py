@@ -1,0 +1,4 @@
+_base_ = '../../_base_/recipes/clip_1B_evaluation.py'
+recipe = 'internvideo2_multi_modality/evaluation/clip/zero_shot/1B/config_anet'
+
+test_dataloader = dict(dataset=dict(sets=['anet_ret_val']))

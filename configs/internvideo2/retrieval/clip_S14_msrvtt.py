@@ -1,0 +1,4 @@
+_base_ = '../../_base_/recipes/clip_S14_evaluation.py'
+recipe = 'internvideo2_multi_modality/evaluation/clip/zero_shot/S14/config_msrvtt'
+
+test_dataloader = dict(dataset=dict(sets=['msrvtt_1k_test']))

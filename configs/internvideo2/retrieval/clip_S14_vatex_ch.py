@@ -1,0 +1,4 @@
+_base_ = '../../_base_/recipes/clip_S14_evaluation.py'
+recipe = 'internvideo2_multi_modality/evaluation/clip/zero_shot/S14/config_vatex_ch'
+
+test_dataloader = dict(dataset=dict(sets=['vatex_ch_ret_val']))

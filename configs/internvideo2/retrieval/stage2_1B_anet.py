@@ -1,0 +1,5 @@
+_base_ = '../../_base_/recipes/stage2_1B_evaluation.py'
+recipe = 'internvideo2_multi_modality/evaluation/stage2/zero_shot/1B/config_anet'
+
+model = dict(vision_encoder=dict(num_frames=8))
+test_dataloader = dict(dataset=dict(sets=['anet_ret_val'], sampling=dict(num_frames=8)))

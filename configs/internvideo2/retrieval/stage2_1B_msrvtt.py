@@ -1,0 +1,4 @@
+_base_ = '../../_base_/recipes/stage2_1B_evaluation.py'
+recipe = 'internvideo2_multi_modality/evaluation/stage2/zero_shot/1B/config_msrvtt'
+
+test_dataloader = dict(dataset=dict(sets=['msrvtt_1k_test']))

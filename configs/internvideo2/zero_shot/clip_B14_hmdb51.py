@@ -1,0 +1,4 @@
+_base_ = '../../_base_/recipes/clip_B14_evaluation.py'
+recipe = 'internvideo2_multi_modality/evaluation/clip/zero_shot/B14/config_hmdb51'
+
+test_dataloader = dict(dataset=dict(sets=['hmdb51_act_val']))

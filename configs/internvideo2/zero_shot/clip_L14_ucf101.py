@@ -1,0 +1,4 @@
+_base_ = '../../_base_/recipes/clip_L14_evaluation.py'
+recipe = 'internvideo2_multi_modality/evaluation/clip/zero_shot/L14/config_ucf101'
+
+test_dataloader = dict(dataset=dict(sets=['ucf101_act_val']))

@@ -1,0 +1,178 @@
+"""Multi-modality configs carry out what the published configs and launch scripts say."""
+
+import functools
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.config import Config
+
+from internvideo.checkpoint import internvideo2_multi, load_pretrained, loading
+from internvideo.registry import MODELS
+from tests.configs.multi_modality_facts import (
+    PREFIX,
+    TABLE,
+    config_facts,
+    published_recipe,
+    published_sets,
+    set_flags,
+    unexplained,
+)
+
+ROOT = Path(__file__).parents[2] / 'configs' / 'internvideo2'
+BASE = ROOT.parent / '_base_' / 'datasets'
+MANIFESTS = Path(__file__).parents[1] / 'parity'
+FOLDERS = ('stage2', 'clip', 'retrieval', 'zero_shot')
+LEAVES = sorted(
+    path
+    for folder in FOLDERS
+    for path in (ROOT / folder).glob('*.py')
+    if 'tiny' not in path.name and Config.fromfile(path).get('recipe', '').startswith(PREFIX)
+)
+
+
+@pytest.mark.parametrize('leaf', LEAVES, ids=lambda leaf: f'{leaf.parent.name}/{leaf.stem}')
+def test_config_equals_the_published_recipe(leaf):
+    cfg = Config.fromfile(leaf)
+    recipe, facts = published_recipe(cfg.recipe), config_facts(cfg)
+    expected = {name: value for name, value in recipe.values.items() if name in facts}
+    assert {name: facts[name] for name in expected} == expected
+    assert unexplained(recipe.values, facts) == []
+    assert len(expected) >= 44
+    assert recipe.gpus in (cfg.num_gpus, None)
+
+
+def test_every_published_recipe_has_one_config():
+    named = [Config.fromfile(leaf).recipe for leaf in LEAVES]
+    published = json.loads(TABLE.read_text())['recipes']
+    assert sorted(named) == sorted(f'{PREFIX}{name}' for name in published)
+
+
+@pytest.mark.parametrize('leaf', LEAVES, ids=lambda leaf: f'{leaf.parent.name}/{leaf.stem}')
+def test_sets_and_frames_agree_inside_a_config(leaf):
+    cfg = Config.fromfile(leaf)
+    loaders = [cfg.get(f'{part}_dataloader') for part in ('train', 'val', 'test')]
+    frames = {loader.dataset.sampling.num_frames for loader in loaders if loader}
+    assert frames == {cfg.model.vision_encoder.num_frames}
+    name = cfg.recipe.rpartition('config_')[2]
+    if 'evaluation' in cfg.recipe:
+        (own,) = cfg.test_dataloader.dataset.sets
+        assert own.startswith(name)
+
+
+def test_tables_equal_the_published_one():
+    corpora = Config.fromfile(BASE / 'corpora.py').train_dataloader.dataset.table
+    sets = Config.fromfile(BASE / 'evaluation_sets.py').test_dataloader.dataset.table
+    published = {name: e for name, e in published_sets().items() if 'mixture' not in e}
+    published['k400_act_val']['media_type'] = 'video'  # left out, which fails as published
+    assert set(corpora) | set(sets) >= set(published)
+    for name, entry in published.items():
+        assert set_flags(corpora.get(name) or sets[name]) == entry, name
+
+
+def test_training_mixes_the_published_mixtures():
+    mixes = {
+        leaf: Config.fromfile(ROOT / f'{leaf}.py').train_dataloader.dataset.mix
+        for leaf in ('stage2/1B', 'stage2/6B', 'clip/1B')
+    }
+    names = ('pretrain_example_data_1B', 'pretrain_example_data_6B', 'data_25m')
+    assert list(mixes.values()) == [published_sets()[name]['mixture'] for name in names]
+
+
+def on_meta(leaf):
+    """The model of a config without its preprocessor, which reads tokenizer files."""
+    cfg = Config.fromfile(ROOT / f'{leaf}.py')
+    cfg.model.pop('data_preprocessor')
+    with torch.device('meta'):
+        return MODELS.build(cfg.model), cfg.model.init_cfg
+
+
+@pytest.mark.parametrize(
+    ('leaf', 'total', 'trained'),
+    [
+        ('stage2/1B', 1_410_146_493, 1_410_146_493),
+        ('stage2/6B', 6_453_900_079, 6_453_900_079 - 90_311_792),
+        ('clip/1B', 7_713_126_145, 7_042_176 + 1),
+        ('clip/6B', 12_630_000_000, 33_207_168 + 1),
+        ('clip/S14', 86_867_201, 741_504 + 395_264 + 1),
+        ('clip/B14', 153_300_000, None),
+        ('clip/L14', 372_752_641, 3_942_144 + 395_264 + 1),
+    ],
+)
+def test_models_have_the_published_parameters(leaf, total, trained):
+    model, _ = on_meta(leaf)
+    count = sum(p.numel() for p in model.parameters())
+    # Two totals are published in four digits only.
+    assert count == (pytest.approx(total, rel=4e-4) if total % 10_000 == 0 else total)
+    learns = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    assert trained in (learns, None)
+
+
+def manifest(name):
+    """Entries of a published file on the meta device."""
+    (path,) = MANIFESTS.glob(f'*/{name}.manifest.json')
+    return {
+        k: torch.empty(shape, device='meta')
+        for k, shape, _ in json.loads(path.read_text())['state']
+    }
+
+
+@functools.cache
+def published_files():
+    """What the files that the configs name hold, as far as published layouts are at hand."""
+    clip, small = manifest('clip_1b'), manifest('clip_small_s14')
+    text = {k.removeprefix('text_encoder.'): v for k, v in clip.items() if '.lora_' not in k}
+    mobile = {k: v for k, v in small.items() if k.startswith('text_encoder.')}
+    trained = ('vision_encoder.clip_projector.', 'temp', 'vision_align.')
+    return {
+        '1B_stage1.pth': manifest('pretrain_internvideo2_1B'),
+        '1B_stage2_pt.pth': manifest('stage2_visual_1b'),
+        'InternVideo2_Stage2_1B.pth': manifest('stage2_visual_1b'),
+        '6B_stage2.pth': manifest('stage2_audiovisual_6b'),
+        'internvl_c_13b_224px.pth': {k: v for k, v in text.items() if not k.startswith('vision')},
+        'InternVideo2_CLIP_1B.pth': {k: v for k, v in clip.items() if k.startswith(trained)},
+        'S14_ft_k710_f8.pth': manifest('internvideo2_S14_k400'),
+        'S14_dist_1B_stage2.pth': manifest('internvideo2_S14_k400'),
+        'mobileclip_blt.pt': mobile
+        | {'image_encoder.weight': torch.empty(1), 'logit_scale': torch.empty(1)},
+        'InternVideo2_CLIP_S14.pth': small,
+    }
+
+
+@pytest.mark.parametrize(
+    ('leaf', 'new'),
+    [
+        (
+            'stage2/1B',
+            {
+                'text_encoder',
+                'vision_proj',
+                'text_proj',
+                'itm_head',
+                'temp',
+                'vision_encoder',
+                'neck',
+            },
+        ),
+        ('stage2/6B_msrvtt', set()),
+        ('stage2/6B_didemo', set()),
+        ('retrieval/stage2_1B_msrvtt', set()),
+        ('retrieval/stage2_1B_anet', set()),
+        ('retrieval/stage2_6B_didemo', set()),
+        ('clip/1B', {'temp', 'text_encoder'}),
+        ('clip/S14', {'temp', 'vision_align'}),
+        ('retrieval/clip_1B_anet', {'text_encoder'}),
+        ('zero_shot/clip_S14_k400', set()),
+    ],
+)
+def test_models_start_from_the_files_that_their_config_names(monkeypatch, leaf, new):
+    def read(source, trusted_pickle=False):
+        return published_files()[Path(source).name]
+
+    monkeypatch.setattr(loading, 'read_state_dict', read)
+    monkeypatch.setattr(internvideo2_multi, 'read_state_dict', read)
+    model, init = on_meta(leaf)
+    options = {name: value for name, value in init.items() if name not in loading.INIT_FIELDS}
+    report = load_pretrained(model, init.checkpoint, init.adapter, **options)
+    assert {name.split('.')[0] for name in report.new} == new
