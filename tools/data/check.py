@@ -2,6 +2,8 @@
 
 Examples: python tools/data/check.py k400
           python tools/data/check.py my/train.csv --root my/videos --num-classes 12
+          python tools/data/check.py msrvtt_1k_test            # a corpus or an evaluation set
+          python tools/data/check.py my/captions.json --root my/videos --max-text-length 40
 """
 
 import argparse
@@ -24,6 +26,13 @@ from internvideo.datasets.annotations import AnnotationList
 from internvideo.datasets.bad_samples import MediaError
 from internvideo.datasets.readers import FrameFolderReader, Reader, open_video
 from internvideo.datasets.sources import MediaSource, MediaSources
+from internvideo.datasets.text_checks import (
+    SUFFIXES,
+    TextAnnotations,
+    duplicates,
+    path_of,
+    text_faults,
+)
 from internvideo.engine.command_line import UsageError, run
 
 CHUNK_ROWS = 32
@@ -31,17 +40,23 @@ DECODE_FRAMES = 32
 PRINT_SECONDS = 10
 CORES = len(os.sched_getaffinity(0))
 SPLITS = ('train', 'val', 'test')
+MEDIA_TYPES = ('image', 'video', 'audio', 'audio_video')
 KINDS = ('malformed', 'mislabelled', 'missing', 'broken', 'short')
+TEXT_KINDS = ('malformed', 'duplicate', 'caption', 'missing', 'broken', 'short', 'silent')
+TABLES = ('corpora', 'evaluation_table', 'evaluation_sets')
+"""Config files below ``_base_/datasets`` with a table of media and texts."""
 
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add = parser.add_argument
-    add('source', help='data set (k400, ...), config file, or annotation list')
+    add('source', help='data set (k400, msrvtt_1k_test, ...), config file, or annotation list')
     add('--split', nargs='+', choices=SPLITS, default=SPLITS, help='lists of a config to check')
     add('--root', help='folder that paths start from (default: the config says)')
     add('--columns', nargs='+', help='columns of a list (default: path label)')
+    add('--max-text-length', type=int, help='tokens of a text (default: the table says, or 32)')
+    add('--media-type', choices=MEDIA_TYPES, help='of a JSON or SQLite list (default: video)')
     add('--num-classes', type=int, help='number of classes (default: the config says)')
     add('--min-frames', type=int, help='fewer are short (default: what the config samples, or 1)')
     add('--backend', help='decord, torchcodec, pyav, or frames for folders of images')
@@ -72,8 +87,31 @@ class MediaList:
     full: bool = False
 
 
+@dataclass(frozen=True)
+class TextList:
+    """Annotations of media with texts; fields as in the tables of corpora and sets.
+
+    Attributes:
+        is_set: an evaluation set, in which every medium stands once.
+    """
+
+    ann_file: str
+    data_prefix: str = ''
+    media_type: str = 'video'
+    max_text_length: int = 32
+    paragraph: bool = False
+    pad_missing_audio: bool = False
+    is_set: bool = False
+    backend: str = 'decord'
+    min_frames: int = 1
+    full: bool = False
+
+
+AnyList = MediaList | TextList
+
+
 class Problem(NamedTuple):
-    """One finding; ``where`` is ``list:line``, ``kind`` one of ``KINDS``."""
+    """One finding; ``where`` is ``list:line``, ``kind`` of ``KINDS`` or ``TEXT_KINDS``."""
 
     where: str
     path: str
@@ -89,13 +127,16 @@ class Chunk(NamedTuple):
     last: int
 
 
-def find_lists(args: argparse.Namespace) -> list[MediaList]:
+def find_lists(args: argparse.Namespace) -> list[AnyList]:
     """The lists to check, from a config or from the command line.
 
     Raises ValueError or FileNotFoundError when ``source`` is neither, or a list is not there.
     """
-    config = _find_config(args.source)
-    if config is None:
+    entry = _find_entry(args.source)
+    config = None if entry else _find_config(args.source)
+    if entry is not None:
+        lists = [entry]
+    elif config is None:
         lists = [MediaList(args.source)]
     else:
         lists = list(dict.fromkeys(_config_lists(config, args.split)))
@@ -106,9 +147,37 @@ def find_lists(args: argparse.Namespace) -> list[MediaList]:
         backend=args.backend,
         min_frames=args.min_frames,
         full=args.full or None,
+        max_text_length=args.max_text_length,
+        media_type=args.media_type,
     )
-    changes = {name: value for name, value in given.items() if value is not None}
-    return [dataclasses.replace(media, **changes) for media in lists]
+    return [_changed(media, given) for media in lists]
+
+
+def _changed(media: AnyList, given: dict) -> AnyList:
+    known = {field.name for field in dataclasses.fields(media)}
+    changes = {name: value for name, value in given.items() if value is not None and name in known}
+    return dataclasses.replace(media, **changes)
+
+
+def _find_entry(source: str) -> TextList | None:
+    """A list of texts: a file by its suffix, or an entry of the tables by its name."""
+    if Path(source).suffix in SUFFIXES:
+        return TextList(source)
+    from mmengine.config import Config
+
+    from internvideo.apis.model_zoo import configs_root
+
+    for name in TABLES:
+        file = configs_root() / '_base_' / 'datasets' / f'{name}.py'
+        loaders = Config.fromfile(file).values() if file.is_file() else ()
+        for loader in loaders:
+            dataset = loader.get('dataset') if isinstance(loader, dict) else None
+            entry = (dataset or {}).get('table', {}).get(source)
+            if entry is not None:
+                known = {field.name for field in dataclasses.fields(TextList)}
+                fields = {key: value for key, value in entry.items() if key in known}
+                return TextList(**fields, is_set=entry.get('type') == 'RetrievalSet')
+    return None
 
 
 def _find_config(source: str) -> Path | None:
@@ -150,7 +219,9 @@ def _sampled_frames(dataset: dict) -> int:
 
 
 @cache
-def _annotations(media: MediaList) -> AnnotationList:
+def _annotations(media: AnyList) -> AnnotationList | TextAnnotations:
+    if isinstance(media, TextList):
+        return TextAnnotations(media.ann_file)
     return AnnotationList(media.ann_file, media.columns, media.delimiter)
 
 
@@ -162,9 +233,73 @@ def _sources(media: MediaList) -> MediaSources:
     return MediaSources(default, {tag: dict(entry) for tag, entry in media.sources})
 
 
-def check_rows(media: MediaList, first: int, last: int) -> list[Problem]:
-    """Check the media of some rows."""
-    return [problem for row in range(first, last) for problem in _check_row(media, row)]
+def check_rows(media: AnyList, first: int, last: int) -> list[Problem]:
+    """Check the media, and the texts, of some rows."""
+    check = _check_text_row if isinstance(media, TextList) else _check_row
+    return [problem for row in range(first, last) for problem in check(media, row)]
+
+
+def _check_text_row(media: TextList, row: int) -> Iterator[Problem]:
+    annotations = _annotations(media)
+    where = annotations.where(row)
+    try:
+        info = annotations[row]
+    except ValueError as error:
+        yield Problem(where, '', 'malformed', str(error).removeprefix(f'{where}: '))
+        return
+    path = path_of(info, media.data_prefix)
+    for detail in text_faults(info, media.max_text_length, media.paragraph):
+        yield Problem(where, path, 'caption', detail)
+    fault = _check_medium(media, path)
+    if fault is not None:
+        yield Problem(where, path, *fault)
+
+
+def _check_medium(media: TextList, path: str) -> tuple[str, str] | None:
+    """Kind and detail of what is wrong with one image, sound or video, its sound included."""
+    if not Path(path).exists():
+        return 'missing', 'no such file or folder'
+    try:
+        if media.media_type == 'image':
+            _decode_image(path)
+            return None
+        if media.media_type in ('audio', 'audio_video'):
+            heard = _has_sound(path)
+            if not heard and media.media_type == 'audio':
+                return 'silent', 'no audio track'
+    except (OSError, ValueError, EOFError) as error:
+        return 'broken', str(error)
+    if media.media_type == 'audio':
+        return None
+    fault = _check_media(media, MediaSource(backend=media.backend), path, None)
+    if fault is None and media.media_type == 'audio_video' and not heard:
+        padded = ', zeros take its place' if media.pad_missing_audio else ''
+        return 'silent', f'no audio track{padded}'
+    return fault
+
+
+def _decode_image(path: str) -> None:
+    from PIL import Image
+
+    with Image.open(path) as image:
+        image.load()
+
+
+def _has_sound(path: str) -> bool:
+    """Whether there is an audio track that begins with something decodable."""
+    import av
+
+    with av.open(path) as container:
+        if not container.streams.audio:
+            return False
+        return next(container.decode(audio=0), None) is not None
+
+
+def _path_of(media: AnyList, row: int) -> str:
+    info = _annotations(media)[row]
+    if isinstance(media, TextList):
+        return path_of(info, media.data_prefix)
+    return _sources(media).of(info).resolve(info['path'])
 
 
 def _check_row(media: MediaList, row: int) -> Iterator[Problem]:
@@ -191,7 +326,7 @@ def _check_row(media: MediaList, row: int) -> Iterator[Problem]:
 
 
 def _check_media(
-    media: MediaList, source: MediaSource, path: str, announced: int | None
+    media: AnyList, source: MediaSource, path: str, announced: int | None
 ) -> tuple[str, str] | None:
     """Kind and detail of what is wrong with one video or folder of frames."""
     if not Path(path).exists():
@@ -221,8 +356,12 @@ def _decode(reader: Reader, count: int, full: bool) -> None:
         reader.get_batch(range(first, min(first + DECODE_FRAMES, count)))
 
 
-def find_conflicts(media: MediaList) -> Iterator[Problem]:
-    """Rows that give a medium another label than an earlier row does."""
+def find_conflicts(media: AnyList) -> Iterator[Problem]:
+    """Rows that give a medium another label than an earlier row does, or repeat its id."""
+    if isinstance(media, TextList):
+        for row, detail in duplicates(_annotations(media), media.is_set):
+            yield Problem(_annotations(media).where(row), _path_of(media, row), 'duplicate', detail)
+        return
     if 'label' not in media.columns or 'start' in media.columns:
         return
     annotations, seen = _annotations(media), {}
@@ -250,7 +389,7 @@ class Report:
         ValueError: an unfinished check of something else is in the way.
     """
 
-    def __init__(self, path: Path, lists: list[MediaList], restart: bool) -> None:
+    def __init__(self, path: Path, lists: list[AnyList], restart: bool) -> None:
         self.path, self.progress = path, path.with_name(f'{path.name}.progress')
         self.done: set[Chunk] = set()
         self.problems: dict[Problem, None] = {}
@@ -299,13 +438,13 @@ def _line(problem: Problem) -> int:
     return int(problem.where.rpartition(':')[2])
 
 
-def _identity(media: MediaList) -> list:
+def _identity(media: AnyList) -> list:
     status = Path(media.ann_file).stat()
     return [dataclasses.asdict(media), status.st_size, status.st_mtime_ns]
 
 
 def run_chunks(
-    lists: list[MediaList], chunks: list[Chunk], workers: int
+    lists: list[AnyList], chunks: list[Chunk], workers: int
 ) -> Iterator[tuple[Chunk, list[Problem]]]:
     """Check chunks in several processes; a file that kills a decoder is a problem, not the end."""
     waiting = iter(chunks)
@@ -336,7 +475,7 @@ def _new_pool(workers: int) -> ProcessPoolExecutor:
     return ProcessPoolExecutor(workers, multiprocessing.get_context('spawn'))
 
 
-def _check_apart(media: MediaList, chunk: Chunk) -> list[Problem]:
+def _check_apart(media: AnyList, chunk: Chunk) -> list[Problem]:
     """Check row by row, each crash in a process of its own."""
     problems: list[Problem] = []
     pool = _new_pool(1)
@@ -346,15 +485,14 @@ def _check_apart(media: MediaList, chunk: Chunk) -> list[Problem]:
         except BrokenProcessPool:
             pool.shutdown()
             pool = _new_pool(1)
-            annotations = _annotations(media)
-            info = annotations[row]
-            path = _sources(media).of(info).resolve(info['path'])
-            problems.append(Problem(annotations.where(row), path, 'broken', 'crashes the decoder'))
+            where = _annotations(media).where(row)
+            crash = Problem(where, _path_of(media, row), 'broken', 'crashes the decoder')
+            problems.append(crash)
     pool.shutdown()
     return problems
 
 
-def make_chunks(lists: list[MediaList]) -> list[Chunk]:
+def make_chunks(lists: list[AnyList]) -> list[Chunk]:
     """All rows of all lists, in pieces."""
     return [
         Chunk(number, first, min(first + CHUNK_ROWS, len(_annotations(media))))
@@ -388,7 +526,8 @@ def main(args: argparse.Namespace) -> None:
             printed = time.perf_counter()
             _print_progress(done + fresh, total, fresh / (printed - start), len(report.problems))
     report.complete()
-    _print_summary(report, total)
+    has_texts = any(isinstance(media, TextList) for media in lists)
+    _print_summary(report, total, TEXT_KINDS if has_texts else KINDS)
     if report.problems:
         sys.exit(1)
 
@@ -401,9 +540,9 @@ def _print_progress(done: int, total: int, rate: float, problems: int) -> None:
     )
 
 
-def _print_summary(report: Report, total: int) -> None:
+def _print_summary(report: Report, total: int, kinds: Iterable[str]) -> None:
     counts = Counter(problem.kind for problem in report.problems)
-    found = ', '.join(f'{counts[kind]} {kind}' for kind in KINDS)
+    found = ', '.join(f'{counts[kind]} {kind}' for kind in kinds)
     print(f'{total} rows: {found}' + (f'; see {report.path}' if counts else ''))
 
 
