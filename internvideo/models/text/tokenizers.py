@@ -2,7 +2,8 @@
 
 They are looked up in ``TASK_UTILS``, take a list of strings and return
 ``dict(input_ids=(B, L), attention_mask=(B, L))``, both long.  An empty text is its special tokens
-alone; a longer one than ``max_length`` is cut, its last special token kept.
+alone; a longer one than ``max_length`` is cut, its last special token kept.  A call's own
+``max_length`` is a wish: towers of a fixed context read that context, as published.
 """
 
 import os
@@ -66,10 +67,11 @@ class WordPieceTokenizer:
         self.tokenizer, self.max_length = _load(source), max_length
         self.vocab_size = len(self.tokenizer)
 
-    def __call__(self, texts: Sequence[str]) -> Tokens:
-        """Tokens of ``texts``; see the module."""
-        rows = self.tokenizer(list(texts), truncation=True, max_length=self.max_length)
-        return pad_tokens(rows['input_ids'], self.max_length, self.tokenizer.pad_token_id)
+    def __call__(self, texts: Sequence[str], max_length: int | None = None) -> Tokens:
+        """Tokens of ``texts``, ``max_length`` (None: the tokenizer's own) of each."""
+        length = max_length or self.max_length
+        rows = self.tokenizer(list(texts), truncation=True, max_length=length)
+        return pad_tokens(rows['input_ids'], length, self.tokenizer.pad_token_id)
 
 
 @TASK_UTILS.register_module()
@@ -95,8 +97,8 @@ class LlamaTokenizer:
         if None in self.ends:
             raise ValueError(f'the tokenizer at {os.fspath(source)!r} has no bos or eos token')
 
-    def __call__(self, texts: Sequence[str]) -> Tokens:
-        """Tokens of ``texts``; see the module."""
+    def __call__(self, texts: Sequence[str], max_length: int | None = None) -> Tokens:
+        """Tokens of ``texts``, always of the tokenizer's own length."""
         glued = [f'{self.prefix}{text}' for text in texts]
         rows = self.tokenizer(glued, add_special_tokens=False)['input_ids']
         first, last = self.ends
@@ -121,8 +123,8 @@ class CLIPTokenizer:
         self.tokenizer, self.max_length = SimpleTokenizer(context_length=max_length), max_length
         self.vocab_size = self.tokenizer.vocab_size
 
-    def __call__(self, texts: Sequence[str]) -> Tokens:
-        """Tokens of ``texts``; see the module."""
+    def __call__(self, texts: Sequence[str], max_length: int | None = None) -> Tokens:
+        """Tokens of ``texts``, always of the tokenizer's own length."""
         ids = self.tokenizer(list(texts))
         ends = ids.argmax(dim=1)
         mask = torch.arange(self.max_length)[None] <= ends[:, None]

@@ -17,6 +17,8 @@ def build(kind, *args, **fields):
 
 @pytest.fixture
 def bert_folder(tmp_path):
+    tmp_path = tmp_path / 'bert'
+    tmp_path.mkdir()
     (tmp_path / 'vocab.txt').write_text('\n'.join(WORDS))
     (tmp_path / 'tokenizer_config.json').write_text(
         json.dumps(dict(tokenizer_class='BertTokenizer', do_lower_case=True))
@@ -26,6 +28,8 @@ def bert_folder(tmp_path):
 
 @pytest.fixture
 def llama_folder(tmp_path):
+    tmp_path = tmp_path / 'llama'
+    tmp_path.mkdir()
     from tokenizers import Tokenizer, models, pre_tokenizers
 
     words = {word: i for i, word in enumerate(['<unk>', '<s>', '</s>', 'say:', 'a', 'ball'])}
@@ -50,6 +54,14 @@ def test_word_pieces(bert_folder):
     ]
     assert found['attention_mask'].sum(1).tolist() == [5, 2, 6]
     assert tokenizer.vocab_size == len(WORDS)
+
+
+def test_a_calls_length_counts_but_for_towers_of_a_fixed_context(bert_folder, llama_folder):
+    texts, length = ['a red ball'], 4
+    assert build('WordPieceTokenizer', bert_folder)(texts, length)['input_ids'].shape[1] == 4
+    for tokenizer in (build('LlamaTokenizer', llama_folder, max_length=9), build('CLIPTokenizer')):
+        own = tokenizer(texts)
+        assert torch.equal(tokenizer(texts, length)['input_ids'], own['input_ids'])
 
 
 def test_llama_frames_and_glues(llama_folder):
