@@ -73,8 +73,8 @@ class ToyTrunk(nn.Module):
 
 @MODELS.register_module(force=True)
 class ToyRecognizer(BaseModel):
-    def __init__(self, depth=2):
-        super().__init__(data_preprocessor=ToyMixup())
+    def __init__(self, depth=2, init_cfg=None):
+        super().__init__(data_preprocessor=ToyMixup(), init_cfg=init_cfg)
         self.backbone = ToyTrunk(depth)
         self.head = nn.Linear(WIDTH, NUM_CLASSES)
 

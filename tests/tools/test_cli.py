@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from mmengine import load as load_pickle
+from mmengine.config import Config
 
 from internvideo.engine.command_line import guarded
 from tests.engine.toys import toy_config
@@ -132,6 +134,20 @@ def test_users_errors_are_one_line(config, capsys, monkeypatch, arguments, code,
 def test_debug_shows_the_traceback(config, capsys):
     assert call(TRAIN, config, '--debug', '--resume', 'gone.pth') == 1
     assert 'Traceback' in capsys.readouterr().err
+
+
+def test_an_evaluation_tests_the_model_that_its_config_names(config, capsys):
+    assert call(TEST, config) == 2
+    assert 'give a CHECKPOINT' in capsys.readouterr().err
+    toy = Config.fromfile(config)
+    for key in ('train_dataloader', 'train_cfg', 'optim_wrapper', 'param_scheduler'):
+        toy[key] = None
+    toy.custom_hooks = []
+    toy.model.init_cfg = dict(type='Constant', layer='Linear', val=0, bias=0)
+    toy.dump(config)
+    assert call(TEST, config, '--out', 'scores.pkl') == 0
+    scores = [sample['pred_score'] for sample in load_pickle('scores.pkl')]
+    assert len(scores) == 7 and not torch.stack(scores).any()
 
 
 def test_checkpoint_of_another_architecture(config, capsys):
