@@ -25,7 +25,6 @@ class MediaShape:
         audio: (frames, mels), None without sound.
         length: tokens of a text; 0 for none.
         kinds: of caption, empty for one without a name.
-        fields: further tensors of a text that models of questions take, with their shapes.
     """
 
     media: str
@@ -59,8 +58,13 @@ class MediaShape:
         return MediaShape(self.media, self.video, self.audio, 0)
 
 
-def shape_of(item: Mapping[str, Any], length: int) -> MediaShape:
-    """The shape of a data set's item.
+def shape_of(item: Mapping[str, Any], length: int, is_fixed: bool = False) -> MediaShape:
+    """The shape of a data set's item, with ``length`` tokens unless it says another number.
+
+    Args:
+        item: what the data set gives.
+        length: tokens of a text.
+        is_fixed: ``length`` holds whatever the item says.
 
     Raises:
         ValueError: the item holds no media.
@@ -75,12 +79,14 @@ def shape_of(item: Mapping[str, Any], length: int) -> MediaShape:
         media=sample.get('media_type', 'video'),
         video=shapes.get('video'),
         audio=shapes.get('audio'),
-        length=sample.get('max_text_length') or length,
+        length=length if is_fixed else sample.get('max_text_length') or length,
         kinds=kinds,
     )
 
 
-def training_shapes(loader: Mapping[str, Any], length: int) -> list[MediaShape]:
+def training_shapes(
+    loader: Mapping[str, Any], length: int, is_fixed: bool = False
+) -> list[MediaShape]:
     """Shapes of the batches of a training loader, one a medium.
 
     Raises whatever building or reading the data raises.
@@ -90,7 +96,7 @@ def training_shapes(loader: Mapping[str, Any], length: int) -> list[MediaShape]:
         copy.deepcopy(dict(loader['batch_sampler'])), default_args=dict(dataset=dataset)
     )
     keys = (batch[0] for batch in sampler)
-    return distinct(shape_of(_first(dataset[key]), length) for key in keys)
+    return distinct(shape_of(_first(dataset[key]), length, is_fixed) for key in keys)
 
 
 def testing_shapes(loader: Mapping[str, Any], length: int) -> list[MediaShape]:

@@ -9,7 +9,7 @@ from .data_rules import TRAIN
 from .findings import Finding, one_line
 from .generated_media import chosen, entries
 from .subject import Subject
-from .vocabularies import WRITERS, vocabulary_size
+from .vocabularies import FIXED_CONTEXT, WRITERS, vocabulary_size
 
 AUDIBLE = ('audio', 'audio_video')
 
@@ -107,7 +107,8 @@ def text_lengths(subject: Subject) -> Iterator[Finding]:
     if tokenizer is None or positions is None:
         return
     lengths = {'model.data_preprocessor.tokenizer.max_length': tokenizer.get('max_length')}
-    for name, loader in subject.loaders.items():
+    wishes = () if tokenizer['type'] in FIXED_CONTEXT else subject.loaders.items()
+    for name, loader in wishes:
         for key, entry in entries(loader['dataset']):
             field = f'{name}.dataset.table.{key}.max_text_length'
             lengths[field] = entry.get('max_text_length')

@@ -17,6 +17,7 @@ from .generated_data import LOADERS, MediaCache, generated_dataset
 from .generated_media import is_multimodal
 from .media_items import DEFAULT_LENGTH, MediaShape, testing_shapes, training_shapes
 from .memory import layout_of
+from .vocabularies import FIXED_CONTEXT
 
 PASSES = 5
 """Epochs of which the same row is compared, to see whether a pipeline draws at random."""
@@ -151,7 +152,8 @@ def load_shapes(subject: Subject, name: str, dataset: Mapping[str, Any]) -> list
     if name != 'train_dataloader':
         return testing_shapes(loader, length)
     sampler = dict(loader['batch_sampler'], batch_size=1)
-    return training_shapes(dict(loader, batch_sampler=sampler), length)
+    is_fixed = tokenizer.get('type') in FIXED_CONTEXT
+    return training_shapes(dict(loader, batch_sampler=sampler), length, is_fixed)
 
 
 def build_dry_model(subject: Subject) -> Iterator[Finding]:

@@ -14,6 +14,9 @@ WORDS = [
 BERT_SPECIAL = {0: '[PAD]', 100: '[UNK]', 101: '[CLS]', 102: '[SEP]', 103: '[MASK]'}
 """Where BERT has its special tokens, which masked language modelling relies on."""
 
+FIXED_CONTEXT = ('LlamaTokenizer', 'CLIPTokenizer')
+"""Tokenizers that keep their own length, whatever a set of texts wishes for."""
+
 KNOWN_VOCABULARIES = {
     'bert-base-uncased': 30522,
     'bert-large-uncased': 30522,
