@@ -118,6 +118,16 @@ def manifest(name):
     }
 
 
+def bert_large():
+    """Entries of the hub's file on the meta device."""
+    from transformers import BertConfig, BertForPreTraining
+
+    width = dict(hidden_size=1024, intermediate_size=4096)
+    with torch.device('meta'):
+        shape = BertConfig(num_hidden_layers=24, num_attention_heads=16, **width)
+        return BertForPreTraining(shape).state_dict()
+
+
 @functools.cache
 def published_files():
     """What the files that the configs name hold, as far as published layouts are at hand."""
@@ -126,6 +136,8 @@ def published_files():
     mobile = {k: v for k, v in small.items() if k.startswith('text_encoder.')}
     trained = ('vision_encoder.clip_projector.', 'temp', 'vision_align.')
     return {
+        'model.safetensors': bert_large(),
+        'beats.pth': manifest('beats_iter3_plus'),
         '1B_stage1.pth': manifest('pretrain_internvideo2_1B'),
         '1B_stage2_pt.pth': manifest('stage2_visual_1b'),
         'InternVideo2_Stage2_1B.pth': manifest('stage2_visual_1b'),
@@ -166,13 +178,32 @@ def published_files():
         ('zero_shot/clip_S14_k400', set()),
     ],
 )
-def test_models_start_from_the_files_that_their_config_names(monkeypatch, leaf, new):
-    def read(source, trusted_pickle=False):
-        return published_files()[Path(source).name]
-
-    monkeypatch.setattr(loading, 'read_state_dict', read)
-    monkeypatch.setattr(internvideo2_multi, 'read_state_dict', read)
+def test_models_start_from_the_files_that_their_config_names(reading, leaf, new):
     model, init = on_meta(leaf)
+    assert {name.split('.')[0] for name in load(model, init).new} == new
+
+
+def load(module, init):
+    """Load as ``init_cfg`` says."""
     options = {name: value for name, value in init.items() if name not in loading.INIT_FIELDS}
-    report = load_pretrained(model, init.checkpoint, init.adapter, **options)
-    assert {name.split('.')[0] for name in report.new} == new
+    return load_pretrained(module, init.checkpoint, init.adapter, **options)
+
+
+@pytest.fixture
+def reading(monkeypatch):
+    """Published files are what ``published_files`` says."""
+    for module in (loading, internvideo2_multi):
+        monkeypatch.setattr(
+            module, 'read_state_dict', lambda source, *_: published_files()[Path(source).name]
+        )
+
+
+@pytest.mark.parametrize(
+    ('leaf', 'part', 'new'),
+    [('stage2/1B', 'text_encoder', 'crossattention'), ('stage2/6B', 'audio_encoder', '')],
+)
+def test_towers_of_stage2_start_from_their_own_files(reading, leaf, part, new):
+    model, _ = on_meta(leaf)
+    tower = getattr(model, part)
+    found = [name for name in load(tower, tower.init_cfg).new if 'position_ids' not in name]
+    assert all(new in name for name in found) and bool(found) == bool(new)
