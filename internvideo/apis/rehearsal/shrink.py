@@ -14,6 +14,7 @@ from internvideo.models.text import bert, llama
 from internvideo.registry import MODELS
 
 from .generated_data import MediaCache, generated_dataset
+from .generated_media import chosen
 from .vocabularies import with_small_vocabularies
 
 # Tokens and pooled vectors are equally wide: some encoders pool by a plain mean.
@@ -217,7 +218,10 @@ def _shrink_loader(
     loader = dict(config[key])
     trains = key == 'train_dataloader'
     accumulation = (config.get('optim_wrapper') or {}).get('accumulative_counts', 1)
-    rows = BATCH * STEPS * accumulation if trains else VALIDATED
+    # Of several corpora each gives a batch at least; one alone gives all steps.
+    corpora = len(chosen(loader['dataset']))
+    per_part = BATCH * (1 if corpora > 1 else STEPS)
+    rows = per_part * accumulation if trains else VALIDATED
     dataset = generated_dataset(loader['dataset'], config['model'], rows, cache, work_dir)
     dataset = _shrink_transforms(dataset)
     workers = min(loader.get('num_workers', 0), 1) if trains else 0

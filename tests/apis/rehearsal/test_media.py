@@ -16,7 +16,7 @@ from internvideo.apis.rehearsal.hardware import GPUS
 from internvideo.apis.rehearsal.media_items import MediaShape, distinct
 from internvideo.apis.rehearsal.media_rules import MEDIA_RULES
 from internvideo.apis.rehearsal.mixture_plan import MediumCost, plan_mixture
-from internvideo.apis.rehearsal.shrink import shrink_model
+from internvideo.apis.rehearsal.shrink import shrink, shrink_model
 from internvideo.apis.rehearsal.subject import Subject
 from internvideo.apis.rehearsal.vocabularies import vocabulary_size, with_small_vocabularies
 from internvideo.registry import MODELS, TASK_UTILS
@@ -95,6 +95,23 @@ def test_shapes_of_one_medium_are_one_with_the_longest_text():
 )
 def test_vocabularies_are_known_without_their_files(tokenizer, size):
     assert vocabulary_size(tokenizer) == size
+
+
+def test_a_leaf_shrinks_with_its_mixture_and_its_sets(cache, tmp_path):
+    config = Config.fromfile(MODELS_FOLDER.parents[1] / 'internvideo2/stage2/6B.py')
+    made = shrink(config, tmp_path, cache, 'small')
+    loader, val = made['train_dataloader'], made['val_dataloader']
+    assert loader['batch_sampler']['batch_size'] == val['batch_size'] == 2
+    assert loader['dataset']['mix'] == config.train_dataloader.dataset.mix
+    rows = [json.loads(Path(loader['dataset']['table'][name]['ann_file']).read_text())
+            for name in loader['dataset']['mix']]  # fmt: skip
+    assert [len(each) for each in rows] == [2, 2, 2]
+    assert 'image' in rows[0][0] and 'video' in rows[1][0] and 'avs_captions' in rows[2][0]
+    assert made['model']['text_encoder']['arch']['hidden_size'] == 48
+    assert made['train_cfg']['max_epochs'] == 1
+    test = shrink(dict(config, train_dataloader=None, train_cfg=None, optim_wrapper=None),
+                  tmp_path, cache, 'test')  # fmt: skip
+    assert test['train_cfg'] is None
 
 
 # ----------------------------------------------------------------- rules
