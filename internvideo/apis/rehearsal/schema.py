@@ -157,7 +157,7 @@ def accepted_arguments(part: Callable, value: Mapping[str, Any]) -> dict[str, An
                 found.setdefault(parameter.name, hints.get(parameter.name, Any))
         if not any(parameter.kind == parameter.VAR_KEYWORD for parameter in parameters):
             return found
-        if any(_goes_elsewhere(parameter) for parameter in parameters):
+        if 'adapter' not in found and any(map(_goes_elsewhere, parameters)):
             return None
     if isinstance(value.get('adapter'), str) and 'adapter' in found:
         adapter = registry.CHECKPOINT_ADAPTERS.get(value['adapter'])
