@@ -67,7 +67,7 @@ def test_audio_and_video_have_all_pairings():
 def test_audio_alone_is_gated_as_published(weights, expected):
     inputs = batch(audio=True) | dict(video=None)
     losses = stage2_audio(loss_weights=weights)(inputs, samples([1, 2, 3, 4]), mode='loss')
-    assert losses.keys() == expected
+    assert losses.keys() == set(expected)
 
 
 def test_each_objective_reads_its_kind_of_caption():
