@@ -18,23 +18,56 @@ def collate_clips(batch: list[dict | list[dict]]) -> dict:
     Raises:
         ValueError: clips of different shapes, naming two files.
     """
-    items = [part for item in batch for part in (item if isinstance(item, list) else [item])]
-    readable = [item for item in items if item['inputs'] is not None]
-    unreadable = [item for item in items if item['inputs'] is None]
+    readable, unreadable = _by_readability(batch)
     return dict(
         inputs=_stack(readable) if readable else None,
         data_samples=[item['data_samples'] for item in readable + unreadable],
     )
 
 
-def _stack(items: list[dict]) -> Tensor:
-    clips = [item['inputs'] for item in items]
-    for item in items:
-        if item['inputs'].shape != clips[0].shape:
+@FUNCTIONS.register_module()
+def collate_media(batch: list[dict | list[dict]]) -> dict:
+    """Batch items of :class:`PackMedia`, all of one kind of medium.
+
+    Returns ``dict(inputs={'video': uint8 (B, 3, T, H, W), 'audio': (B, frames, mels)} or None,
+    data_samples=[...])`` with the keys that the items have; order as in :func:`collate_clips`.
+
+    Raises:
+        ValueError: media of different kinds or shapes, naming two files.
+    """
+    readable, unreadable = _by_readability(batch)
+    inputs = None
+    if readable:
+        names = list(readable[0]['inputs'])
+        for item in readable:
+            if list(item['inputs']) != names:
+                raise ValueError(
+                    f'media of one batch differ: {names} of {_path(readable[0])}, '
+                    f'{list(item["inputs"])} of {_path(item)}'
+                )
+        inputs = {name: _stack(readable, name) for name in names}
+    return dict(
+        inputs=inputs, data_samples=[item['data_samples'] for item in readable + unreadable]
+    )
+
+
+def _by_readability(batch: list[dict | list[dict]]) -> tuple[list[dict], list[dict]]:
+    items = [part for item in batch for part in (item if isinstance(item, list) else [item])]
+    readable = [item for item in items if item['inputs'] is not None]
+    return readable, [item for item in items if item['inputs'] is None]
+
+
+def _path(item: dict) -> str:
+    return item['data_samples'].path
+
+
+def _stack(items: list[dict], name: str | None = None) -> Tensor:
+    clips = [item['inputs'] if name is None else item['inputs'][name] for item in items]
+    for item, clip in zip(items, clips, strict=True):
+        if clip.shape != clips[0].shape:
             raise ValueError(
                 f'clips of one batch differ in shape: {tuple(clips[0].shape)} of '
-                f'{items[0]["data_samples"].path}, {tuple(item["inputs"].shape)} of '
-                f'{item["data_samples"].path}'
+                f'{_path(items[0])}, {tuple(clip.shape)} of {_path(item)}'
             )
     if get_worker_info() is None:
         return torch.stack(clips)

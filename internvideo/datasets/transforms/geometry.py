@@ -8,22 +8,13 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from internvideo.datasets.transforms.resizing import check_interpolation, resize_frames
 from internvideo.registry import TRANSFORMS
 
 OFFSETS_IN_STEPS = (
     *((0, 0), (4, 0), (0, 4), (4, 4), (2, 2), (0, 2), (4, 2), (2, 4), (2, 0)),
     *((1, 1), (3, 1), (1, 3), (3, 3)),
 )
-
-
-def resize_frames(imgs: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Resize (N, H, W, 3) by OpenCV's bilinear interpolation on uint8, no antialiasing."""
-    if imgs.shape[1:3] == (height, width):
-        return imgs
-    resized = np.empty((len(imgs), height, width, imgs.shape[3]), np.uint8)
-    for source, target in zip(imgs, resized, strict=True):
-        cv2.resize(source, (width, height), dst=target, interpolation=cv2.INTER_LINEAR)
-    return resized
 
 
 @TRANSFORMS.register_module()
@@ -55,6 +46,28 @@ class Resize:
         if width < height:
             return int(short * height / width), short
         return short, int(short * width / height)
+
+
+@TRANSFORMS.register_module()
+@dataclass
+class ResizeSquare:
+    """Scale to a square of ``size``, whatever the aspect, as the multi-modality models are tested.
+
+    Published figures were made without antialiasing; ``antialias=True`` is what torchvision does
+    to tensors today.
+    """
+
+    size: int
+    interpolation: str = 'bicubic'
+    antialias: bool = False
+
+    def __post_init__(self) -> None:
+        check_interpolation(self.interpolation)
+
+    def __call__(self, sample: dict) -> dict:
+        square = (self.size, self.size)
+        sample['imgs'] = resize_frames(sample['imgs'], *square, self.interpolation, self.antialias)
+        return sample
 
 
 @TRANSFORMS.register_module()
@@ -159,12 +172,16 @@ class RandomResizedCrop:
     size: int | tuple[int, int]
     scale: tuple[float, float] = (0.08, 1.0)
     ratio: tuple[float, float] = (0.75, 1.3333)
+    interpolation: str = 'bilinear'
+
+    def __post_init__(self) -> None:
+        check_interpolation(self.interpolation)
 
     def __call__(self, sample: dict) -> dict:
         imgs = sample['imgs']
         top, left, h, w = resized_crop_box(*imgs.shape[1:3], tuple(self.scale), tuple(self.ratio))
         box = imgs[:, top : top + h, left : left + w]
-        sample['imgs'] = resize_frames(box, *_pair(self.size))
+        sample['imgs'] = resize_frames(box, *_pair(self.size), self.interpolation)
         return sample
 
 

@@ -31,6 +31,34 @@ class PackInputs:
         return dict(inputs=torch.from_numpy(clip), data_samples=data_sample)
 
 
+MEDIA_META_KEYS = (
+    *('path', 'sample_index', 'media_type', 'pair_id', 'caption', 'max_text_length', 'set_name'),
+    *('question', 'question_id', 'answer', 'option'),
+)
+
+
+@TRANSFORMS.register_module()
+@dataclass
+class PackMedia:
+    """Pack pictures, sound or both into ``dict(inputs, data_samples)``.
+
+    ``imgs`` (T, H, W, 3) becomes ``inputs['video']``, uint8 (3, T, H, W); a filter bank ``audio``
+    (frames, mels) becomes ``inputs['audio']``, float32.  ``meta_keys`` that the sample has become
+    meta information of the :class:`VideoDataSample`.
+    """
+
+    meta_keys: Sequence[str] = MEDIA_META_KEYS
+
+    def __call__(self, sample: dict) -> dict:
+        facts = {key: sample[key] for key in self.meta_keys if key in sample}
+        inputs = {}
+        if 'imgs' in sample:
+            inputs['video'] = torch.from_numpy(channels_first(sample['imgs'], 1)[0])
+        if 'audio' in sample:
+            inputs['audio'] = torch.as_tensor(sample['audio'], dtype=torch.float32)
+        return dict(inputs=inputs, data_samples=VideoDataSample(metainfo=facts))
+
+
 def channels_first(imgs: np.ndarray, num_views: int) -> np.ndarray:
     """(V*T, H, W, 3) to contiguous (V, 3, T, H, W)."""
     clip_len, height, width = len(imgs) // num_views, *imgs.shape[1:3]

@@ -1,11 +1,12 @@
 """Transforms that choose frames: ``total_frames`` -> ``frame_inds`` int64 (V, T)."""
 
+import re
 from dataclasses import dataclass
 
 import numpy as np
 
 from internvideo.datasets.bad_samples import MediaError
-from internvideo.datasets.transforms import frame_sampling
+from internvideo.datasets.transforms import frame_sampling, interval_sampling
 from internvideo.registry import TRANSFORMS
 
 MODES = ('train', 'val', 'test')
@@ -154,6 +155,60 @@ class PretrainSample:
             clip = first + frame_sampling.pretrain(length, segments, self.num_frames, self.stride)
         sample['frame_inds'] = np.where(clip < 0, clip + total, np.minimum(clip, total - 1))[None]
         return sample
+
+
+INTERVAL_MODES = ('rand', 'middle', 'start')
+
+
+@TRANSFORMS.register_module()
+@dataclass
+class IntervalSample:
+    """Sampling of the multi-modality models: one frame from each of ``num_frames`` intervals.
+
+    ``mode='rand'`` draws it, never the last of its interval (as published); ``'middle'`` and
+    ``'start'`` do not draw; ``'fps<q>'`` takes ``q`` frames a second, at most ``num_frames``,
+    the last one repeated where they are fewer.  Images (one frame) stay one frame.  Where the
+    sample has a ``window`` (first frame, length), only that is looked at.
+    """
+
+    num_frames: int
+    mode: str = 'rand'
+
+    def __post_init__(self) -> None:
+        if self.num_frames < 1:
+            raise ValueError('IntervalSample: num_frames must be at least 1')
+        if self.mode not in INTERVAL_MODES and self._fps() is None:
+            raise ValueError(
+                f'IntervalSample: mode must be one of {INTERVAL_MODES} or fps<number>, '
+                f'got {self.mode!r}'
+            )
+
+    def _fps(self) -> float | None:
+        match = re.fullmatch(r'fps(\d+(?:\.\d*)?)', self.mode)
+        return float(match[1]) if match and float(match[1]) > 0 else None
+
+    def __call__(self, sample: dict) -> dict:
+        first, length = sample.get('window', (0, sample['total_frames']))
+        if sample.get('media_type') == 'image':
+            clip = [0]
+        elif self.mode == 'rand':
+            clip = interval_sampling.interval_rand(length, self.num_frames)
+        elif self.mode == 'middle':
+            clip = interval_sampling.interval_middle(length, self.num_frames)
+        elif self.mode == 'start':
+            clip = interval_sampling.interval_start(length, self.num_frames)
+        else:
+            clip = self._regular(sample, length)
+        sample['frame_inds'] = np.array(clip, np.int64)[None] + first
+        return sample
+
+    def _regular(self, sample: dict, length: int) -> list[int]:
+        native = sample['video'].fps
+        if not native:
+            raise MediaError(sample['path'], f'frame rate unknown, which mode={self.mode!r} needs')
+        clip = interval_sampling.frames_per_second(length, native, self._fps(), self.num_frames)
+        clip = clip or [length // 2]
+        return clip + clip[-1:] * (self.num_frames - len(clip))
 
 
 def _check(transform: 'UniformSample | DenseSample | SegmentSample', name: str) -> None:

@@ -13,6 +13,7 @@ from internvideo.datasets.transforms.geometry import (
     RandomFlip,
     RandomResizedCrop,
     Resize,
+    ResizeSquare,
     UniformCrops,
     resized_crop_box,
 )
@@ -34,6 +35,9 @@ def clip(frames: int = 6, height: int = 40, width: int = 60, views: int = 2) -> 
         (CenterCrop(32), (6, 32, 32)),
         (UniformCrops(3), (18, 40, 40)),
         (RandomResizedCrop(16), (6, 16, 16)),
+        (RandomResizedCrop(16, interpolation='bicubic'), (6, 16, 16)),
+        (ResizeSquare(24), (6, 24, 24)),
+        (ResizeSquare(24, antialias=True), (6, 24, 24)),
         (MultiScaleCrop(16), (6, 16, 16)),
         (RandomFlip(1.0), (6, 40, 60)),
     ],
@@ -43,6 +47,21 @@ def test_shapes_and_one_treatment_for_all_frames(transform, shape: tuple) -> Non
     assert imgs.dtype == np.uint8 and imgs.shape == (*shape, 3)
     groups = imgs.reshape(2, -1, 3, *shape[1:]) if len(imgs) == 6 else imgs.reshape(6, 3, -1)
     assert (groups == groups[:, :1]).all()
+
+
+@pytest.mark.parametrize('size', [16, 70])
+def test_plain_bicubic_scaling_is_that_of_tensors(size: int) -> None:
+    sample = clip(frames=1)
+    frames = torch.from_numpy(sample['imgs']).permute(0, 3, 1, 2).float()
+    expected = torch.nn.functional.interpolate(frames, (size, size), mode='bicubic')
+    found = ResizeSquare(size)(sample)['imgs'].transpose(0, 3, 1, 2)
+    assert np.abs(expected.round().clamp(0, 255).numpy() - found).max() <= 1
+
+
+@pytest.mark.parametrize('transform', [RandomResizedCrop, ResizeSquare])
+def test_unknown_interpolations_are_refused(transform: type) -> None:
+    with pytest.raises(ValueError, match='bilinear, bicubic'):
+        transform(16, interpolation='lanczos')
 
 
 @given(height=st.integers(1, 300), width=st.integers(1, 300))

@@ -164,6 +164,18 @@ def run_eval_preprocess(case: Case, env: RunEnv) -> Result:
     return Result(outputs)
 
 
+@parity_runner('internvideo2_recipes/mm_eval_transform')
+def run_square_transform(case: Case, env: RunEnv) -> Result:
+    outputs = {}
+    for number, combo in enumerate(case.facts['combos']):
+        frames = case.role(f'frames{number}').astype(np.uint8).transpose(0, 2, 3, 1)
+        for name, antialias in (('plain', False), ('antialias', True)):
+            resize = geometry.ResizeSquare(combo['res'], antialias=antialias)
+            imgs = resize(dict(imgs=frames))['imgs']
+            outputs[f'{name}{number}'] = ((imgs / 255 - MEAN) / STD).transpose(0, 3, 1, 2)
+    return Result(outputs)
+
+
 def _resized_crops(facts: dict) -> dict[str, np.ndarray]:
     outputs = {}
     for number, combo in enumerate(facts.get('resized_crop', ())):
