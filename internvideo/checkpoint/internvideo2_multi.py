@@ -13,7 +13,7 @@ CLIP files differ by LoRA alone: peft calls a wrapped weight ``q_proj.base_layer
 
 import os
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from torch import Tensor, nn
 
@@ -156,18 +156,25 @@ class Stage2Adapter:
             which all else stays as it was initialised.
         orig_t_size: time steps of the file's position tables; by default inferred when only one
             reading fits, else the published 8.
+        new_parts: children of the model that the file may lack, such as a matching head for
+            sound: they then stay as they were initialised.
 
     Raises:
-        ValueError: unknown ``kind``.
+        ValueError: unknown ``kind``, or ``new_parts`` that the model does not have.
 
     Source: arXiv 2403.15377 and the published multi-modality scripts.
     """
 
     shares_names = True
 
-    def __init__(self, kind: str = 'released', orig_t_size: int | None = None) -> None:
+    def __init__(
+        self,
+        kind: str = 'released',
+        orig_t_size: int | None = None,
+        new_parts: Sequence[str] = (),
+    ) -> None:
         self.kind = check_kind(kind, KINDS[:2])
-        self.orig_t_size = orig_t_size
+        self.orig_t_size, self.new_parts = orig_t_size, tuple(new_parts)
 
     def to_ours(
         self, published: Mapping[str, Tensor], model: nn.Module, report: LoadReport | None = None
@@ -183,11 +190,21 @@ class Stage2Adapter:
         if self.kind == 'stage1':
             trunk = (STAGE2_PREFIX, 'neck.')
             report.new = [name for name in own if not name.startswith(trunk)]
-        report.new += [name for name in own if name not in state and _is_new(name, state)]
+        allowed = self._names_of_new_parts(own)
+        report.new += [
+            name for name in own if name not in state and (name in allowed or _is_new(name, state))
+        ]
         grid = model.vision_encoder.grid
         _resize_tables(state, own, STAGE2_PREFIX, grid, self.orig_t_size, report)
         _resize_tables(state, own, 'neck.clip_', grid, self.orig_t_size, report)
         return state
+
+    def _names_of_new_parts(self, own: Collection[str]) -> set[str]:
+        found = {part: {n for n in own if n.startswith(f'{part}.')} for part in self.new_parts}
+        lost = [part for part, names in found.items() if not names]
+        if lost:
+            raise ValueError(f'new_parts: the model has no {", ".join(lost)}')
+        return set().union(*found.values())
 
     def _name(self, published: str, own: Collection[str]) -> str:
         inner = published.removeprefix(STAGE2_PREFIX)

@@ -173,6 +173,18 @@ def test_a_model_that_only_sees_leaves_over_what_hears(tmp_path):
     assert left_over == heard | {'atm_head', 'avtm_head'}
 
 
+def test_heads_that_a_file_lacks_are_new_only_where_this_is_said(tmp_path):
+    weights = dict(loss_weights=dict(vtc=1.0, atc=1.0, atm=1.0))
+    heard, deaf = stage2_audio(**weights), stage2_audio(loss_weights=dict(vtc=1.0, atc=1.0))
+    file = save(tmp_path, Stage2Adapter().to_published(deaf.state_dict()))
+    with pytest.raises(CheckpointMismatchError, match='atm_head'):
+        load_pretrained(heard, file, 'internvideo2_stage2')
+    report = load_pretrained(heard, file, 'internvideo2_stage2', new_parts=['atm_head'])
+    assert {'atm_head.weight', 'atm_head.bias'} <= set(report.new)
+    with pytest.raises(ValueError, match='no avtm_head'):
+        load_pretrained(heard, file, 'internvideo2_stage2', new_parts=['avtm_head'])
+
+
 def stage1_state():
     """A pretrained tower of eight frames with its decoders."""
     model = stage2(vision_encoder=VISION | dict(num_frames=8), **TINY_NECK)

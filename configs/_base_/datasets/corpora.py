@@ -124,6 +124,23 @@ table = dict(
         media_type='video',
         multi_text=True,
     ),
+    vatex_ch_ret_train=dict(
+        ann_file=f'{root}/vatex/ch_ret_train.json',
+        data_prefix=f'{root}/vatex',
+        media_type='video',
+        multi_text=True,
+    ),
+    ssv2_label_ret_train=dict(
+        ann_file=f'{root}/ssv2/label_ret_train.json',
+        data_prefix=f'{root}/ssv2',
+        media_type='video',
+    ),
+    ssv2_template_ret_train=dict(
+        ann_file=f'{root}/ssv2/template_ret_train.json',
+        data_prefix=f'{root}/ssv2',
+        media_type='video',
+        multi_vision=True,
+    ),
     audiocaps_ret_train=dict(
         ann_file=f'{root}/audiocaps/ret_train.json',
         data_prefix=f'{root}/audiocaps',

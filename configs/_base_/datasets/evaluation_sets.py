@@ -98,6 +98,20 @@ table = dict(
         data_prefix=f'{root}/clotho_v2',
         media_type='audio',
     ),
+    # Something-Something: labels with their objects, and the 174 templates, each of many videos
+    ssv2_label_ret_val=dict(
+        type='RetrievalSet',
+        ann_file=f'{root}/ssv2/label_ret_val.json',
+        data_prefix=f'{root}/ssv2',
+        media_type='video',
+    ),
+    ssv2_template_ret_val=dict(
+        type='RetrievalSet',
+        ann_file=f'{root}/ssv2/template_ret_val.json',
+        data_prefix=f'{root}/ssv2',
+        media_type='video',
+        multi_vision=True,
+    ),
     # actions, whose texts are class names in templates
     k400_act_val=dict(
         type='ActionSet',
@@ -140,6 +154,12 @@ table = dict(
         type='ChoiceSet',
         ann_file=f'{root}/ssv2/mc_val.json',
         data_prefix=f'{root}/ssv2',
+        media_type='video',
+    ),
+    msrvtt_mc_test=dict(
+        type='ChoiceSet',
+        ann_file=f'{root}/msrvtt/mc_test.json',
+        data_prefix=f'{root}/msrvtt',
         media_type='video',
     ),
     charades_mc_test=dict(

@@ -1,4 +1,4 @@
-_base_ = './6B_msrvtt.py'
+_base_ = '../../_base_/recipes/stage2_6B_finetune.py'
 recipe = 'internvideo2_multi_modality/finetuning/stage2/6B/didemo/config'
 
 model = dict(text_encoder=dict(type='FusionBert'))

@@ -1,0 +1,4 @@
+# Sounds and their captions; the released file has no matching head for sound alone.
+_base_ = '../../_base_/recipes/stage2_6B_evaluation.py'
+
+test_dataloader = dict(dataset=dict(sets=['clothov1_ret_test']))

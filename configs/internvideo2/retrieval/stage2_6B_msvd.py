@@ -1,0 +1,4 @@
+# No published script: the settings of the other sets.
+_base_ = '../../_base_/recipes/stage2_6B_evaluation.py'
+
+test_dataloader = dict(dataset=dict(sets=['msvd_ret_test']))
