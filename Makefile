@@ -36,11 +36,13 @@ $(VENV)/.runtime: requirements/runtime.txt setup.py | $(VENV)/bin/python
 	$(PY) -m pip install --quiet --no-deps --editable .
 	touch $@
 
-TEST_REQUIREMENTS := requirements/tests.txt requirements/multimodal.txt requirements/deepspeed.txt
+TEST_REQUIREMENTS := requirements/tests.txt requirements/multimodal.txt requirements/demo.txt \
+	requirements/deepspeed.txt
 
 # DeepSpeed's build looks at the torch that is installed, hence without isolation.
 $(VENV)/.tests: $(VENV)/.runtime $(TEST_REQUIREMENTS)
-	$(PY) -m pip install --quiet setuptools wheel -r requirements/tests.txt -r requirements/multimodal.txt
+	$(PY) -m pip install --quiet setuptools wheel -r requirements/tests.txt \
+		-r requirements/multimodal.txt -r requirements/demo.txt
 	$(PY) -m pip install --quiet --no-build-isolation -r requirements/deepspeed.txt
 	touch $@
 

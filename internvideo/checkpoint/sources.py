@@ -1,4 +1,4 @@
-"""Where checkpoint files come from: a local path, ``hf://``, or an http(s) address."""
+"""Where checkpoint files come from: a path, ``hf://``, ``package://``, or an http(s) address."""
 
 import hashlib
 import os
@@ -12,6 +12,8 @@ from urllib.parse import unquote, urlsplit
 from urllib.request import Request, urlopen
 
 from mmengine.logging import print_log
+
+from internvideo.packaged import is_packaged, package_path
 
 HUB_HOSTS = ('huggingface.co', 'www.huggingface.co', 'hf.co')
 HUB_FORM = 'hf://ORGANISATION/REPOSITORY/PATH/FILE[@REVISION]'
@@ -33,12 +35,14 @@ def resolve_source(source: str | os.PathLike) -> Path:
     """The local file of ``source``, downloaded into a cache when it is remote.
 
     Args:
-        source: a path; ``hf://organisation/repository/path/file[@revision]``; or an http(s)
-            address (those of huggingface.co go through the hub client and its cache, others into
+        source: a path; ``hf://organisation/repository/path/file[@revision]``;
+            ``package://name/path``, a file of an installed package; or an http(s) address (those
+            of huggingface.co go through the hub client and its cache, others into
             ``checkpoints`` below :func:`torch.hub.get_dir`).
 
     Raises:
         FileNotFoundError: the local file does not exist.
+        ImportError: the package is not installed.
         ValueError: the source cannot be parsed.
         CheckpointSourceError: fetching failed, for instance without a network.
     """
@@ -47,9 +51,14 @@ def resolve_source(source: str | os.PathLike) -> Path:
         return _from_hub(text, *_parse_hub(text))
     if text.startswith(('http://', 'https://')):
         return _from_address(text)
+    if is_packaged(text):
+        return _checked(package_path(text))
     if '://' in text:
         raise ValueError(f'checkpoint {text!r}: unknown scheme; use a path, {HUB_FORM} or http(s)')
-    path = Path(text).expanduser()
+    return _checked(Path(text).expanduser())
+
+
+def _checked(path: Path) -> Path:
     if not path.exists():
         raise FileNotFoundError(f'checkpoint {path} does not exist')
     if path.is_dir():

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from internvideo.packaged import is_packaged
+
 WORDS = [
     'a', 'ball', 'big', 'blue', 'circle', 'down', 'fast', 'green', 'grey', 'is', 'it', 'left',
     'moves', 'of', 'quickly', 'red', 'right', 'round', 'shape', 'sound', 'square', 'still', 'the',
@@ -85,11 +87,13 @@ def vocabulary_size(tokenizer: Mapping[str, Any]) -> int | None:
 
     Raises:
         ValueError: there are files, and they hold no tokenizer.
+        ImportError: the package that holds them is not installed.
     """
     from internvideo.registry import TASK_UTILS
 
     source = tokenizer.get('source')
-    if tokenizer['type'] not in WRITERS or (source and Path(source).is_dir()):
+    is_here = source and (Path(source).is_dir() or is_packaged(source))
+    if tokenizer['type'] not in WRITERS or is_here:
         return TASK_UTILS.build(dict(tokenizer)).vocab_size
     name = re.split(r'[\\/]', str(source or 'bert-large-uncased'))[-1]
     return KNOWN_VOCABULARIES.get(name)

@@ -16,6 +16,13 @@ from torch import Tensor, nn
 from internvideo.registry import MODELS
 
 ARCHITECTURES: dict[str, dict[str, int]] = {
+    'minilm': dict(
+        hidden_size=384,
+        num_hidden_layers=6,
+        num_attention_heads=12,
+        intermediate_size=1536,
+        fusion_layer=4,
+    ),
     'base': dict(
         hidden_size=768,
         num_hidden_layers=12,
@@ -138,8 +145,8 @@ class FusionBert(BaseModule):
     ``encoder.layer.i.crossattention.*``).
 
     Args:
-        arch: ``'base'``, ``'large'``, or a dict of transformers' ``BertConfig`` fields and
-            ``fusion_layer``.
+        arch: ``'minilm'``, ``'base'``, ``'large'``, or a dict of transformers' ``BertConfig``
+            fields and ``fusion_layer``.
         media_dim: width of the media tokens; None leaves cross-attention out altogether.
         fusion_layer: first layer with cross-attention; overrides ``arch``.
         attn_backend: self-attention kernel, ``'auto'``, ``'sdpa'`` or ``'eager'``; same numbers.

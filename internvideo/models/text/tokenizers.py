@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from internvideo.packaged import is_packaged, package_path
 from internvideo.registry import TASK_UTILS
 
 Tokens = dict[str, Tensor]
@@ -39,6 +40,7 @@ def pad_tokens(rows: Sequence[Sequence[int]], length: int, pad_id: int) -> Token
 def _load(source: str | os.PathLike) -> object:
     from transformers import AutoTokenizer
 
+    source = package_path(source) if is_packaged(source) else source
     try:
         return AutoTokenizer.from_pretrained(os.fspath(source))
     except (OSError, ValueError) as error:
@@ -53,12 +55,13 @@ class WordPieceTokenizer:
     """BERT's tokenizer.
 
     Args:
-        source: local folder, or name on the hub.
+        source: local folder, name on the hub, or ``package://name/path``, a folder of an
+            installed package.
         max_length: L.
 
     Raises:
         ValueError: there is no tokenizer at ``source``.
-        ImportError: transformers is not installed.
+        ImportError: transformers or the package is not installed.
     """
 
     def __init__(
