@@ -1,13 +1,13 @@
 """Annotation lists of any length: mapped text, an index of line starts, rows parsed on access."""
 
-import hashlib
 import mmap
-import os
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
+
+from internvideo.datasets.row_index import cached_index
 
 COLUMN_TYPES = {
     'path': str,
@@ -21,9 +21,7 @@ COLUMN_TYPES = {
 IGNORED_COLUMN = '_'
 DELIMITERS = (',', '\t', ' ')
 
-# Below this the index is rebuilt by each process in well under a second; above it, it is kept in
-# a file that all processes map.
-MIN_CACHED_ROWS = 1_000_000
+STRETCH_ROWS = 1_000_000
 CHUNK_BYTES = 1 << 25
 
 
@@ -79,7 +77,7 @@ class AnnotationList:
     def _map(self) -> None:
         with self.path.open('rb') as file:
             self._text = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        self._starts = _line_starts(self.path, self._text)
+        self._starts = cached_index(self.path, 'lines', partial(line_starts, self._text))
         if len(self._starts) == 0:
             raise ValueError(f'annotation file holds no sample: {self.path}')
 
@@ -192,8 +190,8 @@ class AnnotationList:
     def _plain_labels(self) -> Iterator[tuple[int, np.ndarray]]:
         """(first row, labels) of stretches of the list; -1 where a line is not plain."""
         text = np.frombuffer(self._text, np.uint8)
-        for first in range(0, len(self), MIN_CACHED_ROWS):
-            starts = np.asarray(self._starts[first : first + MIN_CACHED_ROWS])
+        for first in range(0, len(self), STRETCH_ROWS):
+            starts = np.asarray(self._starts[first : first + STRETCH_ROWS])
             following = np.append(starts[1:], self._end_after(first + len(starts) - 1))
             yield first, _trailing_integers(text, starts, following, ord(self.delimiter))
 
@@ -246,19 +244,9 @@ def _check_label(label: int | None, num_classes: int | None) -> None:
         )
 
 
-def _line_starts(path: Path, text: mmap.mmap) -> np.ndarray:
-    """Offsets of the non-blank lines, from the machine's cache when the list is long."""
-    cached = _cache_file(path)
-    if cached.is_file():
-        return np.load(cached, mmap_mode='r')
-    starts = np.concatenate(list(_scan(text)))
-    if len(starts) < MIN_CACHED_ROWS:
-        return starts
-    try:
-        _save_atomically(cached, starts)
-    except OSError:  # no room or no right to write: this process keeps its own copy
-        return starts
-    return np.load(cached, mmap_mode='r')
+def line_starts(text: mmap.mmap) -> np.ndarray:
+    """Offsets of the non-blank lines."""
+    return np.concatenate(list(_scan(text)))
 
 
 def _scan(text: mmap.mmap) -> Iterator[np.ndarray]:
@@ -279,18 +267,3 @@ def _not_blank(text: mmap.mmap, starts: np.ndarray, ends: np.ndarray) -> np.ndar
     for row in np.flatnonzero(keep & (ends - starts < 4)):
         keep[row] = bool(text[int(starts[row]) : int(ends[row])].strip())
     return keep
-
-
-def _cache_file(path: Path) -> Path:
-    status = path.stat()
-    identity = f'{path.resolve()}|{status.st_size}|{status.st_mtime_ns}'
-    root = Path(os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache')
-    name = hashlib.sha256(identity.encode()).hexdigest()[:32]
-    return root / 'internvideo' / 'line_index' / f'{name}.npy'
-
-
-def _save_atomically(target: Path, array: np.ndarray) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=target.parent, delete=False) as file:
-        np.save(file, array)
-    Path(file.name).replace(target)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from internvideo.datasets import annotations
+from internvideo.datasets import annotations, row_index
 from internvideo.datasets.annotations import AnnotationList
 
 
@@ -94,7 +94,7 @@ def test_fast_check_agrees_with_parsing(tmp_path_factory, labels: list[int], lim
 
 
 def test_long_lists_share_one_index_file(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(annotations, 'MIN_CACHED_ROWS', 10)
+    monkeypatch.setattr(row_index, 'MIN_CACHED_BYTES', 10)
     monkeypatch.setattr(annotations, 'CHUNK_BYTES', 16)
     monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
     path = write(tmp_path, ''.join(f'video{i}.mp4 {i}\n' for i in range(50)))
@@ -106,7 +106,7 @@ def test_long_lists_share_one_index_file(tmp_path: Path, monkeypatch) -> None:
 
 
 def test_rewritten_list_is_indexed_anew(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(annotations, 'MIN_CACHED_ROWS', 2)
+    monkeypatch.setattr(row_index, 'MIN_CACHED_BYTES', 2)
     monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
     assert len(AnnotationList(write(tmp_path, 'a 1\nb 2\n'))) == 2
     assert AnnotationList(write(tmp_path, 'aaa 7\nb 2\nc 3\n'))[2] == dict(path='c', label=3)

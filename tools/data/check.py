@@ -26,13 +26,8 @@ from internvideo.datasets.annotations import AnnotationList
 from internvideo.datasets.bad_samples import MediaError
 from internvideo.datasets.readers import FrameFolderReader, Reader, open_video
 from internvideo.datasets.sources import MediaSource, MediaSources
-from internvideo.datasets.text_checks import (
-    SUFFIXES,
-    TextAnnotations,
-    duplicates,
-    path_of,
-    text_faults,
-)
+from internvideo.datasets.text_annotations import SUFFIXES, TextAnnotations, path_of
+from internvideo.datasets.text_checks import duplicates, text_faults
 from internvideo.engine.command_line import UsageError, run
 
 CHUNK_ROWS = 32
@@ -95,7 +90,7 @@ class TextList:
         is_set: an evaluation set, in which every medium stands once.
     """
 
-    ann_file: str
+    ann_file: str | tuple[str, ...]
     data_prefix: str = ''
     media_type: str = 'video'
     max_text_length: int = 32
@@ -176,6 +171,8 @@ def _find_entry(source: str) -> TextList | None:
             if entry is not None:
                 known = {field.name for field in dataclasses.fields(TextList)}
                 fields = {key: value for key, value in entry.items() if key in known}
+                if not isinstance(entry['ann_file'], str):
+                    fields['ann_file'] = tuple(entry['ann_file'])
                 return TextList(**fields, is_set=entry.get('type') == 'RetrievalSet')
     return None
 
@@ -247,7 +244,7 @@ def _check_text_row(media: TextList, row: int) -> Iterator[Problem]:
     except ValueError as error:
         yield Problem(where, '', 'malformed', str(error).removeprefix(f'{where}: '))
         return
-    path = path_of(info, media.data_prefix)
+    path = path_of(info, media.data_prefix, media.media_type)
     for detail in text_faults(info, media.max_text_length, media.paragraph):
         yield Problem(where, path, 'caption', detail)
     fault = _check_medium(media, path)
@@ -298,7 +295,7 @@ def _has_sound(path: str) -> bool:
 def _path_of(media: AnyList, row: int) -> str:
     info = _annotations(media)[row]
     if isinstance(media, TextList):
-        return path_of(info, media.data_prefix)
+        return path_of(info, media.data_prefix, media.media_type)
     return _sources(media).of(info).resolve(info['path'])
 
 
@@ -439,8 +436,9 @@ def _line(problem: Problem) -> int:
 
 
 def _identity(media: AnyList) -> list:
-    status = Path(media.ann_file).stat()
-    return [dataclasses.asdict(media), status.st_size, status.st_mtime_ns]
+    files = [media.ann_file] if isinstance(media.ann_file, str) else media.ann_file
+    states = [Path(file).stat() for file in files]
+    return [dataclasses.asdict(media), *((state.st_size, state.st_mtime_ns) for state in states)]
 
 
 def run_chunks(

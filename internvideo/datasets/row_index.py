@@ -1,0 +1,60 @@
+"""Indices of long annotation files: built once per machine, mapped by all its processes."""
+
+import fcntl
+import hashlib
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+# Below this an index is rebuilt by each process in about a second; above it, it is kept in a
+# file that all processes map.
+MIN_CACHED_BYTES = 50_000_000
+
+
+def cached_index(path: Path, kind: str, build: Callable[[], np.ndarray]) -> np.ndarray:
+    """What ``build`` makes of the file ``path``, from the machine's cache when the file is long.
+
+    One process of a machine builds it, the others wait.  A changed file is indexed anew.
+
+    Args:
+        path: the annotation file.
+        kind: what the index holds, and all that it depends on besides the file.
+        build: makes the index.
+    """
+    if path.stat().st_size < MIN_CACHED_BYTES:
+        return build()
+    cached = _cache_file(path, kind)
+    if not cached.is_file():
+        try:
+            cached.parent.mkdir(parents=True, exist_ok=True)
+            with _locked(cached.with_suffix('.lock')):
+                if not cached.is_file():
+                    _save_atomically(cached, build())
+        except OSError:  # no room or no right to write: this process keeps its own copy
+            return build()
+    return np.load(cached, mmap_mode='r')
+
+
+def _cache_file(path: Path, kind: str) -> Path:
+    status = path.stat()
+    identity = f'{path.resolve()}|{status.st_size}|{status.st_mtime_ns}|{kind}'
+    root = Path(os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache')
+    name = hashlib.sha256(identity.encode()).hexdigest()[:32]
+    return root / 'internvideo' / 'row_index' / f'{name}.npy'
+
+
+@contextmanager
+def _locked(file: Path) -> Iterator[None]:
+    with file.open('w') as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+def _save_atomically(target: Path, array: np.ndarray) -> None:
+    with tempfile.NamedTemporaryFile(dir=target.parent, delete=False) as file:
+        np.save(file, array)
+    Path(file.name).replace(target)
