@@ -67,19 +67,9 @@ def draw_by_weight(weights: Tensor, count: int) -> Tensor:
 
 
 class Masker:
-    """Base of the maskers.
-
-    Args:
-        ratio: share of the tokens that are hidden.
-
-    Raises:
-        ValueError: ``ratio`` outside [0, 1).
-    """
+    """Base of the maskers."""
 
     needs_attention = False
-
-    def __init__(self, ratio: float = 0.8) -> None:
-        self.ratio = check_ratio(ratio)
 
     def __call__(
         self, attn: Tensor | None, batch_size: int, grid: Grid, device: torch.device | str
@@ -98,12 +88,26 @@ class Masker:
         raise NotImplementedError
 
     def num_visible(self, grid: Grid) -> int:
-        """Visible patch tokens of a clip."""
+        """Visible patch tokens of a clip, under the last mask where masks differ in it."""
         raise NotImplementedError
 
 
+class RatioMasker(Masker):
+    """Base of the maskers that hide a fixed share of the tokens.
+
+    Args:
+        ratio: share of the tokens that are hidden.
+
+    Raises:
+        ValueError: ``ratio`` outside [0, 1).
+    """
+
+    def __init__(self, ratio: float = 0.8) -> None:
+        self.ratio = check_ratio(ratio)
+
+
 @MODELS.register_module()
-class AttentionMask(Masker):
+class AttentionMask(RatioMasker):
     """Keeps what a teacher looks at (arXiv 2303.16058, section 3.2): weighted by its attention.
 
     Args:
@@ -144,7 +148,7 @@ class AttentionMask(Masker):
 
 
 @MODELS.register_module()
-class RandomMask(Masker):
+class RandomMask(RatioMasker):
     """Hides tokens of the whole clip uniformly."""
 
     def __call__(
@@ -158,7 +162,7 @@ class RandomMask(Masker):
 
 
 @MODELS.register_module()
-class TubeMask(Masker):
+class TubeMask(RatioMasker):
     """Hides the same squares in every temporal position (arXiv 2203.12602, section 3.3)."""
 
     def __call__(

@@ -27,9 +27,18 @@ def test_a_step_gives_each_term_and_gradients_to_every_student_parameter():
     assert all(p.grad is not None for p in model.parameters())
 
 
-@pytest.mark.parametrize('masker', ['RandomMask', 'TubeMask', 'AttentionMask'])
+@pytest.mark.parametrize(
+    'masker',
+    [
+        dict(type='RandomMask', ratio=0.5),
+        dict(type='TubeMask', ratio=0.5),
+        dict(type='AttentionMask', ratio=0.5),
+        dict(type='BlockMask', num_blocks=2, spatial_scale=(0.3, 0.5)),
+    ],
+    ids=lambda masker: masker['type'],
+)
 def test_every_mask_serves_pretraining(masker):
-    losses = build(pretraining(masker=dict(type=masker, ratio=0.5)))(clips(), mode='loss')
+    losses = build(pretraining(masker=masker))(clips(), mode='loss')
     assert all(torch.isfinite(value) for value in losses.values())
 
 

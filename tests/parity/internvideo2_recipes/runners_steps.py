@@ -11,16 +11,27 @@ from tests.parity.harness import Case, Result, RunEnv, parity_runner
 from tests.parity.internvideo2_single.runners_pretrain import unweighted_terms
 
 
+def given_mask(case: Case, env: RunEnv) -> Tensor:
+    """(B, N) mask of a case: given, or the tokens that its order leaves visible."""
+    if 'importance' not in case.roles:
+        return env.tensor(case.role('mask')).bool()
+    order = env.tensor(case.role('importance')).argsort(dim=-1)
+    size = order.shape[1]
+    count = visible_count(size, case.facts['mask_ratio'])
+    return hide_all_but(order[:, :count], size).view(case.facts['batch'], -1)
+
+
 def step_mask(case: Case, env: RunEnv) -> Tensor:
-    """(B, 1+N) mask of a case: given, or the tokens that its order leaves visible."""
-    if 'importance' in case.roles:
-        order = env.tensor(case.role('importance')).argsort(dim=-1)
-        size = order.shape[1]
-        count = visible_count(size, case.facts['mask_ratio'])
-        mask = hide_all_but(order[:, :count], size).view(case.facts['batch'], -1)
-    else:
-        mask = env.tensor(case.role('mask'))
-    return torch.nn.functional.pad(mask.bool(), (1, 0), value=False)
+    """(B, 1+N) mask of a case, the class token visible."""
+    return torch.nn.functional.pad(given_mask(case, env), (1, 0), value=False)
+
+
+def given_gradients(raw: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Gradients of the given features; zero for those that no term used."""
+    return {
+        f'grad:{name}': torch.zeros_like(value) if value.grad is None else value.grad
+        for name, value in raw.items()
+    }
 
 
 def step_targets(case: Case, env: RunEnv) -> Targets:
@@ -50,8 +61,4 @@ def run_step(case: Case, env: RunEnv) -> Result:
     loss.backward()
     zero = torch.zeros(())
     outputs = {f'loss_{name}': terms.get(name, zero) for name in criterion.weights}
-    grads = {
-        f'grad:{name}': torch.zeros_like(value) if value.grad is None else value.grad
-        for name, value in raw.items()
-    }
-    return Result(dict(mask=mask, loss=loss, **outputs, **grads))
+    return Result(dict(mask=mask, loss=loss, **outputs, **given_gradients(raw)))
