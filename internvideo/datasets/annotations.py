@@ -77,7 +77,7 @@ class AnnotationList:
     def _map(self) -> None:
         with self.path.open('rb') as file:
             self._text = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        self._starts = cached_index(self.path, 'lines', partial(line_starts, self._text))
+        self._starts = cached_index([self.path], 'lines', partial(line_starts, self._text))
         if len(self._starts) == 0:
             raise ValueError(f'annotation file holds no sample: {self.path}')
 

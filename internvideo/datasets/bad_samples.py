@@ -2,7 +2,14 @@
 
 import json
 import os
+import random
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+
+from internvideo.datasets.seeding import sample_seed
+
+MAX_TRIES = 20
 
 
 class MediaError(ValueError):
@@ -61,6 +68,36 @@ class BadSampleLog:
                 f'{self.bad} of {self.drawn} samples could not be read, more than '
                 f'max_bad_share={self.max_share:g}; the last: {error}{where}'
             )
+
+
+def read_or_replace(
+    read: Callable[[int], Any], log: BadSampleLog, count: int, seed: int, epoch: int, row: int
+) -> Any:
+    """``read(row)``, or of another row in the place of one whose media cannot be read.
+
+    All draws, that of the other row included, come from ``(seed, epoch, row)``.
+
+    Args:
+        read: reads a row; raises MediaError.
+        log: of what was unreadable.
+        count: number of rows.
+        seed, epoch, row: the draw.
+
+    Raises:
+        TooManyBadSamples: too many were, in all or in a row.
+    """
+    chosen, error = row, None
+    for attempt in range(MAX_TRIES):
+        log.count_drawn()
+        with sample_seed(seed, epoch, row, attempt):
+            try:
+                return read(chosen)
+            except MediaError as caught:
+                error = caught
+        log.add(error)
+        with sample_seed(seed, epoch, row, attempt, 1):
+            chosen = random.randrange(count)
+    raise TooManyBadSamples(f'{MAX_TRIES} samples in a row could not be read; last: {error}')
 
 
 def append_json_line(file: str | Path, record: dict) -> None:

@@ -4,6 +4,7 @@ import importlib
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Protocol
 
 import numpy as np
@@ -46,13 +47,13 @@ class DecordReader:
     """Frames through decord, one thread."""
 
     def __init__(self, path: str) -> None:
-        decord = _library('decord', 'decord')
+        decord = optional_library('decord', 'decord')
         self.path = path
         try:
             self._reader = decord.VideoReader(path, num_threads=1)
             self.fps = float(self._reader.get_avg_fps())
         except (RuntimeError, decord.DECORDError) as error:
-            raise MediaError(path, _reason(error, 'no readable video stream')) from None
+            raise MediaError(path, decoder_reason(error, 'no readable video stream')) from None
         self._errors = (RuntimeError, IndexError, decord.DECORDError)
 
     def __len__(self) -> int:
@@ -64,21 +65,21 @@ class DecordReader:
         except self._errors as error:
             if DECORD_TURNED in str(error):
                 return PyAVReader(self.path).get_batch(indices)
-            raise MediaError(self.path, _reason(error, 'decoding failed')) from None
+            raise MediaError(self.path, decoder_reason(error, 'decoding failed')) from None
 
 
 class TorchCodecReader:
     """Frames through torchcodec, frame-exact seeking, one thread."""
 
     def __init__(self, path: str) -> None:
-        decoders = _library('torchcodec.decoders', 'torchcodec')
+        decoders = optional_library('torchcodec.decoders', 'torchcodec')
         self.path = path
         try:
             self._decoder = decoders.VideoDecoder(
                 path, dimension_order='NHWC', num_ffmpeg_threads=1, seek_mode='exact'
             )
         except (RuntimeError, ValueError) as error:
-            raise MediaError(path, _reason(error, 'no readable video stream')) from None
+            raise MediaError(path, decoder_reason(error, 'no readable video stream')) from None
         self.fps = float(self._decoder.metadata.average_fps or 0.0)
         stated = self._decoder.metadata.num_frames_from_header or 0
         if len(self) < COMPLETE_SHARE * stated:
@@ -91,14 +92,14 @@ class TorchCodecReader:
         try:
             return self._decoder.get_frames_at([int(i) for i in indices]).data.numpy()
         except (RuntimeError, IndexError) as error:
-            raise MediaError(self.path, _reason(error, 'decoding failed')) from None
+            raise MediaError(self.path, decoder_reason(error, 'decoding failed')) from None
 
 
 class PyAVReader:
     """Frames through PyAV, decoded in sequence from the start, one thread."""
 
     def __init__(self, path: str) -> None:
-        self._av = _library('av', 'av')
+        self._av = optional_library('av', 'av')
         self.path = path
         with self._open() as container:
             stream = self._video_stream(container)
@@ -126,7 +127,7 @@ class PyAVReader:
         try:
             return self._av.open(self.path)
         except (self._av.FFmpegError, ValueError) as error:
-            raise MediaError(self.path, _reason(error, 'cannot be opened')) from None
+            raise MediaError(self.path, decoder_reason(error, 'cannot be opened')) from None
 
     def _video_stream(self, container):
         if not container.streams.video:
@@ -139,7 +140,7 @@ class PyAVReader:
         try:
             yield from container.decode(self._video_stream(container))
         except self._av.FFmpegError as error:
-            raise MediaError(self.path, _reason(error, 'decoding failed')) from None
+            raise MediaError(self.path, decoder_reason(error, 'decoding failed')) from None
 
 
 def _upright(frame) -> np.ndarray:
@@ -179,15 +180,41 @@ class FrameFolderReader:
         return np.stack([self._frame(int(i)) for i in indices])
 
     def _frame(self, index: int) -> np.ndarray:
-        import cv2
-
         file = self.path / self.filename_tmpl.format(index + 1)
         if not file.is_file():
             raise MediaError(self.path, f'frame file {file.name} is missing')
-        image = cv2.imdecode(np.fromfile(file, np.uint8), cv2.IMREAD_COLOR)
+        image = decode_image(file)
         if image is None:
             raise MediaError(self.path, f'frame file {file.name} is not an image')
-        return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+        return image
+
+
+class ImageReader:
+    """An image file (JPEG, PNG, WebP, ...) as a video of one frame."""
+
+    fps = 0.0
+
+    def __init__(self, path: str) -> None:
+        if not Path(path).is_file():
+            raise MediaError(path, 'file not found')
+        self._image = decode_image(Path(path))
+        if self._image is None:
+            raise MediaError(path, 'not an image')
+
+    def __len__(self) -> int:
+        return 1
+
+    def get_batch(self, indices: Sequence[int]) -> np.ndarray:
+        return np.stack([self._image] * len(indices))
+
+
+def decode_image(file: Path) -> np.ndarray | None:
+    """uint8 (H, W, 3) RGB, turned upright; None when the file holds no image."""
+    import cv2
+
+    content = np.fromfile(file, np.uint8)
+    image = cv2.imdecode(content, cv2.IMREAD_COLOR) if len(content) else None
+    return None if image is None else cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
 
 READERS = dict(decord=DecordReader, torchcodec=TorchCodecReader, pyav=PyAVReader)
@@ -213,16 +240,17 @@ def open_video(path: str, backend: str = 'decord') -> Reader:
     return reader
 
 
-def _library(module: str, package: str):
+def optional_library(module: str, package: str) -> ModuleType:
+    """The module of a package that a reader needs; ImportError says how to install it."""
     try:
         return importlib.import_module(module)
     except ImportError as error:
         raise ImportError(
-            f'this video backend needs the package {package!r}: pip install {package}'
+            f'this reader needs the package {package!r}: pip install {package}'
         ) from error
 
 
-def _reason(error: BaseException, fallback: str) -> str:
+def decoder_reason(error: BaseException, fallback: str) -> str:
     """What a decoder says, on one line, without the times and source places it adds."""
     text = ' '.join(str(error).split())
     for noise in DECODER_NOISE:

@@ -4,7 +4,7 @@ import fcntl
 import hashlib
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,19 +15,19 @@ import numpy as np
 MIN_CACHED_BYTES = 50_000_000
 
 
-def cached_index(path: Path, kind: str, build: Callable[[], np.ndarray]) -> np.ndarray:
-    """What ``build`` makes of the file ``path``, from the machine's cache when the file is long.
+def cached_index(files: Sequence[Path], kind: str, build: Callable[[], np.ndarray]) -> np.ndarray:
+    """What ``build`` makes of ``files``, from the machine's cache when they are long.
 
-    One process of a machine builds it, the others wait.  A changed file is indexed anew.
+    One process of a machine builds it, the others wait.  Changed files are indexed anew.
 
     Args:
-        path: the annotation file.
-        kind: what the index holds, and all that it depends on besides the file.
+        files: annotation files.
+        kind: what the index holds, and all that it depends on besides the files.
         build: makes the index.
     """
-    if path.stat().st_size < MIN_CACHED_BYTES:
+    if sum(file.stat().st_size for file in files) < MIN_CACHED_BYTES:
         return build()
-    cached = _cache_file(path, kind)
+    cached = _cache_file(files, kind)
     if not cached.is_file():
         try:
             cached.parent.mkdir(parents=True, exist_ok=True)
@@ -39,9 +39,9 @@ def cached_index(path: Path, kind: str, build: Callable[[], np.ndarray]) -> np.n
     return np.load(cached, mmap_mode='r')
 
 
-def _cache_file(path: Path, kind: str) -> Path:
-    status = path.stat()
-    identity = f'{path.resolve()}|{status.st_size}|{status.st_mtime_ns}|{kind}'
+def _cache_file(files: Sequence[Path], kind: str) -> Path:
+    states = [(str(file.resolve()), file.stat()) for file in files]
+    identity = str([(path, state.st_size, state.st_mtime_ns) for path, state in states]) + kind
     root = Path(os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache')
     name = hashlib.sha256(identity.encode()).hexdigest()[:32]
     return root / 'internvideo' / 'row_index' / f'{name}.npy'

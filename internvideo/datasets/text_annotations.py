@@ -119,10 +119,10 @@ class JsonRows:
         with self.path.open('rb') as file:
             self._text = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         if self.path.suffix in LINE_SUFFIXES:
-            self.index = cached_index(self.path, 'lines', partial(line_starts, self._text))
+            self.index = cached_index([self.path], 'lines', partial(line_starts, self._text))
         else:
             build = partial(element_starts, self.path, self._text)
-            self.index = cached_index(self.path, 'json', build)
+            self.index = cached_index([self.path], 'json', build)
 
     def __getstate__(self) -> dict:
         return dict(path=self.path)
@@ -236,7 +236,7 @@ class SqliteRows:
         self._inherited: list[sqlite3.Connection] = []
 
     def _load_index(self) -> None:
-        self.index = cached_index(self.path, 'rowids', self._row_ids)
+        self.index = cached_index([self.path], 'rowids', self._row_ids)
 
     def __getstate__(self) -> dict:
         return dict(path=self.path, table=self._table)

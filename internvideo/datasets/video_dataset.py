@@ -1,18 +1,15 @@
 """Labelled videos from an annotation list, Kinetics or Something-Something style."""
 
-import random
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from internvideo.datasets.annotations import AnnotationList
-from internvideo.datasets.bad_samples import BadSampleLog, MediaError, TooManyBadSamples
+from internvideo.datasets.bad_samples import BadSampleLog, MediaError, read_or_replace
 from internvideo.datasets.seeding import sample_seed
 from internvideo.datasets.sources import MediaSource, MediaSources
 from internvideo.datasets.transforms.loading import DecodeFrames
 from internvideo.registry import DATASETS, TRANSFORMS
 from internvideo.structures import VideoDataSample
-
-MAX_TRIES = 20
 
 
 @DATASETS.register_module()
@@ -127,7 +124,10 @@ class VideoDataset:
         row = range(len(self))[row]
         if self.test_mode:
             return self._test_item(epoch, row)
-        return self._training_item(epoch, row)
+        return read_or_replace(
+            lambda chosen: self._run(self.get_data_info(chosen)),
+            *(self.bad_samples, len(self), self.seed, epoch, row),
+        )
 
     def _test_item(self, epoch: int, row: int) -> dict | list[dict]:
         info = self.get_data_info(row)
@@ -136,23 +136,6 @@ class VideoDataset:
                 return self._run(dict(info))
         except MediaError as error:
             return dict(inputs=None, data_samples=_unreadable_sample(info, error.reason))
-
-    def _training_item(self, epoch: int, row: int) -> dict | list[dict]:
-        chosen, error = row, None
-        for attempt in range(MAX_TRIES):
-            self.bad_samples.count_drawn()
-            with sample_seed(self.seed, epoch, row, attempt):
-                try:
-                    return self._run(self.get_data_info(chosen))
-                except MediaError as caught:
-                    error = caught
-            self.bad_samples.add(error)
-            chosen = self._substitute(epoch, row, attempt)
-        raise TooManyBadSamples(f'{MAX_TRIES} samples in a row could not be read; last: {error}')
-
-    def _substitute(self, epoch: int, row: int, attempt: int) -> int:
-        with sample_seed(self.seed, epoch, row, attempt, 1):
-            return random.randrange(len(self))
 
     def _run(self, sample: dict) -> dict | list[dict]:
         for transform in self.loading:

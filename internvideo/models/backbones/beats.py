@@ -1,4 +1,4 @@
-"""The BEATs audio encoder and the filter bank it reads (arXiv 2212.09058)."""
+"""The BEATs audio encoder (arXiv 2212.09058)."""
 
 import math
 
@@ -7,44 +7,10 @@ import torch.nn.functional as F
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from internvideo.filter_bank import log_mel_filter_bank
 from internvideo.registry import MODELS
 
-SAMPLE_RATE = 16_000
-FBANK_MEAN, FBANK_STD = 15.41663, 6.55582
 ACTIVATIONS = ('gelu', 'relu', 'glu')
-
-
-def log_mel_filter_bank(wave: Tensor, num_mel_bins: int = 128, normalise: bool = True) -> Tensor:
-    """Kaldi's log-mel filter bank, without dither: (samples,) or (B, samples) -> (..., T, mels).
-
-    Args:
-        wave: mono samples in [-1, 1] at 16 kHz; at least 400 (25 ms).
-        num_mel_bins: 128 for BEATs as published, 64 for the audio-visual stage-2 model.
-        normalise: subtract and divide by the published statistics.
-
-    Raises:
-        ValueError: fewer samples than one window.
-        ImportError: torchaudio is not installed.
-    """
-    from torchaudio.compliance import kaldi
-
-    if kaldi.EPSILON.is_meta:  # its first import was amid a model built on the meta device
-        kaldi.EPSILON = torch.tensor(torch.finfo(torch.float32).eps, device='cpu')
-    if wave.shape[-1] < 400:
-        raise ValueError(f'{wave.shape[-1]} samples are less than a window of 400 (25 ms)')
-    rows = [
-        kaldi.fbank(
-            row[None].float() * 2**15,
-            num_mel_bins=num_mel_bins,
-            sample_frequency=SAMPLE_RATE,
-            frame_length=25,
-            frame_shift=10,
-            dither=0.0,
-        )
-        for row in wave.reshape(-1, wave.shape[-1])
-    ]
-    bank = torch.stack(rows).view(*wave.shape[:-1], *rows[0].shape)
-    return (bank - FBANK_MEAN) / (2 * FBANK_STD) if normalise else bank
 
 
 def relative_buckets(distance: Tensor, num_buckets: int, max_distance: int) -> Tensor:

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from internvideo.models.backbones.beats import log_mel_filter_bank, relative_buckets, split_padding
+from internvideo.filter_bank import log_mel_filter_bank
+from internvideo.models.backbones.beats import relative_buckets, split_padding
 from internvideo.registry import MODELS
 
 TINY = dict(

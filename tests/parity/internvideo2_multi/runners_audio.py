@@ -7,7 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from internvideo.models.backbones.beats import BEATs, log_mel_filter_bank, relative_buckets
+from internvideo.filter_bank import log_mel_filter_bank
+from internvideo.models.backbones.beats import BEATs, relative_buckets
 from tests.parity.harness import Case, Result, RunEnv, parity_runner
 
 from .common import load_filled, stored_gradients
