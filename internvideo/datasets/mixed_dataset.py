@@ -101,7 +101,7 @@ class MixedDataset:
         """Set the seed of all draws; rows of the same number in two parts are drawn apart."""
         self.seed = seed
         for number, part in enumerate(self.parts):
-            part.set_seed(_part_seed(seed, number))
+            part.set_seed(part_seed(seed, number))
 
     def __len__(self) -> int:
         return int(self._ends[-1])
@@ -114,7 +114,7 @@ class MixedDataset:
         place = epoch * size + row - (int(self._ends[number]) - size)
         turn, position = divmod(place, length)
         if size % length:  # epochs end inside a pass: its order decides which rows they hold
-            position = int(_order(length, _part_seed(self.seed, number), turn)[position])
+            position = int(_order(length, part_seed(self.seed, number), turn)[position])
         return number, turn, position
 
     def __getitem__(self, key: int | tuple[int, int]) -> dict | list[dict]:
@@ -135,7 +135,7 @@ def _check_weights(weights: Sequence[float], count: int) -> None:
         )
 
 
-def _part_seed(seed: int, number: int) -> int:
+def part_seed(seed: int, number: int) -> int:
     """The part's own; the first one's is the seed itself, as for a data set that is not mixed."""
     return seed if number == 0 else int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
 
