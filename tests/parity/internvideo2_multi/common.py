@@ -28,11 +28,12 @@ def load_filled(model: nn.Module, case: Case, env: RunEnv, to_ours: Callable[[st
 def stored_gradients(
     model: nn.Module, loss: Tensor, case: Case, to_ours: Callable[[str], str]
 ) -> dict[str, Tensor]:
-    """``loss`` and the gradients that the case stores, by published name."""
+    """``loss`` and the gradients that the case stores, by published name; zero where unused."""
     loss.backward()
     parameters, outputs = dict(model.named_parameters()), dict(loss=loss)
     for name in case.facts['grads']:
-        grad = parameters[to_ours(name)].grad
+        parameter = parameters[to_ours(name)]
+        grad = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
         outputs |= {f'grad:{name}': grad, f'gradnorm:{name}': grad.norm()}
     return outputs
 

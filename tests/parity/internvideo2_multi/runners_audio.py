@@ -11,7 +11,7 @@ from internvideo.filter_bank import log_mel_filter_bank
 from internvideo.models.backbones.beats import BEATs, relative_buckets
 from tests.parity.harness import Case, Result, RunEnv, parity_runner
 
-from .common import load_filled, stored_gradients
+from .common import load_filled, role_or_none, stored_gradients
 
 BEATS_FIELDS = frozenset(inspect.signature(BEATs).parameters) - {'init_cfg', 'num_mel_bins'}
 
@@ -72,10 +72,11 @@ def run_encoder(case: Case, env: RunEnv) -> Result:
 def run_wave(case: Case, env: RunEnv) -> Result:
     facts, wave = case.facts, case_wave(case, env)
     model = load_filled(build_beats(facts), case, env, same_name)
-    starts = env.tensor(case.role('pad_from'))
-    padding = torch.arange(wave.shape[1], device=wave.device) >= starts[:, None]
+    starts, padding = role_or_none(case, env, 'pad_from'), None
+    if starts is not None:
+        padding = torch.arange(wave.shape[1], device=wave.device) >= starts[:, None]
     bank = log_mel_filter_bank(wave, facts['n_mel'])
     hidden = model.token_padding(bank, padding)
     tokens = model.encode(bank.to(env.torch_dtype), hidden)
     out = model.classify(tokens, hidden) if model.predictor is not None else tokens
-    return Result(dict(out=out, token_padding=hidden))
+    return Result(dict(out=out) if hidden is None else dict(out=out, token_padding=hidden))

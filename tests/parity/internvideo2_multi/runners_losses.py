@@ -72,6 +72,10 @@ def build_matcher(case: Case, env: RunEnv) -> Matcher:
 
 
 def given_negatives(case: Case, env: RunEnv, prefix: str = '') -> Negatives:
+    """The negatives of a case: given, or the maxima of its noise."""
+    noise = [role_or_none(case, env, f'{prefix}noise_{name}') for name in ('vision', 'text')]
+    if noise[0] is not None:
+        return random_negatives(*noise, role_or_none(case, env, 'idx'))
     drawn = [env.tensor(case.role(f'{prefix}negative_{name}')) for name in ('vision', 'text')]
     return Negatives(*drawn, torch.ones_like(drawn[0], dtype=torch.bool))
 
@@ -81,16 +85,14 @@ def run_matching(case: Case, env: RunEnv) -> Result:
     facts, model = case.facts, build_matcher(case, env)
     names = ('vision_embeds', 'text_embeds', 'vision_proj', 'text_proj', 'attention_mask', 'idx')
     vision, text, vision_feature, text_feature, mask, ids = (
-        env.tensor(case.role(name)) for name in names
+        role_or_none(case, env, name) for name in names
     )
+    negatives = given_negatives(case, env)
     if facts['hard_negatives']:
         how = facts['aggregate'] or 'mean'
         weights = negative_weights(vision_feature, text_feature, facts['temp'], ids, how)
         outputs = dict(weights_v2t=weights[0], weights_t2v=weights[1])
-        negatives = given_negatives(case, env)
     else:
-        noise = [env.tensor(case.role(name)) for name in ('noise_vision', 'noise_text')]
-        negatives = random_negatives(*noise, ids)
         outputs = dict(negative_vision=negatives.media, negative_text=negatives.text)
     leaves = [vision.requires_grad_(), text.requires_grad_()]
     loss = matching_loss(model.bert, model.itm_head, *leaves, mask, negatives)

@@ -12,7 +12,7 @@ from internvideo.engine.optimizers.parameter_groups import takes_no_decay
 from internvideo.models.losses.masked_language import MaskingDraws
 from internvideo.models.losses.matching import Negatives, negative_weights
 from internvideo.models.masking import Masker
-from internvideo.models.retrievers.stage2 import LANGUAGE, MATCHING
+from internvideo.models.retrievers.stage2 import AUDIO_OBJECTIVES, LANGUAGE, MATCHING, PARTS
 from internvideo.registry import MODELS
 from internvideo.structures import VideoDataSample
 from tests.parity.harness import Case, Result, RunEnv, parity_runner
@@ -105,6 +105,8 @@ def stage2_config(facts: dict[str, Any], env: RunEnv) -> dict[str, Any]:
     middle, final = facts.get('clip_loss_ratio', (1.0, 1.0))
     final = final if facts.get('distill_final_features', True) else 0.0
     weights = {name: value for name, value in facts['loss_weight'].items() if name != 'mvm'}
+    if not facts.get('is_pretrain', True):  # such builds have no head for it
+        weights.pop('mlm', None)
     targets = teacher_targets(facts, env)
     if targets is None:
         weights.pop('uta', None)
@@ -123,14 +125,22 @@ def stage2_config(facts: dict[str, Any], env: RunEnv) -> dict[str, Any]:
         temp=facts['temp'],
         num_test_segments=facts.get('num_test_segments', 1),
         **audio_config(facts),
+        **freeze_config(facts.get('freeze') or {}),
     )
 
 
 def audio_config(facts: dict[str, Any]) -> dict[str, Any]:
-    if 'audio' not in facts:
-        return {}
-    fields = {name: facts['audio'][name] for name in BEATS_FIELDS if name in facts['audio']}
-    return dict(audio_encoder=dict(type='BEATs', **fields), av_concat_dim=facts['av_concat_dim'])
+    """What makes the model audio-visual; without an audio objective it has no audio encoder."""
+    config = dict(av_concat_dim=facts.get('av_concat_dim'))
+    if any(facts['loss_weight'].get(name) for name in AUDIO_OBJECTIVES):
+        fields = {name: facts['audio'][name] for name in BEATS_FIELDS if name in facts['audio']}
+        config['audio_encoder'] = dict(type='BEATs', **fields)
+    return config
+
+
+def freeze_config(freeze: dict[str, Any]) -> dict[str, Any]:
+    parts = [part for part in PARTS if freeze.get(f'freeze_{part}')]
+    return dict(freeze=parts, unfreeze_keys=freeze.get('unfreeze_keys') or ())
 
 
 def inject_draws(model: nn.Module, case: Case, env: RunEnv) -> None:
@@ -140,8 +150,11 @@ def inject_draws(model: nn.Module, case: Case, env: RunEnv) -> None:
         attentive = facts.get('mask_type') == 'attention'
         masker = GivenMask(env.tensor(case.role('mask')).bool(), attentive)
         model.maskers = dict(image=masker, video=masker)
-    named = [f'{name}_' for name in MATCHING if f'{name}_negative_vision' in roles]
-    prefixes = named or ([''] if 'negative_vision' in roles else [])
+    prefixes = [
+        prefix
+        for prefix in ('', *(f'{name}_' for name in MATCHING))
+        if {f'{prefix}negative_vision', f'{prefix}noise_vision'} & roles.keys()
+    ]
     model.negative_sampler = GivenNegatives(
         {prefix.rstrip('_'): given_negatives(case, env, prefix) for prefix in prefixes}
     )
@@ -185,7 +198,9 @@ def texts(case: Case, env: RunEnv) -> dict[str, Any]:
     return tokens if len(kinds) > 1 else tokens[kinds[0]]
 
 
-def samples(case: Case) -> list[VideoDataSample]:
+def samples(case: Case) -> list[VideoDataSample] | None:
+    if 'idx' not in case.roles:
+        return None
     return [VideoDataSample(metainfo=dict(pair_id=int(i))) for i in case.role('idx')]
 
 
@@ -232,7 +247,9 @@ def run_stage2(case: Case, env: RunEnv) -> Result:
     }
     outputs |= model.negative_sampler.weights | dict(temp_after=model.temp.detach().clone())
     if 'attention' in case.outputs:
-        outputs['attention'] = model.maskers['image'].attn
+        outputs['attention'] = model.maskers['image'].attn.reshape(
+            case.outputs['attention']['shape']
+        )
     outputs |= stored_gradients(model, total, case, stage2_name)
     return Result(outputs | evaluation_outputs(model, case, env))
 

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from internvideo.checkpoint.alignment import InternVLAdapter
-from internvideo.checkpoint.surgery import interpolate_joint_table
+from internvideo.checkpoint.alignment import PATCH_KERNEL, InternVLAdapter
+from internvideo.checkpoint.surgery import inflate_patch_kernel, interpolate_joint_table
 from internvideo.models.layers.position import sincos_1d, sincos_2d, sincos_3d
 from internvideo.models.losses.alignment import AlignmentLoss
 from internvideo.models.losses.feature_distance import FeatureDistanceLoss
@@ -134,8 +134,10 @@ def teacher_config(facts: dict[str, Any], env: RunEnv) -> dict[str, Any]:
 def run_teacher(case: Case, env: RunEnv) -> Result:
     facts = case.facts
     model = load_filled(MODELS.build(teacher_config(facts, env)), case, env, same_name)
-    taps = aligned_layers(model.depth, layer_choice(facts, ''))
-    out = model(env.tensor(case.role('x')), return_layers=taps, return_attn=facts['return_attn'])
+    taps, video = aligned_layers(model.depth, layer_choice(facts, '')), env.tensor(case.role('x'))
+    if facts['clip_norm_type'] == 'none':  # features of the frames, as they are
+        video = video.transpose(1, 2).flatten(0, 1)[:, :, None]
+    out = model(video, return_layers=taps, return_attn=facts['return_attn'])
     middle = [normalise(layer, facts['clip_norm_type']) for layer in out.layers]
     outputs = dict(middle=torch.stack(middle), final=normalise(out.pooled, facts['clip_norm_type']))
     if facts['return_attn']:
@@ -160,9 +162,11 @@ def run_teacher_load(case: Case, env: RunEnv) -> Result:
             clip_embed_dim=0,
         )
     )
-    published = {'pos_embed': env.tensor(case.role('pos')), 'patch_embed.proj.weight': kernel}
+    published = {'pos_embed': env.tensor(case.role('pos')), PATCH_KERNEL: kernel}
     unused = {'transformer.norm.weight': kernel, 'text_projection': kernel}
-    return Result(InternVLAdapter().to_ours(published | unused, model))
+    state = InternVLAdapter().to_ours(published | unused, model)
+    inflated = inflate_patch_kernel(state[PATCH_KERNEL], case.facts.get('temporal_kernel', 1))
+    return Result(state | {PATCH_KERNEL: inflated})
 
 
 @parity_runner('internvideo2_multi/pos_resize')
@@ -211,10 +215,11 @@ def alignment_outputs(case: Case, given: dict[str, Tensor]) -> dict[str, Tensor]
     middle, final = facts['clip_loss_ratio']
     final = final if facts['distill_final_features'] else 0.0
     sides = [
-        AlignedFeatures(list(given[name]), given[f'{name}_final'], [])
+        AlignedFeatures(list(given[name]), given.get(f'{name}_final'), [])
         for name in ('student', 'teacher')
     ]
-    loss = sum(AlignmentLoss(middle, final)(*sides).values())
+    nothing = 0.0 * student.sum()  # where no term counts
+    loss = sum(AlignmentLoss(middle, final)(*sides).values(), nothing)
     loss.backward()
     shape = case.outputs['loss']['shape']
     return {'loss': loss.reshape(shape), 'grad:student': student.grad}
@@ -222,10 +227,8 @@ def alignment_outputs(case: Case, given: dict[str, Tensor]) -> dict[str, Tensor]
 
 def distance_outputs(case: Case, given: dict[str, Tensor]) -> dict[str, Tensor]:
     criterion = FeatureDistanceLoss(case.facts['norm_type'], case.facts['loss_type'])
-    pair, texts = (
-        (given['student'], given['teacher']),
-        (given['student_text'], given['teacher_text']),
-    )
+    pair = (given['student'], given['teacher'])
+    texts = (given.get('student_text'), given.get('teacher_text'))
     values = dict(
         plain=lambda: criterion.plain(*pair),
         vision=lambda: criterion.vision(*pair),

@@ -53,12 +53,13 @@ def run_step(case: Case, env: RunEnv) -> Result:
     )
     middle, final = case.facts['clip_loss_ratio']
     wants_final = final and case.facts.get('distill_final_features', True)
+    wants_final = wants_final and {'student_final', 'teacher_final'} <= case.roles.keys()
     if not wants_final:
         final, student = 0, student._replace(clip_final=None)
     criterion = AlignmentLoss(middle, final, case.facts.get('mae_loss_ratio', 1))
     target = step_targets(case, env).pick(visible, 'l2', 'l2')
-    terms, loss = unweighted_terms(student, target), sum(criterion(student, target).values())
+    terms, zero = unweighted_terms(student, target), torch.zeros((), requires_grad=True)
+    loss = sum(criterion(student, target).values(), zero)
     loss.backward()
-    zero = torch.zeros(())
     outputs = {f'loss_{name}': terms.get(name, zero) for name in criterion.weights}
     return Result(dict(mask=mask, loss=loss, **outputs, **given_gradients(raw)))
