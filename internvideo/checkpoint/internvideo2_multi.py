@@ -45,6 +45,7 @@ HEARING_PARTS = (
 )
 STAGE2_ONLY = ('clip_decoder', 'clip_pos_embed', 'img_pos_embed')
 LANGUAGE_DECODER = re.compile(r'(?:^|\.)cls\.predictions\.decoder\.(weight|bias)$')
+BERT_LAYER = re.compile(r'(?:bert\.)?encoder\.layer\.\d+\.')
 SHARED_BIAS = re.compile(
     r'(?P<head>.*encoder\.layers\.)(?P<layer>[1-9]\d*)(?P<tail>\.self_attn\.'
     r'relative_attention_bias\.weight)$'
@@ -337,8 +338,9 @@ class CLIPAdapter:
 class BertAdapter:
     """BERT files of the hub (``bert-base-uncased``, sentence encoders, ...) and our text encoders.
 
-    Cross-attention is new; pooler and next-sentence head are left over; so is the
-    masked-language head by a plain encoder.
+    Cross-attention is new, and so are whole layers with it on top of all those of the file;
+    pooler and next-sentence head are left over; so is the masked-language head by a plain
+    encoder.
     """
 
     def to_ours(
@@ -358,10 +360,14 @@ class BertAdapter:
             inner = inner.replace('LayerNorm.beta', 'LayerNorm.bias')
             state[inner if inner.startswith('cls.') else f'{prefix}{inner}'] = tensor
         has_head = any(name.startswith('cls.') for name in state)
+        last = max(map(_number, _layers(state)), default=-1)
+        fusion = _layers(name for name in own if 'crossattention' in name)
+        added = tuple(layer for layer in fusion if _number(layer) > last)
         report.new = [
             name
             for name in own
             if 'crossattention' in name
+            or name.startswith(added)
             or (name not in state and name.endswith('position_ids'))
             or (name.startswith('cls.') and not has_head)
         ]
@@ -370,6 +376,15 @@ class BertAdapter:
     def to_published(self, ours: Mapping[str, Tensor]) -> State:
         """The names are the published ones; the decoder of the head is repeated."""
         return with_repeats(ours)
+
+
+def _layers(names: Iterable[str]) -> set[str]:
+    """``...encoder.layer.i.`` of every parameter in a BERT layer."""
+    return {found[0] for found in map(BERT_LAYER.match, names) if found}
+
+
+def _number(layer: str) -> int:
+    return int(layer.split('.')[-2])
 
 
 @CHECKPOINT_ADAPTERS.register_module(name='beats')

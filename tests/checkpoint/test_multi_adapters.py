@@ -266,6 +266,17 @@ def test_bert_files_of_the_hub(tmp_path, kind):
     assert 'bert.pooler.dense.weight' in report.left_over
 
 
+def test_fusion_layers_on_top_of_a_whole_bert_are_new(tmp_path):
+    path = save(tmp_path, BertAdapter().to_published(MODELS.build(BERT).state_dict()))
+    depth = BERT['arch']['num_hidden_layers']
+    deeper = BERT | dict(media_dim=6, num_hidden_layers=depth + 1)
+    report = load_pretrained(MODELS.build(deeper | dict(fusion_layer=depth)), path, 'bert')
+    assert {name.rpartition('layer.')[2][0] for name in report.new} == {str(depth)}
+    assert len(report.new) == 26
+    with pytest.raises(CheckpointMismatchError, match='missing'):
+        load_pretrained(MODELS.build(deeper | dict(fusion_layer=depth + 1)), path, 'bert')
+
+
 def test_a_finetuned_beats_file_leaves_its_classifier(tmp_path):
     fields = dict(encoder_layers=2)
     donor = MODELS.build(AUDIO | fields | dict(finetuned_model=True, predictor_class=3))
