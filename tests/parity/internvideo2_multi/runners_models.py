@@ -303,7 +303,8 @@ def run_decay_groups(case: Case, env: RunEnv) -> Result:
     facts, build = case.facts, clip_config
     if facts['model_class'].startswith('stage2'):
         build = stage2_config
-    model = MODELS.build(build(facts['model'], env))
+    freeze = {'freeze': facts['freeze']} if facts.get('freeze') else {}
+    model = MODELS.build(build(facts['model'] | freeze, env))
     spared, parameters = no_decay_names(model), dict(model.named_parameters())
     own, groups = set(parameters), dict(no_decay=[], decay=[], frozen=[])
     for published, shape in facts['parameters']:
