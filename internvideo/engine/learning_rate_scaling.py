@@ -1,8 +1,26 @@
 """The published linear rule: rates in a config are for a batch of a given size."""
 
-from collections.abc import Iterable, MutableMapping
+from collections.abc import Iterable, Mapping, MutableMapping
+from typing import Any
 
 SCHEDULE_RATES = ('min_lr', 'warmup_lr')
+
+
+def batch_size_of(loader: Mapping[str, Any]) -> int:
+    """Samples of a batch of a loader's config.
+
+    Raises:
+        ValueError: its batch sampler makes batches of several sizes.
+    """
+    sampler = loader.get('batch_sampler')
+    size = loader['batch_size'] if sampler is None else sampler['batch_size']
+    sizes = set(size.values()) if isinstance(size, Mapping) else {size}
+    if len(sizes) > 1:
+        raise ValueError(
+            'lr_scaling: rates are scaled by one batch size, batch_sampler.batch_size has '
+            f'{dict(size)}; write the rates as they are and set lr_scaling=None'
+        )
+    return sizes.pop()
 
 
 def lr_factor(

@@ -34,7 +34,7 @@ from internvideo.engine.checkpoint_files import (
 )
 from internvideo.engine.console import keep_dumps_in_file, loader_facts, model_facts
 from internvideo.engine.hooks.interrupt_hook import shield_worker
-from internvideo.engine.learning_rate_scaling import lr_factor, scale_rates
+from internvideo.engine.learning_rate_scaling import batch_size_of, lr_factor, scale_rates
 from internvideo.engine.optimizer_shards import remove_with_shards, shard_path
 from internvideo.engine.random_state import seed_all, set_random_state
 from internvideo.engine.run_state import (
@@ -46,7 +46,14 @@ from internvideo.engine.run_state import (
 )
 from internvideo.engine.schedulers.step_schedules import Horizon
 from internvideo.engine.strategies.strategy import Strategy
-from internvideo.registry import FUNCTIONS, PARAM_SCHEDULERS, RUNNERS, STRATEGIES
+from internvideo.registry import (
+    DATA_SAMPLERS,
+    DATASETS,
+    FUNCTIONS,
+    PARAM_SCHEDULERS,
+    RUNNERS,
+    STRATEGIES,
+)
 
 WORKER_ONLY = ('persistent_workers', 'prefetch_factor')
 BAD_SAMPLES = 'bad_samples.jsonl'
@@ -145,6 +152,7 @@ class Runner(MMEngineRunner):
         if isinstance(collate, Mapping) and isinstance(collate['type'], str):
             # mmengine looks this name up in its own registry only, not in ours
             config['collate_fn'] = dict(collate, type=FUNCTIONS.get(collate['type']))
+        config = _with_batch_sampler(config, seed)
         loader = MMEngineRunner.build_dataloader(config, seed, diff_rank_seed)
         loader.worker_init_fn = partial(_init_worker, inner=loader.worker_init_fn)
         return loader
@@ -170,9 +178,9 @@ class Runner(MMEngineRunner):
             raise ValueError('train_cfg: training is counted in epochs; set max_epochs')
         config.setdefault('type', 'TrainLoop')
         built = super().build_train_loop(config)
-        log = getattr(built.dataloader.dataset, 'bad_samples', None)
-        if log is not None and log.file is None:
-            log.file = Path(self.work_dir) / BAD_SAMPLES
+        dataset = built.dataloader.dataset
+        if getattr(dataset, 'bad_samples_file', '') is None:
+            dataset.bad_samples_file = Path(self.work_dir) / BAD_SAMPLES
         self.logger.info(f'training: {loader_facts(built.dataloader)}')
         return built
 
@@ -273,7 +281,7 @@ class Runner(MMEngineRunner):
         loader = self._train_dataloader
         counts = self.accumulative_counts if rule.get('with_accumulation', True) else 1
         repeats = loader['dataset'].get('num_repeats', 1)
-        sizes = (loader['batch_size'], get_world_size(), repeats, counts)
+        sizes = (batch_size_of(loader), get_world_size(), repeats, counts)
         base = rule.get('base_batch_size', 256)
         schedules = self.param_schedulers or []
         schedules = [schedules] if isinstance(schedules, Mapping) else schedules
@@ -397,8 +405,11 @@ class Runner(MMEngineRunner):
             self._warn(f'the seed changes from {seed} (checkpoint) to {self.seed} (config)')
             return
         self._seed = seed
-        for part in (self.train_dataloader.sampler, self.train_dataloader.dataset):
-            if hasattr(part, 'seed'):
+        loader = self.train_dataloader
+        for part in (loader.sampler, loader.batch_sampler, loader.dataset):
+            if hasattr(part, 'set_seed'):
+                part.set_seed(seed)
+            elif hasattr(part, 'seed'):
                 part.seed = seed
 
     def restore_random_state(self) -> None:
@@ -562,6 +573,18 @@ def _init_worker(worker_id: int, inner: Any = None) -> None:
     shield_worker()
     if inner is not None:
         inner(worker_id)
+
+
+def _with_batch_sampler(config: dict, seed: int | None) -> dict:
+    """A loader's config with its batch sampler built, if it has one that orders the data set."""
+    sampler = config.get('batch_sampler')
+    if config.get('sampler') is not None or not isinstance(sampler, Mapping):
+        return config
+    dataset = config['dataset']
+    dataset = DATASETS.build(dataset) if isinstance(dataset, Mapping) else dataset
+    built = DATA_SAMPLERS.build(dict(sampler), default_args=dict(dataset=dataset, seed=seed))
+    # mmengine copies a config before it builds it; a function is not copied, a long list would be.
+    return config | dict(dataset=dict(type=lambda: dataset), sampler=None, batch_sampler=built)
 
 
 def _with_type(loop: Any, name: str) -> Any:

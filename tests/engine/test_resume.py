@@ -128,14 +128,14 @@ def test_longer_horizon_changes_the_schedule(tmp_path):
     assert rates == [group['lr'] for group in fresh.optim_wrapper.param_groups]
 
 
-def run_toy(*arguments, processes=1):
-    command = [sys.executable, '-m', 'tests.engine.run_toy']
+def run_toy(*arguments, processes=1, module='tests.engine.run_toy'):
+    command = [sys.executable, '-m', module]
     if processes > 1:
         with socket.socket() as free:
             free.bind(('127.0.0.1', 0))
             port = free.getsockname()[1]
         launch = f'-m torch.distributed.run --nproc_per_node {processes} --master_port {port}'
-        command = [sys.executable, *launch.split(), '-m', 'tests.engine.run_toy']
+        command = [sys.executable, *launch.split(), '-m', module]
         arguments = (*arguments, '--launcher', 'pytorch')
     return subprocess.run(
         [*command, *map(str, arguments)],

@@ -64,6 +64,11 @@ class MediaBatchSampler(Sampler[list[tuple[int, int]]]):
         return size
 
     @property
+    def sampler(self) -> 'MediaBatchSampler':
+        """Itself: mmengine's seed hook sets the epoch of the sampler of a batch sampler."""
+        return self
+
+    @property
     def layout(self) -> dict[str, Any]:
         """All that decides, with the seed, which rows a batch of an epoch holds."""
         return dict(world_size=self.world_size, rows=self.media_sizes, batch_sizes=self.batch_sizes)
@@ -96,9 +101,11 @@ class MediaBatchSampler(Sampler[list[tuple[int, int]]]):
         return next(self._batches(batch), [])
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        # A generator: loaders with workers ask for two iterators and use the second.
         skipped, self._skipped = self._skipped, 0
         epoch = self.epoch
-        return ([(epoch, row) for row in rows] for rows in self._batches(skipped))
+        for rows in self._batches(skipped):
+            yield [(epoch, row) for row in rows]
 
     def _order(self) -> list[int]:
         counts = list(self.num_batches.values())

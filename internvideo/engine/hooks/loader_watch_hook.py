@@ -97,9 +97,18 @@ def awaited(runner: Any) -> str:
         # Workers take turns, the first one beginning with the first batch of this pass.
         turn = (loop.batches_done - loop.first_batch) % loader.num_workers
         text += f', worker {turn} of {loader.num_workers} makes it'
-    size = loader.batch_sampler.batch_size
-    if hasattr(loader.sampler, 'peek') and hasattr(loader.dataset, 'get_data_info'):
-        rows = loader.sampler.peek(loop.batches_done * size, size)
+    rows = _awaited_rows(loop, loader) if hasattr(loader.dataset, 'get_data_info') else []
+    if rows:
         paths = [str(loader.dataset.get_data_info(row)['path']) for row in rows]
         text += f' from: {", ".join(paths)}'
     return text
+
+
+def _awaited_rows(loop: Any, loader: Any) -> list[int]:
+    """Rows of the batch that comes next, as far as the samplers can say."""
+    if hasattr(loader.batch_sampler, 'peek'):
+        return loader.batch_sampler.peek(loop.batches_done)
+    if not hasattr(loader.sampler, 'peek'):
+        return []
+    size = loader.batch_sampler.batch_size
+    return loader.sampler.peek(loop.batches_done * size, size)

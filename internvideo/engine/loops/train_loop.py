@@ -26,7 +26,9 @@ class TrainLoop(BaseLoop):
     Args:
         runner: The runner.
         dataloader: Training data (a config or a loader).  A sampler with ``skip(num_samples)``
-            lets a resumed run continue mid-epoch without reading what was already seen.
+            lets a resumed run continue mid-epoch without reading what was already seen.  So does
+            a batch sampler of its own with ``set_epoch``, ``skip(num_batches)``, ``layout`` and
+            ``samples_before(num_batches)`` (:class:`MediaBatchSampler`).
         max_epochs: Number of passes over the data.
         val_begin: First epoch that is validated.
         val_interval: Epochs between validations.
@@ -67,33 +69,85 @@ class TrainLoop(BaseLoop):
         self.held_random_state: dict | None = None
 
     @property
+    def batch_order(self) -> Any:
+        """The batch sampler, if it orders batches itself; None if a sampler orders samples."""
+        sampler = self.dataloader.batch_sampler
+        return sampler if hasattr(sampler, 'set_epoch') else None
+
+    @property
     def samples_per_step(self) -> int:
         """Samples that all processes together draw for one batch each."""
         return self.dataloader.batch_sampler.batch_size * self.runner.world_size
 
     def progress(self) -> dict[str, Any]:
-        """Where training stands, in terms that do not depend on the number of processes."""
+        """Where training stands, in terms that do not depend on the number of processes.
+
+        Batches that a batch sampler orders do depend on it: their number is kept too, and what
+        they were made for.
+        """
         whole = self.batches_done == self.iters_per_epoch
         epoch = self.epoch + whole
         batches = 0 if whole else self.batches_done
-        return dict(
+        progress = dict(
             epoch=epoch,
             iter=epoch * self.iters_per_epoch + batches,
-            samples_into_epoch=batches * self.samples_per_step,
             validation_pending=self.validation_pending or (whole and self._validates_after(epoch)),
+        )
+        order = self.batch_order
+        if order is None:
+            return progress | dict(samples_into_epoch=batches * self.samples_per_step)
+        return progress | dict(
+            samples_into_epoch=order.samples_before(batches) if batches else 0,
+            batches_into_epoch=batches,
+            batches_per_epoch=len(order),
+            batch_layout=order.layout,
         )
 
     def restore(self, progress: dict[str, Any]) -> None:
         """Continue where ``progress`` says, under this run's batch size and process count."""
         self.epoch = progress['epoch']
-        self.batches_done, rest = divmod(progress['samples_into_epoch'], self.samples_per_step)
+        if self.batch_order is None:
+            self.batches_done = self._batches_of(progress['samples_into_epoch'])
+        else:
+            self.batches_done = self._batches_like(progress)
+        self.iter = self.epoch * self.iters_per_epoch + self.batches_done
+        self.validation_pending = progress['validation_pending']
+
+    def _batches_of(self, samples: int) -> int:
+        """Batches of ``samples``; those of a part of a batch are read again."""
+        batches, rest = divmod(samples, self.samples_per_step)
         if rest:
             self.runner.logger.warning(
                 f'{rest} samples of epoch {self.epoch + 1} are seen again: the checkpoint stands '
                 f'inside a global batch of {self.samples_per_step}'
             )
-        self.iter = self.epoch * self.iters_per_epoch + self.batches_done
-        self.validation_pending = progress['validation_pending']
+        return batches
+
+    def _batches_like(self, progress: dict[str, Any]) -> int:
+        """Batches of this run's order at which the checkpoint stands, as nearly as they can.
+
+        Raises:
+            ValueError: the checkpoint stands inside an epoch that no batch sampler ordered.
+        """
+        if not progress['samples_into_epoch']:
+            return 0
+        if 'batches_into_epoch' not in progress:
+            raise ValueError(
+                'the checkpoint stands inside an epoch of another kind of loader: resume from one '
+                'between epochs'
+            )
+        done, before = progress['batches_into_epoch'], progress['batches_per_epoch']
+        now, counts = self.batch_order.layout, self.runner.accumulative_counts
+        if progress['batch_layout'] == now:
+            return done
+        share = int(done / before * self.iters_per_epoch) // counts * counts
+        self.runner.logger.warning(
+            f'epoch {self.epoch + 1} goes on after {share} of {self.iters_per_epoch} batches, as '
+            f'far as after {done} of {before}, but in another order: some of its samples come '
+            f'again, others not. The batches were made for {progress["batch_layout"]}, now for '
+            f'{now}'
+        )
+        return share
 
     def run(self) -> nn.Module:
         """Train to the end; returns the model."""
@@ -142,13 +196,14 @@ class TrainLoop(BaseLoop):
         self.validation_pending = self._validates_after(self.epoch)
 
     def _batches(self) -> Iterator[tuple[int, Any]]:
-        sampler = self.dataloader.sampler
+        start = self.first_batch = self.batches_done
+        sampler = self.batch_order or self.dataloader.sampler
+        each = 1 if self.batch_order else self.dataloader.batch_sampler.batch_size
         if hasattr(sampler, 'set_epoch'):
             sampler.set_epoch(self.epoch)
-        start = self.first_batch = self.batches_done
         skippable = hasattr(sampler, 'skip')
         if start and skippable:
-            sampler.skip(start * self.dataloader.batch_sampler.batch_size)
+            sampler.skip(start * each)
         with isolated_random_state(self.runner.seed_for(self.epoch)):
             batches = iter(self.dataloader)
         if start and not skippable:
