@@ -129,8 +129,9 @@ class MediaTextDataset:
         kept = rows if self._items is None else len(np.unique(self._items[:, 0]))
         if kept < rows:
             print_log(
-                f'{files}: {rows - kept} of {rows} rows are left out, malformed or without a '
-                f'caption of {self.captions.min_words} words (tools/data/check.py names them)',
+                f'{files}: {rows - kept} of {rows} rows are left out, malformed (see '
+                'tools/data/check.py) or without a caption of '
+                f'{self.captions.min_words} words',
                 'current',
             )
         if kept == 0:
