@@ -75,7 +75,14 @@ def retrieval_figures(
             f'scores {tuple(v2t.shape)} and {tuple(t2v.shape)} do not fit a truth of '
             f'{tuple(truth.shape)}'
         )
-    parts = [recall_figures(true_ranks(v2t, truth)), recall_figures(true_ranks(t2v, truth.T))]
+    return figures_of_ranks(true_ranks(v2t, truth), true_ranks(t2v, truth.T), names)
+
+
+def figures_of_ranks(
+    v2t: Tensor, t2v: Tensor, names: tuple[str, str] = ('v2t', 't2v')
+) -> dict[str, float]:
+    """Recall of the ranks of both directions and ``r_mean`` over both, to two digits."""
+    parts = [recall_figures(v2t), recall_figures(t2v)]
     figures = {
         f'{name}_{key}': value
         for name, part in zip(names, parts, strict=True)

@@ -309,6 +309,10 @@ class InternVideo2Stage2(BaseModel):
         tokens = torch.cat([medium.tokens for medium in pair], dim=1)
         return media | dict(audio_vision=Encoded(tokens, feature))
 
+    def can_match(self, kind: str) -> bool:
+        """Whether there is a matching head for ``'vtm'``, ``'atm'`` or ``'avtm'``."""
+        return hasattr(self, HEADS[kind])
+
     def match_scores(
         self, media: Encoded, text: Encoded, media_rows: Tensor, text_rows: Tensor, kind: str
     ) -> Tensor:

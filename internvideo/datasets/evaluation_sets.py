@@ -1,0 +1,365 @@
+"""Evaluation sets of media and texts: retrieval, zero-shot actions, multiple choice."""
+
+import difflib
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from internvideo.datasets.bad_samples import MediaError
+from internvideo.datasets.caption_choice import CaptionChoice
+from internvideo.datasets.captions import normalise_caption
+from internvideo.datasets.media_loading import MediaLoading
+from internvideo.datasets.prompts import fill_prompt, prompt_templates
+from internvideo.datasets.seeding import sample_seed
+from internvideo.datasets.text_annotations import MEDIA_KEYS, TextAnnotations, path_of
+from internvideo.registry import DATASETS, TRANSFORMS
+from internvideo.structures import VideoDataSample
+
+TEXT_KEYS = ('caption', 'option', 'answer')
+CLIP_KEYS = ('video_start_frame', 'video_end_frame')
+
+
+class EvaluationSet:
+    """Media of one set, each once however often the annotations name it, and the texts they meet.
+
+    An item is what the pipeline returns, without caption; a medium that cannot be read gives
+    ``dict(inputs=None, data_samples=...)`` whose data sample says ``unreadable=reason``.
+
+    Attributes:
+        texts: all texts, normalised, in groups of ``num_prompts`` that count as one.
+        protocol: config of what scores the set.
+
+    Args:
+        name: of the set.
+        ann_file: Annotations, see :class:`TextAnnotations`.
+        sampling, pipeline: As of :class:`MediaTextDataset`.
+        media_type, data_prefix, audio, trimmed_seconds, clip_from_video, audio_from_video,
+            pad_missing_audio, backend, filename_tmpl: As of :class:`MediaTextDataset`.
+        max_text_length: Tokens that texts are cut to; None: the tokenizer says.
+
+    Raises:
+        FileNotFoundError: ``ann_file`` does not exist.
+        ValueError: a row is malformed, naming file and row.
+    """
+
+    num_prompts = 1
+    protocol: dict[str, Any]
+
+    def __init__(
+        self,
+        name: str,
+        ann_file: str | Path | Sequence[str | Path],
+        sampling: Mapping[str, Any] | Callable,
+        pipeline: Sequence[Mapping[str, Any] | Callable],
+        media_type: str = 'video',
+        data_prefix: str | Path = '',
+        audio: Mapping[str, Any] | None = None,
+        max_text_length: int | None = None,
+        trimmed_seconds: float | None = None,
+        clip_from_video: bool = False,
+        audio_from_video: bool = True,
+        pad_missing_audio: bool = False,
+        backend: str = 'decord',
+        filename_tmpl: str = 'img_{:05}.jpg',
+    ) -> None:
+        self.name, self.media_type, self.max_text_length = name, media_type, max_text_length
+        self.data_prefix, self.clip_from_video = str(data_prefix), clip_from_video
+        self.loading = MediaLoading(
+            *(media_type, sampling, audio, backend, filename_tmpl, trimmed_seconds),
+            *(clip_from_video, audio_from_video, pad_missing_audio),
+        )
+        self.pipeline = [each if callable(each) else TRANSFORMS.build(each) for each in pipeline]
+        self.annotations = TextAnnotations(ann_file)
+        self.texts: list[str] = []
+        self._rows: list[int] = []
+        """Row of the annotations that each medium is read by."""
+        self._read_rows()
+
+    def _read_rows(self) -> None:
+        numbers: dict[tuple, int] = {}
+        for row, info in enumerate(self.annotations.scan()):
+            if isinstance(info, ValueError):
+                raise info
+            number = numbers.setdefault(self._identity(info), len(numbers))
+            if number == len(self._rows):
+                self._rows.append(row)
+            try:
+                self.add(number, info)
+            except ValueError as error:
+                raise self.annotations.located(row, error) from None
+        if not self._rows:
+            raise ValueError(f'{self.files}: the set is empty')
+        self.finish()
+
+    def _identity(self, info: Mapping[str, Any]) -> tuple:
+        clip = CLIP_KEYS if self.clip_from_video else ()
+        return (path_of(info, '', self.media_type), *(info.get(key) for key in clip))
+
+    def add(self, medium: int, info: Mapping[str, Any]) -> None:
+        """Take the texts of one row.  Raises ValueError when it has none that can be used."""
+        raise NotImplementedError
+
+    def finish(self) -> None:
+        """Called after the last row."""
+
+    @property
+    def files(self) -> str:
+        """The annotation files, for reports."""
+        return ', '.join(map(str, self.annotations.files))
+
+    @property
+    def truth(self) -> Any:
+        """What is right, as the protocol takes it."""
+        raise NotImplementedError
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def get_data_info(self, medium: int) -> dict:
+        """The annotation of a medium without its texts, with ``path`` and ``sample_index``."""
+        medium = range(len(self))[medium]
+        info = self.annotations[self._rows[medium]]
+        hidden = (*MEDIA_KEYS, *TEXT_KEYS)
+        sample = {k: v for k, v in info.items() if k not in hidden and 'caption' not in k}
+        if 'audio' in info:
+            sample['sound_path'] = str(Path(self.data_prefix, info['audio']))
+        path = path_of(info, self.data_prefix, self.media_type)
+        facts = dict(path=path, sample_index=medium, media_type=self.media_type)
+        return sample | facts | dict(set_name=self.name)
+
+    def __getitem__(self, key: int | tuple[int, int]) -> dict:
+        epoch, medium = key if isinstance(key, tuple) else (0, key)
+        sample = self.get_data_info(medium)
+        facts = {k: sample[k] for k in ('path', 'sample_index', 'media_type', 'set_name')}
+        try:
+            with sample_seed(0, epoch, medium):
+                self.loading(sample)
+                for transform in self.pipeline if self.loading.has_pictures else self.pipeline[-1:]:
+                    sample = transform(sample)
+        except MediaError as error:
+            facts['unreadable'] = error.reason
+            return dict(inputs=None, data_samples=VideoDataSample(metainfo=facts))
+        return sample
+
+
+@DATASETS.register_module()
+class RetrievalSet(EvaluationSet):
+    """Media and the captions that describe them, to find each other.
+
+    Rows of one medium are merged: it then has several captions.  With ``multi_vision`` equal
+    captions are one, which describes several media.  ``paragraph``: the captions of a row, joined
+    by blanks, are one.  Further arguments: see :class:`EvaluationSet`.
+
+    Raises:
+        ValueError: a row without a caption, naming file and row.
+    """
+
+    protocol = dict(type='RetrievalProtocol')
+
+    def __init__(
+        self, *args: Any, paragraph: bool = False, multi_vision: bool = False, **kwargs: Any
+    ) -> None:
+        self._captions = CaptionChoice(paragraph=paragraph, min_words=1)
+        self.multi_vision = multi_vision
+        self._texts_of: list[list[int]] = []
+        self._number_of: dict[str, int] = {}
+        super().__init__(*args, **kwargs)
+
+    def add(self, medium: int, info: Mapping[str, Any]) -> None:
+        """See :class:`EvaluationSet`."""
+        if medium == len(self._texts_of):
+            self._texts_of.append([])
+        for text in self._captions.usable(info)['caption']:
+            number = self._number_of.get(text) if self.multi_vision else None
+            if number is None:
+                number = self._number_of[text] = len(self.texts)
+                self.texts.append(text)
+            self._texts_of[medium].append(number)
+
+    @property
+    def truth(self) -> list[list[int]]:
+        """Texts of every medium."""
+        return self._texts_of
+
+
+@DATASETS.register_module()
+class ActionSet(EvaluationSet):
+    """Videos and the names of their actions, each in every published sentence.
+
+    ``caption`` of a row is the class.  ``classes``: all names, as a list or a text file with one
+    a line; None: those that the annotations hold.  They are sorted.  ``templates``: name of the
+    list of sentences.  Further arguments: see :class:`EvaluationSet`.
+
+    Raises:
+        ValueError: a row without class, or of a class that ``classes`` lack.
+    """
+
+    protocol = dict(type='ActionProtocol')
+
+    def __init__(
+        self,
+        *args: Any,
+        classes: Sequence[str] | str | Path | None = None,
+        templates: str = 'kinetics_action_clip',
+        **kwargs: Any,
+    ) -> None:
+        self.templates = prompt_templates(templates)
+        self.num_prompts = len(self.templates)
+        self.classes = None if classes is None else sorted(set(_class_names(classes)))
+        self._class_of: list[str] = []
+        super().__init__(*args, **kwargs)
+
+    def add(self, medium: int, info: Mapping[str, Any]) -> None:
+        """See :class:`EvaluationSet`."""
+        name = info.get('caption')
+        if not isinstance(name, str) or not normalise_caption(name):
+            raise ValueError(f'caption is no class name but {str(name)[:40]!r}')
+        if self.classes is not None and name not in self.classes:
+            near = difflib.get_close_matches(name, self.classes, n=1)
+            raise ValueError(
+                f'{name!r} is no class; {f"did you mean {near[0]!r}?" if near else ""}'
+            )
+        if medium < len(self._class_of) and self._class_of[medium] != name:
+            raise ValueError(f'the video is {name!r} here and {self._class_of[medium]!r} before')
+        self._class_of += [name] * (medium == len(self._class_of))
+
+    def finish(self) -> None:
+        """See :class:`EvaluationSet`."""
+        self.classes = self.classes or sorted(set(self._class_of))
+        self.texts = [
+            normalise_caption(fill_prompt(template, name))
+            for name in self.classes
+            for template in self.templates
+        ]
+
+    @property
+    def truth(self) -> list[int]:
+        """Class of every video."""
+        numbers = {name: number for number, name in enumerate(self.classes)}
+        return [numbers[name] for name in self._class_of]
+
+
+@DATASETS.register_module()
+class ChoiceSet(EvaluationSet):
+    """Videos with options, one or several of which are right.
+
+    ``option`` (or ``caption``) of a row is the list of options, ``answer`` the number of the right
+    one, or a 0 or 1 for each.  Equal options are one text.  Further arguments: see
+    :class:`EvaluationSet`.
+
+    Raises:
+        ValueError: options that are no list of texts or of another number than before, or an
+            answer that does not fit them; a video that comes twice; naming file and row.
+    """
+
+    protocol = dict(type='ChoiceProtocol')
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self.options: list[list[int]] = []
+        self.answers: list[int] | list[list[int]] = []
+        self._number_of: dict[str, int] = {}
+        super().__init__(*args, **kwargs)
+
+    def _identity(self, info: Mapping[str, Any]) -> tuple:
+        # A video may be asked about several times.
+        return (*super()._identity(info), len(self._rows))
+
+    def add(self, medium: int, info: Mapping[str, Any]) -> None:
+        """See :class:`EvaluationSet`."""
+        options = info.get('option', info.get('caption'))
+        if not isinstance(options, list) or not all(isinstance(text, str) for text in options):
+            raise ValueError(f'option is no list of texts but {str(options)[:40]!r}')
+        if len(options) < 2 or (self.options and len(options) != len(self.options[0])):
+            wanted = len(self.options[0]) if self.options else 'at least 2'
+            raise ValueError(f'{len(options)} options, expected {wanted}')
+        self.answers.append(_checked_answer(info.get('answer'), len(options), self.answers))
+        self.options.append([self._number(normalise_caption(text)) for text in options])
+
+    def _number(self, text: str) -> int:
+        if text not in self._number_of:
+            self._number_of[text] = len(self.texts)
+            self.texts.append(text)
+        return self._number_of[text]
+
+    @property
+    def truth(self) -> dict[str, list]:
+        """``options`` (N, K): texts of every video; ``answers``: (N,) numbers or (N, K) flags."""
+        return dict(options=self.options, answers=self.answers)
+
+
+def _checked_answer(answer: Any, count: int, others: Sequence[Any]) -> int | list[int]:
+    if others and isinstance(answer, list) != isinstance(others[0], list):
+        raise ValueError('answer is a number in some rows and a list in others')
+    if isinstance(answer, list):
+        if len(answer) != count or not set(answer) <= {0, 1}:
+            raise ValueError(f'answer must hold a 0 or 1 for each of {count} options, got {answer}')
+        return answer
+    if isinstance(answer, bool) or not isinstance(answer, int) or not 0 <= answer < count:
+        raise ValueError(f'answer {answer!r} is none of 0..{count - 1}')
+    return answer
+
+
+def _class_names(classes: Sequence[str] | str | Path) -> list[str]:
+    if not isinstance(classes, str | Path):
+        return list(classes)
+    if not Path(classes).is_file():
+        raise FileNotFoundError(f'class-name file not found: {classes}')
+    lines = Path(classes).read_text(encoding='utf-8').splitlines()
+    return [line.strip() for line in lines if line.strip()]
+
+
+@DATASETS.register_module()
+class EvaluationSets:
+    """Some sets of a table, one after the other.
+
+    Args:
+        table: By name, config of every set that may be chosen: ``type`` and the fields of its
+            class; those of this class are defaults.
+        sets: Names of the chosen ones.
+        sampling, pipeline, audio, backend: As of :class:`EvaluationSet`.
+
+    Raises:
+        ValueError: nothing is chosen, or a name is not in the table; whatever a set raises,
+            naming it.
+    """
+
+    def __init__(
+        self,
+        table: Mapping[str, Mapping[str, Any]],
+        sets: str | Sequence[str],
+        sampling: Mapping[str, Any] | Callable,
+        pipeline: Sequence[Mapping[str, Any] | Callable],
+        audio: Mapping[str, Any] | None = None,
+        backend: str = 'decord',
+    ) -> None:
+        names = [sets] if isinstance(sets, str) else list(dict.fromkeys(sets))
+        if not names:
+            raise ValueError(f'`sets` chooses nothing; known: {", ".join(table)}')
+        defaults = dict(sampling=sampling, pipeline=pipeline, audio=audio, backend=backend)
+        self.sets: list[EvaluationSet] = [_build(name, table, defaults) for name in names]
+        self.metainfo: dict[str, Any] = {}
+        self._places = [(part, row) for part in self.sets for row in range(len(part))]
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def __getitem__(self, key: int | tuple[int, int]) -> dict:
+        epoch, place = key if isinstance(key, tuple) else (0, key)
+        part, row = self._places[place]
+        return part[epoch, row]
+
+
+def _build(
+    name: str, table: Mapping[str, Mapping[str, Any]], defaults: Mapping[str, Any]
+) -> EvaluationSet:
+    if name not in table:
+        raise ValueError(f'sets: {name!r} is not in the table; {_hint(name, list(table))}')
+    try:
+        return DATASETS.build({**defaults, **table[name], 'name': name})
+    except (ValueError, FileNotFoundError, TypeError) as error:
+        raise type(error)(f'table.{name}: {error}') from error
+
+
+def _hint(word: str, known: Sequence[str]) -> str:
+    near = difflib.get_close_matches(word, known, n=3, cutoff=0.5)
+    return f'did you mean {", ".join(near)}?' if near else f'known: {", ".join(sorted(known))}'

@@ -1,0 +1,321 @@
+"""Evaluation of models of media and texts: everything is encoded once, then sets are scored."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.dist import all_gather_object, get_dist_info, is_main_process
+from mmengine.runner import BaseLoop
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from internvideo.engine.loops.evaluation_loops import evaluation_autocast
+from internvideo.registry import LOOPS, METRICS
+from internvideo.structures.encoded_sets import EncodedSet, SetReport, Variant
+
+TEXTS_AT_ONCE = 256
+PAIRS_AT_ONCE = 64
+REPORT = 'evaluation.json'
+MODALITIES = dict(image='vision', video='vision', audio='audio', audio_video='audio_vision')
+MATCH_KINDS = dict(vision='vtm', audio='atm', audio_vision='avtm')
+
+
+class MultiModalEvaluation(BaseLoop):
+    """Encodes the media and texts of evaluation sets and has each set's protocol score them.
+
+    Every medium is decoded and encoded once, by one process; texts are encoded in chunks that
+    processes share.  What a matching head has to judge is judged by the process that holds the
+    tokens of the medium, one medium at a time, so that figures do not depend on the number of
+    processes.  Reports go into the log and, as JSON, into ``evaluation.json`` of the work folder.
+
+    Args:
+        runner: The runner.
+        dataloader: Loader of :class:`EvaluationSets` (a config or a loader).
+        evaluator: Unused: sets bring their protocols.
+        k_test: Candidates of a query that a matching head judges; 0: none.
+        dsl_for_match: Choose them by the dual soft-max rather than by similarity.
+        amp_dtype: ``'bfloat16'``, ``'float16'``, or None for float32.
+        pairs_at_once: Texts that are matched with a medium at a time.
+
+    Raises:
+        ValueError: a model that cannot encode the media of a set.
+    """
+
+    stage: str
+
+    def __init__(
+        self,
+        runner: Any,
+        dataloader: DataLoader | dict,
+        evaluator: Any = None,
+        k_test: int = 128,
+        dsl_for_match: bool = False,
+        amp_dtype: str | None = None,
+        pairs_at_once: int = PAIRS_AT_ONCE,
+    ) -> None:
+        super().__init__(runner, dataloader)
+        self.evaluator = runner.build_evaluator(evaluator or [])
+        self.k_test, self.dsl_for_match = k_test, dsl_for_match
+        self.pairs_at_once = pairs_at_once
+        self.amp_dtype = amp_dtype
+        self.autocast = evaluation_autocast(amp_dtype)
+        self.reports: list[SetReport] = []
+        self._batches_done = 0
+
+    @property
+    def model(self) -> Any:
+        """The model as its author wrote it."""
+        return self.runner.strategy.unwrap(self.runner.model)
+
+    def run(self) -> dict[str, float]:
+        """Evaluate all sets; returns their figures."""
+        self._call(f'before_{self.stage}')
+        self._call(f'before_{self.stage}_epoch')
+        self.runner.model.eval()
+        self._batches_done = 0
+        self.reports = [self._score(part) for part in self.dataloader.dataset.sets]
+        metrics = {k: v for report in self.reports for each in report.variants
+                   for k, v in each.metrics.items()}  # fmt: skip
+        self._publish()
+        self._call(f'after_{self.stage}_epoch', metrics=metrics)
+        self._call(f'after_{self.stage}')
+        return metrics
+
+    def _call(self, hook: str, **facts: Any) -> None:
+        self.runner.call_hook(hook, **facts)
+
+    @torch.no_grad()
+    def _score(self, part: Any) -> SetReport:
+        modality = self._modality_of(part)
+        has_head = self.k_test > 0 and self._can_match(modality)
+        media = self._encode_media(part, modality, keep_tokens=has_head)
+        texts = self._encode_texts(part)
+        encoded = EncodedSet(
+            name=part.name,
+            files=part.files,
+            size=len(part),
+            truth=part.truth,
+            temp=float(self.model.temp),
+            texts=_mean_of_prompts(texts.features, part.num_prompts),
+            **media.gathered(),
+        )
+        if has_head:
+            encoded.match = _Matcher(self, media, texts, encoded.rows, MATCH_KINDS[modality])
+        options = dict(k_test=max(1, self.k_test), dsl_for_match=self.dsl_for_match)
+        return METRICS.build({**part.protocol, **options})(encoded)
+
+    def _modality_of(self, part: Any) -> str:
+        modality = MODALITIES[part.media_type]
+        if modality != 'vision' and getattr(self.model, 'audio_encoder', None) is None:
+            raise ValueError(
+                f'{part.name} holds {part.media_type}, but the model has no audio_encoder'
+            )
+        return modality
+
+    def _can_match(self, modality: str) -> bool:
+        can_match = getattr(self.model, 'can_match', None)
+        return can_match is not None and can_match(MATCH_KINDS[modality])
+
+    # --- encoding -------------------------------------------------------------------------------
+
+    def _encode_media(self, part: Any, modality: str, keep_tokens: bool) -> '_LocalMedia':
+        media = _LocalMedia()
+        for batch in self._loader_of(part):
+            index = self._batches_done
+            self._call(f'before_{self.stage}_iter', batch_idx=index, data_batch=batch)
+            data = self.model.data_preprocessor(batch, False)
+            if data['inputs'] is not None:
+                with self.autocast:
+                    encoded = self.model.encode(data['inputs'])[modality]
+                media.add(encoded, keep_tokens, self.amp_dtype)
+            media.add_samples(data['data_samples'])
+            self._call(f'after_{self.stage}_iter', batch_idx=index, data_batch=batch, outputs=None)
+            self._batches_done += 1
+        return media
+
+    def _loader_of(self, part: Any) -> DataLoader:
+        """A loader like the configured one over a single set."""
+        whole = self.dataloader
+        return DataLoader(
+            part,
+            batch_size=whole.batch_size,
+            sampler=type(whole.sampler)(part),
+            num_workers=whole.num_workers,
+            collate_fn=whole.collate_fn,
+            pin_memory=whole.pin_memory,
+            worker_init_fn=whole.worker_init_fn,
+        )
+
+    def _encode_texts(self, part: Any) -> '_Texts':
+        rank, world = get_dist_info()
+        chunks = {}
+        for number in range(rank, _num_chunks(len(part.texts)), world):
+            chunk = part.texts[number * TEXTS_AT_ONCE : (number + 1) * TEXTS_AT_ONCE]
+            tokens = self.model.data_preprocessor.tokenize(chunk, part.max_text_length)
+            with self.autocast:
+                chunks[number] = self.model.encode(dict(text=tokens))['text']
+        return _Texts.joined(chunks)
+
+    # --- reports --------------------------------------------------------------------------------
+
+    def _publish(self) -> None:
+        for report in self.reports:
+            self.runner.logger.info(report_text(report))
+        if is_main_process():
+            path = Path(self.runner.work_dir) / REPORT
+            text = json.dumps([asdict(report) for report in self.reports], indent=1)
+            part = path.with_name(f'{path.name}.part')
+            part.write_text(text + '\n', encoding='utf-8')
+            part.replace(path)
+
+
+class _LocalMedia:
+    """What this process has encoded of a set's media."""
+
+    def __init__(self) -> None:
+        self.features: list[Tensor] = []
+        self.encoded: list[Any] = []
+        self.rows: list[int] = []
+        self.unreadable: list[dict[str, str]] = []
+
+    def add(self, encoded: Any, keep_tokens: bool, dtype: str | None) -> None:
+        self.features.append(_unit(encoded))
+        if keep_tokens:
+            tokens = encoded.tokens.cpu()
+            tokens = tokens if dtype is None else tokens.to(getattr(torch, dtype))
+            self.encoded += [encoded._replace(tokens=each[None], feature=None) for each in tokens]
+
+    def add_samples(self, samples: list[Any]) -> None:
+        for sample in samples:
+            reason = sample.get('unreadable')
+            if reason is None:
+                self.rows.append(int(sample.sample_index))
+            else:
+                self.unreadable.append(dict(path=sample.path, reason=reason))
+
+    def gathered(self) -> dict[str, Any]:
+        """Features, rows and unreadable media of all processes, in the order of the set."""
+        features = torch.cat(self.features) if self.features else torch.zeros(0, 0)
+        parts = all_gather_object((self.rows, features, self.unreadable))
+        rows = torch.tensor([row for part in parts for row in part[0]], dtype=torch.long)
+        found = [part[1] for part in parts if len(part[1])]
+        media = torch.cat(found) if found else torch.zeros(0, 0)
+        order = rows.argsort()
+        lost = sorted((each for part in parts for each in part[2]), key=lambda each: each['path'])
+        return dict(media=media[order], rows=rows[order], unreadable=lost)
+
+
+class _Texts:
+    """Encoded texts of a set, in order: unit features, and what a fusion encoder starts from."""
+
+    def __init__(self, features: Tensor, states: Tensor | None, mask: Tensor | None) -> None:
+        self.features, self.states, self.mask = features, states, mask
+
+    @classmethod
+    def joined(cls, chunks: dict[int, Any]) -> '_Texts':
+        """From the chunks that each process has encoded."""
+        mine = {
+            number: (_unit(each), *(_cpu(getattr(each, key, None)) for key in ('tokens', 'mask')))
+            for number, each in chunks.items()
+        }
+        merged = {k: v for part in all_gather_object(mine) for k, v in part.items()}
+        columns = zip(*(merged[number] for number in sorted(merged)), strict=True)
+        return cls(*(None if column[0] is None else torch.cat(column) for column in columns))
+
+
+class _Matcher:
+    """Judges pairs of media and texts by the model's matching head; see :data:`Matcher`."""
+
+    def __init__(
+        self, loop: MultiModalEvaluation, media: _LocalMedia, texts: _Texts, rows: Tensor, kind: str
+    ) -> None:
+        self.loop, self.texts, self.kind = loop, texts, kind
+        numbers = {row: number for number, row in enumerate(rows.tolist())}
+        self.held = {
+            numbers[row]: each for row, each in zip(media.rows, media.encoded, strict=True)
+        }
+
+    @torch.no_grad()
+    def __call__(self, pairs: Tensor) -> Tensor:
+        own = torch.tensor([int(medium) in self.held for medium in pairs[:, 0]], dtype=torch.bool)
+        places = own.nonzero().flatten()
+        scores = self._judge(pairs[places])
+        result = torch.zeros(len(pairs))
+        for their_places, their_scores in all_gather_object((places, scores)):
+            result[their_places] = their_scores
+        return result
+
+    def _judge(self, pairs: Tensor) -> Tensor:
+        """Scores of pairs that are ordered by medium."""
+        scores = [
+            self._judge_chunk(int(medium), chunk)
+            for medium in pairs[:, 0].unique()
+            for chunk in pairs[pairs[:, 0] == medium, 1].split(self.loop.pairs_at_once)
+        ]
+        return torch.cat(scores) if scores else torch.zeros(0)
+
+    def _judge_chunk(self, medium: int, texts: Tensor) -> Tensor:
+        device = self.loop.runner.strategy.device
+        held = self.held[medium]
+        media = held._replace(tokens=held.tokens.to(device))
+        states, mask = (x[texts].to(device) for x in (self.texts.states, self.texts.mask))
+        text = held._replace(tokens=states, mask=mask)
+        rows = torch.arange(len(texts), device=device)
+        with self.loop.autocast:
+            scores = self.loop.model.match_scores(media, text, rows * 0, rows, self.kind)
+        return scores.float().cpu()
+
+
+def report_text(report: SetReport) -> str:
+    """A set's report as lines of text."""
+    facts = ', '.join(f'{key.replace("_", " ")} {value}' for key, value in report.facts.items())
+    lines = [f'{report.name} ({report.files}): {facts}']
+    for variant in report.variants:
+        how = ['dual softmax' if variant.dual_softmax else 'no dual softmax', _judgement(variant)]
+        figures = '  '.join(f'{name} {value:.2f}' for name, value in variant.figures.items())
+        lines.append(f'  {variant.prefix} ({", ".join(how)}): {figures}')
+    return '\n'.join(lines)
+
+
+def _judgement(variant: Variant) -> str:
+    """What the matching head has done."""
+    if not variant.reranked:
+        return 'not re-ranked'
+    if variant.candidates is None:
+        return f'all {variant.reranked} options matched'
+    return f'{variant.reranked} re-ranked of the best by {variant.candidates.replace("_", " ")}'
+
+
+def _unit(encoded: Any) -> Tensor:
+    """(B, C) unit vectors, float32 on the CPU, of features or of what holds them."""
+    feature = encoded if isinstance(encoded, Tensor) else encoded.feature
+    return torch.nn.functional.normalize(feature.float(), dim=-1).cpu()
+
+
+def _cpu(tensor: Tensor | None) -> Tensor | None:
+    return None if tensor is None else tensor.cpu()
+
+
+def _num_chunks(texts: int) -> int:
+    return -(-texts // TEXTS_AT_ONCE)
+
+
+def _mean_of_prompts(features: Tensor, num_prompts: int) -> Tensor:
+    """(M, C): scores averaged over prompts are scores of the mean of their unit vectors."""
+    return features if num_prompts == 1 else features.unflatten(0, (-1, num_prompts)).mean(dim=1)
+
+
+@LOOPS.register_module()
+class MultiModalValLoop(MultiModalEvaluation):
+    """Validation by evaluation sets; see :class:`MultiModalEvaluation`."""
+
+    stage = 'val'
+
+
+@LOOPS.register_module()
+class MultiModalTestLoop(MultiModalEvaluation):
+    """Test by evaluation sets; see :class:`MultiModalEvaluation`."""
+
+    stage = 'test'

@@ -1,0 +1,108 @@
+"""Similarities of many media and texts, in blocks of rows: no matrix is ever whole.
+
+Queries are (Q, C) unit vectors, candidates (N, C); scores are their inner products.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from .retrieval import true_ranks
+
+BLOCK_ENTRIES = 1 << 24
+"""Scores that are held at a time: 64 MB."""
+
+
+def rows_at_once(candidates: int, entries: int = BLOCK_ENTRIES) -> int:
+    """Queries of a block."""
+    return max(1, entries // max(1, candidates))
+
+
+def score_blocks(
+    queries: Tensor, candidates: Tensor, dual: bool = False, entries: int = BLOCK_ENTRIES
+) -> Iterator[tuple[int, Tensor]]:
+    """(first query, scores (B, N)) block by block.
+
+    Args:
+        queries, candidates: unit vectors.
+        dual: multiply scores by their soft-max over all queries, as
+            :func:`~internvideo.evaluation.retrieval.dual_softmax` does.
+        entries: scores of a block.
+    """
+    step = rows_at_once(len(candidates), entries)
+    total = log_totals(queries, candidates, entries) if dual else None
+    for first in range(0, len(queries), step):
+        scores = queries[first : first + step] @ candidates.T
+        yield first, scores if total is None else scores * (scores - total).exp()
+
+
+def log_totals(queries: Tensor, candidates: Tensor, entries: int = BLOCK_ENTRIES) -> Tensor:
+    """(N,) log of the sum over queries of the exponentials of a candidate's scores."""
+    total = torch.full((len(candidates),), -torch.inf, dtype=queries.dtype, device=queries.device)
+    for _, scores in score_blocks(queries, candidates, entries=entries):
+        total = torch.logaddexp(total, scores.logsumexp(dim=0))
+    return total
+
+
+def truth_block(truth: Sequence[Sequence[int]], first: int, like: Tensor) -> Tensor:
+    """(B, N) bool: the true candidates of the queries from ``first`` on."""
+    block = torch.zeros(like.shape, dtype=torch.bool)
+    for row, columns in enumerate(truth[first : first + len(like)]):
+        block[row, columns] = True
+    return block.to(like.device)
+
+
+def streamed_ranks(
+    queries: Tensor,
+    candidates: Tensor,
+    truth: Sequence[Sequence[int]],
+    dual: bool = False,
+    entries: int = BLOCK_ENTRIES,
+) -> Tensor:
+    """(Q,) rank of the best true candidate of each query, see :func:`true_ranks`.
+
+    ``truth`` lists the true candidates of each query.
+    """
+    ranks = [
+        true_ranks(scores, truth_block(truth, first, scores))
+        for first, scores in score_blocks(queries, candidates, dual, entries)
+    ]
+    return torch.cat(ranks) if ranks else torch.zeros(0, dtype=torch.long)
+
+
+def streamed_top(
+    queries: Tensor,
+    candidates: Tensor,
+    k: int,
+    dual: bool = False,
+    entries: int = BLOCK_ENTRIES,
+) -> Tensor:
+    """(Q, k) the best candidates of each query, best first; of equal ones the first comes first."""
+    k = min(k, len(candidates))
+    best = [
+        scores.sort(dim=1, descending=True, stable=True).indices[:, :k]
+        for _, scores in score_blocks(queries, candidates, dual, entries)
+    ]
+    return torch.cat(best) if best else torch.zeros(0, k, dtype=torch.long)
+
+
+def reranked_ranks(
+    top: Tensor, scores: Tensor, num_candidates: int, truth: Sequence[Sequence[int]]
+) -> Tensor:
+    """(Q,) ranks where the candidates ``top`` (Q, k) have ``scores`` (Q, k), all others -100."""
+    ranks = []
+    for first in range(0, len(top), rows_at_once(num_candidates)):
+        rows = slice(first, first + rows_at_once(num_candidates))
+        block = filled_scores(top[rows], scores[rows], num_candidates)
+        ranks.append(true_ranks(block, truth_block(truth, first, block)))
+    return torch.cat(ranks) if ranks else torch.zeros(0, dtype=torch.long)
+
+
+NOT_JUDGED = -100.0
+
+
+def filled_scores(top: Tensor, scores: Tensor, num_candidates: int) -> Tensor:
+    """(Q, N) scores of the candidates ``top``; -100 for all others."""
+    block = scores.new_full((len(top), num_candidates), NOT_JUDGED)
+    return block.scatter_(1, top, scores)
