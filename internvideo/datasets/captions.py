@@ -2,8 +2,8 @@
 
 import re
 
-REMOVED = str.maketrans('', '', ',.\'!?"()*#:;~')
-SPACED = str.maketrans('-/', '  ')
+MARKS = str.maketrans('-/', '  ', ',.\'!?"()*#:;~')
+BLANKS = re.compile(r'\s{2,}')
 
 
 def normalise_caption(text: str, max_words: int | None = None) -> str:
@@ -15,7 +15,7 @@ def normalise_caption(text: str, max_words: int | None = None) -> str:
         text: a caption.
         max_words: keep at most so many words; None keeps all.
     """
-    text = text.lower().translate(REMOVED).translate(SPACED).replace('<person>', 'person')
-    text = re.sub(r'\s{2,}', ' ', text).rstrip('\n').strip(' ')
+    text = text.lower().translate(MARKS).replace('<person>', 'person')
+    text = BLANKS.sub(' ', text).rstrip('\n').strip(' ')
     words = text.split(' ')
     return text if max_words is None else ' '.join(words[:max_words])

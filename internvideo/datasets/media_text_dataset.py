@@ -126,7 +126,9 @@ class MediaTextDataset:
         """Say what was left out; refuse an empty corpus."""
         files = ', '.join(map(str, self.annotations.files))
         rows = len(self.annotations)
-        kept = rows if self._items is None else len(np.unique(self._items[:, 0]))
+        kept = rows if self._items is None else len(self)
+        if self.multi_text:
+            kept = np.count_nonzero(np.diff(self._items[:, 0])) + (len(self) > 0)
         if kept < rows:
             print_log(
                 f'{files}: {rows - kept} of {rows} rows are left out, malformed (see '

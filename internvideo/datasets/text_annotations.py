@@ -23,10 +23,12 @@ PATH_KEYS = (*MEDIA_KEYS, 'path', 'filename')
 
 LIST_COLUMNS = ('crop_bbox', 'option', 'answer')
 
+STRETCH_ROWS = 1 << 16
 CHUNK_BYTES = 1 << 24
 MAX_ROW_BYTES = 1 << 28
 BLANKS = b' \t\r\n'
 BYTE_ORDER_MARK = b'\xef\xbb\xbf'
+DECODER = json.JSONDecoder()
 
 
 class TextAnnotations:
@@ -114,11 +116,12 @@ class JsonRows:
         self._map()
 
     def _map(self) -> None:
+        self._is_lines = self.path.suffix in LINE_SUFFIXES
         if self.path.stat().st_size == 0:
             raise ValueError(f'{self.path} is no JSON: it is empty')
         with self.path.open('rb') as file:
             self._text = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        if self.path.suffix in LINE_SUFFIXES:
+        if self._is_lines:
             self.index = cached_index([self.path], 'lines', partial(line_starts, self._text))
         else:
             build = partial(element_starts, self.path, self._text)
@@ -135,20 +138,25 @@ class JsonRows:
         return len(self.index)
 
     def __getitem__(self, row: int) -> Any:
-        start = int(self.index[row])
         end = int(self.index[row + 1]) if row + 1 < len(self) else len(self._text)
+        return self._parse(int(self.index[row]), end)
+
+    def _parse(self, start: int, end: int) -> Any:
         text = self._text[start:end].removeprefix(BYTE_ORDER_MARK).decode()
-        value, stop = json.JSONDecoder().raw_decode(text)
-        if self.path.suffix in LINE_SUFFIXES and text[stop:].strip():
+        value, stop = DECODER.raw_decode(text)
+        if self._is_lines and text[stop:].strip():
             raise ValueError(f'more than one value in a line: {text[stop:][:40]!r}')
         return value
 
     def __iter__(self) -> Iterator[Any]:
-        for row in range(len(self)):
-            try:
-                yield self[row]
-            except ValueError as error:
-                yield error
+        for first in range(0, len(self), STRETCH_ROWS):
+            starts = self.index[first : first + STRETCH_ROWS + 1].tolist()
+            ends = starts[1:] if first + STRETCH_ROWS < len(self) else [*starts[1:], None]
+            for start, end in zip(starts, ends, strict=False):
+                try:
+                    yield self._parse(start, len(self._text) if end is None else end)
+                except ValueError as error:
+                    yield error
 
 
 def element_starts(path: Path, text: mmap.mmap) -> np.ndarray:
@@ -167,7 +175,7 @@ def element_starts(path: Path, text: mmap.mmap) -> np.ndarray:
 
 def _elements(path: Path, text: mmap.mmap, place: int) -> Iterator[int]:
     # In Latin-1 a character is a byte, and JSON's own characters are the same as in UTF-8.
-    decoder, first, window = json.JSONDecoder(), place, ''
+    first, window = place, ''
     place = _after_blanks(text, place)
     if text[place : place + 1] == b']':
         return
@@ -175,7 +183,7 @@ def _elements(path: Path, text: mmap.mmap, place: int) -> Iterator[int]:
         if place - first >= len(window):
             first, window = place, text[place : place + CHUNK_BYTES].decode('latin-1')
         try:
-            _, end = decoder.raw_decode(window, place - first)
+            _, end = DECODER.raw_decode(window, place - first)
         except ValueError as error:
             end = None
             if first + len(window) >= len(text):

@@ -51,7 +51,8 @@ FORMATS = ('a.json', 'a.jsonl', 'a.sqlite')
 
 
 @pytest.mark.parametrize('name', FORMATS)
-def test_rows_of_every_format(name, tmp_path) -> None:
+def test_rows_of_every_format(name, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(text_annotations, 'STRETCH_ROWS', 8)
     annotations = TextAnnotations(write(tmp_path / name, ROWS))
     expected = [tuple(row.values()) for row in ROWS]
     assert [read(annotations, row) for row in range(len(annotations))] == expected

@@ -120,6 +120,17 @@ def test_an_evaluation_set_has_every_medium_once(media: Path, capsys) -> None:
     assert (problem.kind, problem.where[-1]) == ('duplicate', '2')
 
 
+def test_files_of_an_entry_are_one_list(media: Path, tmp_path: Path) -> None:
+    rows = [dict(video='a.mp4', caption=GOOD, id=7)]
+    for name in ('first', 'second'):
+        (media / f'{name}.json').write_text(json.dumps(rows))
+    files = tuple(str(media / f'{name}.json') for name in ('first', 'second'))
+    (problem,) = check.find_conflicts(check.TextList(files, str(media)))
+    assert problem.where == f'{files[1]}:1'
+    assert problem.detail == f'id 7 as in {files[0]}:1'
+    assert len(check._identity(check.TextList(files))) == 3
+
+
 def test_entries_of_the_tables_are_found_by_name(monkeypatch) -> None:
     monkeypatch.setenv('INTERNVIDEO2_DATA_PATH', '/copies')
     (texts,) = check.find_lists(check.build_parser().parse_args(['didemo_ret_test']))
