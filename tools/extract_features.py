@@ -76,13 +76,13 @@ class Outcome(NamedTuple):
 def make_jobs(args: argparse.Namespace) -> tuple[list[Job], str]:
     """The jobs of this shard, and the name of its list of failures."""
     from internvideo.apis.feature_files import SUFFIXES
-    from internvideo.apis.video_lists import collect_videos, shard_of
+    from internvideo.apis.video_lists import collect_videos, failures_file, shard_of
 
     index, count = shard_of(args.shard)
     videos = collect_videos(args.videos, args.root)[index::count]
     suffix = SUFFIXES[args.format]
     jobs = [Job(video, args.out / f'{video.name}{suffix}') for video in videos]
-    return jobs, 'failed.jsonl' if count == 1 else f'failed-{index}of{count}.jsonl'
+    return jobs, failures_file((index, count))
 
 
 def pending_jobs(jobs: list[Job], args: argparse.Namespace, plan: 'FeaturePlan') -> list[Job]:

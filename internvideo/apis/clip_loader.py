@@ -1,7 +1,7 @@
 """From a video file, or frames in memory, to the clip that a config's evaluation makes of it."""
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ VIDEO_SUFFIXES = frozenset(
         *('mpeg', 'wmv', 'flv', 'ts', '3gp', 'ogv'),
     )
 )
+AUDIO_SUFFIXES = frozenset(('.wav', '.flac', '.mp3', '.ogg', '.opus', '.m4a', '.aac'))
 
 
 class ArrayReader:
@@ -142,14 +143,21 @@ def check_stream(frames: Iterable[Any], name: str = 'stream') -> Iterator[np.nda
         yield check_frames(np.asarray(frame)[None], f'{name}, frame {number}')[0]
 
 
-def find_videos(folder: str | os.PathLike) -> list[Path]:
+def find_videos(
+    folder: str | os.PathLike, suffixes: Collection[str] = VIDEO_SUFFIXES
+) -> list[Path]:
     """Video files below ``folder``, sorted.
+
+    Args:
+        folder: searched with all folders in it.
+        suffixes: of the files, in lower case.
 
     Raises:
         FileNotFoundError: there is none.
     """
-    files = (path for path in Path(folder).rglob('*') if path.suffix.lower() in VIDEO_SUFFIXES)
+    files = (path for path in Path(folder).rglob('*') if path.suffix.lower() in suffixes)
     found = sorted(path for path in files if path.is_file())
     if not found:
-        raise FileNotFoundError(f'no video file below {folder}')
+        kind = 'video' if suffixes == VIDEO_SUFFIXES else 'video or audio'
+        raise FileNotFoundError(f'no {kind} file below {folder}')
     return found

@@ -3,11 +3,11 @@
 import os
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from .clip_loader import find_videos
+from .clip_loader import VIDEO_SUFFIXES, find_videos
 
 LIST_SUFFIXES = ('.txt', '.csv', '.tsv', '.lst')
 
@@ -22,6 +22,22 @@ class NamedVideo(NamedTuple):
 def collect_videos(
     sources: Sequence[str | os.PathLike], root: str | os.PathLike | None = None
 ) -> list[NamedVideo]:
+    """:func:`list_videos` whose names all differ, as files made from them need.
+
+    Raises:
+        FileNotFoundError: a source does not exist, or a folder holds no video.
+        ValueError: two videos would have the same name, or a list is empty.
+    """
+    videos = list_videos(sources, root)
+    _check_names(videos)
+    return videos
+
+
+def list_videos(
+    sources: Sequence[str | os.PathLike],
+    root: str | os.PathLike | None = None,
+    suffixes: Collection[str] = VIDEO_SUFFIXES,
+) -> list[NamedVideo]:
     """Videos of files, folders and lists, in order, each once.
 
     A list (``.txt``, ``.csv``, ``.tsv``, ``.lst``) holds a path first on each line, columns behind
@@ -31,23 +47,22 @@ def collect_videos(
     Args:
         sources: files, folders, lists.
         root: folder that relative paths of lists start from, and that names are relative to.
+        suffixes: of files that are taken from folders.
 
     Raises:
         FileNotFoundError: a source does not exist, or a folder holds no video.
-        ValueError: two videos would have the same name, or a list is empty.
+        ValueError: a list is empty.
     """
     found: dict[Path, str] = {}
     for source in map(Path, sources):
-        for path, name in _expand(source, None if root is None else Path(root)):
+        for path, name in _expand(source, None if root is None else Path(root), suffixes):
             found.setdefault(path, name)
-    videos = [NamedVideo(path, name) for path, name in found.items()]
-    _check_names(videos)
-    return videos
+    return [NamedVideo(path, name) for path, name in found.items()]
 
 
-def _expand(source: Path, root: Path | None) -> list[tuple[Path, str]]:
+def _expand(source: Path, root: Path | None, suffixes: Collection[str]) -> list[tuple[Path, str]]:
     if source.is_dir():
-        return [(path, _name(path, root or source)) for path in find_videos(source)]
+        return [(path, _name(path, root or source)) for path in find_videos(source, suffixes)]
     if not source.is_file():
         raise FileNotFoundError(f'no such video, folder or list: {source}')
     if source.suffix.lower() in LIST_SUFFIXES:
@@ -116,3 +131,9 @@ def shard_of(text: str | None, environment: Mapping[str, str] = os.environ) -> t
     if match is None or int(match[1]) >= int(match[2]):
         raise ValueError(f'shard must be i/n with 0 <= i < n, got {text!r}')
     return int(match[1]), int(match[2])
+
+
+def failures_file(shard: tuple[int, int]) -> str:
+    """Name of a share's list of videos that could not be read."""
+    index, count = shard
+    return 'failed.jsonl' if count == 1 else f'failed-{index}of{count}.jsonl'

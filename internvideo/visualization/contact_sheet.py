@@ -7,7 +7,7 @@ from textwrap import wrap
 
 import numpy as np
 
-RIGHT, WRONG, UNREADABLE = '#1a7f37', '#c62828', '#777777'
+RIGHT, WRONG, UNREADABLE, FOUND = '#1a7f37', '#c62828', '#777777', '#000000'
 BLANK_SHAPE = (10, 41, 3)
 
 
@@ -41,6 +41,25 @@ class Strip:
         return f'true: {self.truth}\npredicted: {self.guess} ({100 * self.score:.0f} %)'
 
 
+@dataclass(frozen=True)
+class FoundStrip:
+    """One video that a search found.
+
+    Attributes:
+        frames: uint8 (N, H, W, 3); None for a video that could not be read.
+        caption: its rank, score and name.
+        note: shown in place of the frames.
+    """
+
+    frames: np.ndarray | None
+    caption: str
+    note: str = ''
+
+    @property
+    def colour(self) -> str:
+        return UNREADABLE if self.frames is None else FOUND
+
+
 def choose_rows(correct: Sequence[bool], count: int) -> list[int]:
     """Rows to show: at most half of them wrong, both kinds spread over the whole list."""
     right = [row for row, good in enumerate(correct) if good]
@@ -54,7 +73,7 @@ def _spread(rows: list[int], count: int) -> list[int]:
 
 
 def draw_contact_sheet(
-    strips: Sequence[Strip], path: str | Path, columns: int = 3, title: str = ''
+    strips: Sequence[Strip | FoundStrip], path: str | Path, columns: int = 3, title: str = ''
 ) -> None:
     """Write the strips as a PNG; captions are green when right, red when wrong."""
     from matplotlib.figure import Figure
@@ -70,7 +89,7 @@ def draw_contact_sheet(
     figure.savefig(path, dpi=110)
 
 
-def _draw_strip(axes, strip: Strip) -> None:
+def _draw_strip(axes, strip: Strip | FoundStrip) -> None:
     if strip.frames is None:
         axes.imshow(np.full(BLANK_SHAPE, 235, np.uint8))
         note = '\n'.join(wrap(strip.note, width=56, max_lines=4))

@@ -76,6 +76,10 @@ class WordPieceTokenizer:
         rows = self.tokenizer(list(texts), truncation=True, max_length=length)
         return pad_tokens(rows['input_ids'], length, self.tokenizer.pad_token_id)
 
+    def count(self, text: str) -> int:
+        """Tokens of a text that is not cut."""
+        return len(self.tokenizer(text, verbose=False)['input_ids'])
+
 
 @TASK_UTILS.register_module()
 class LlamaTokenizer:
@@ -108,6 +112,12 @@ class LlamaTokenizer:
         framed = [[first, *row[: self.max_length - 2], last] for row in rows]
         return pad_tokens(framed, self.max_length, 0)
 
+    def count(self, text: str) -> int:
+        """Tokens of a text that is not cut."""
+        glued = f'{self.prefix}{text}'
+        row = self.tokenizer(glued, add_special_tokens=False, verbose=False)['input_ids']
+        return len(row) + len(self.ends)
+
 
 @TASK_UTILS.register_module()
 class CLIPTokenizer:
@@ -132,3 +142,7 @@ class CLIPTokenizer:
         ends = ids.argmax(dim=1)
         mask = torch.arange(self.max_length)[None] <= ends[:, None]
         return dict(input_ids=ids, attention_mask=mask.long())
+
+    def count(self, text: str) -> int:
+        """Tokens of a text that is not cut."""
+        return len(self.tokenizer.encode(text)) + 2  # start and end of text

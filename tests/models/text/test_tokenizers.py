@@ -77,6 +77,18 @@ def test_byte_pairs_end_with_the_largest_id():
     assert torch.equal(ends[:, 0], torch.full((3,), 49407)) and mask.sum(1).tolist() == [5, 2, 8]
 
 
+def test_tokens_are_counted_before_they_are_cut(bert_folder, llama_folder):
+    tokenizers = (
+        build('WordPieceTokenizer', bert_folder, max_length=5),
+        build('LlamaTokenizer', llama_folder, max_length=6),  # with the prefix, glued to a word
+        build('CLIPTokenizer', max_length=5),
+    )
+    for tokenizer in tokenizers:
+        for text in ('a', 'a a a', 'a a a a', 'a a a a a a'):
+            kept = tokenizer([text])['attention_mask'].sum().item()
+            assert kept == min(tokenizer.count(text), tokenizer.max_length)
+
+
 def test_a_missing_folder_is_named(tmp_path):
     with pytest.raises(ValueError, match=r'no tokenizer at .*nowhere'):
         build('WordPieceTokenizer', tmp_path / 'nowhere')

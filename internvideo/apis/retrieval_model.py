@@ -1,0 +1,139 @@
+"""Retrieval models with their weights, ready to encode."""
+
+import hashlib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from torch import nn
+
+from internvideo.registry import MODELS
+
+from .model_zoo import find_entry, published_weights
+
+RANDOM_SEED = 0
+TRAINING_FIELDS = ('init_cfg', 'drop_path_rate', 'use_checkpoint', 'checkpoint_num', 'attn_backend')
+"""Fields of an encoder that change nothing of what it gives in evaluation."""
+
+
+def load_retriever(
+    model: str | os.PathLike | Config,
+    config: Config,
+    checkpoint: str | os.PathLike | None = None,
+    random_weights: bool = False,
+) -> tuple[nn.Module, str | None, tuple[str, ...]]:
+    """A retrieval model on the CPU, where its weights come from, and parts these do not train.
+
+    Weights are those of ``checkpoint``, ours or published in the layout of the config's
+    ``init_cfg``; else the released files that ``init_cfg`` names; else the published weights of
+    the model zoo.
+
+    Args:
+        model: name or config file, which the model zoo may know.
+        config: its resolved config.
+        checkpoint: path or address.
+        random_weights: run without weights, for trying things out.
+
+    Raises:
+        ValueError: not a retrieval model, or no weights are known.
+        CheckpointMismatchError: the weights do not fit.
+        FileNotFoundError: their file does not exist.
+    """
+    from internvideo.checkpoint import load_checkpoint, load_pretrained
+    from internvideo.checkpoint.sources import resolve_source
+
+    if checkpoint is not None:
+        checkpoint = resolve_source(checkpoint)  # a mistyped path need not wait for the model
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(RANDOM_SEED)
+        built = MODELS.build(config.model)
+    _check_retriever(built)
+    init = dict(config.model.get('init_cfg') or {})
+    source, published, untrained = init.get('checkpoint'), _published(model), ()
+    if random_weights:
+        source = None
+    elif checkpoint is not None:
+        load_checkpoint(built, checkpoint)
+        source = checkpoint
+    elif names_released_weights(init) and (Path(source).is_file() or published is None):
+        _load_released(built, init)
+        untrained = tuple(init.get('new_parts') or ())
+    elif published is not None:
+        source, adapter = published
+        options = {k: init[k] for k in ('orig_t_size',) if k in init and is_released(init)}
+        load_pretrained(built, source, adapter, **options)
+    else:
+        raise ValueError(
+            f'no released weights are known for {config.filename or "this config"}'
+            f'{_start_note(init)}: give a checkpoint (or ask for random_weights to try things out)'
+        )
+    return built.eval(), None if source is None else os.fspath(source), untrained
+
+
+def names_released_weights(init: Mapping[str, Any]) -> bool:
+    """Whether an ``init_cfg`` makes a whole model, not one whose training begins."""
+    return bool(init.get('checkpoint')) and (is_released(init) or bool(init.get('extra')))
+
+
+def is_released(init: Mapping[str, Any]) -> bool:
+    """Whether an ``init_cfg`` reads the file of a model of the same kind."""
+    return init.get('kind', 'released') == 'released'
+
+
+def _load_released(model: nn.Module, init: Mapping[str, Any]) -> None:
+    from internvideo.checkpoint import load_pretrained
+
+    options = {name: value for name, value in init.items() if name != 'type'}
+    try:
+        load_pretrained(model, options.pop('checkpoint'), **options)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(
+            f'{error}: put it there (INTERNVIDEO2_MODEL_PATH names the folder), or give another '
+            'checkpoint'
+        ) from None
+
+
+def _start_note(init: Mapping[str, Any]) -> str:
+    source = init.get('checkpoint')
+    return f' (its init_cfg, {source}, is what training starts from)' if source else ''
+
+
+def _published(model: str | os.PathLike | Config) -> tuple[str, str] | None:
+    """(file, adapter) of the model zoo."""
+    name = model.filename if isinstance(model, Config) else model
+    if name is None or published_weights(name) is None:
+        return None
+    entry = find_entry(name)
+    return entry.weights, entry.adapter
+
+
+def _check_retriever(model: nn.Module) -> None:
+    if not hasattr(model, 'encode') or not hasattr(model, 'text_encoder'):
+        raise ValueError(
+            f'{type(model).__name__} does not read texts: searching needs a config of stage 2 or '
+            'CLIP, such as internvideo2/retrieval/clip_S14_msrvtt'
+        )
+    if getattr(model.data_preprocessor, 'tokenizer', None) is None:
+        raise ValueError('model.data_preprocessor has no tokenizer, which queries need')
+
+
+def weights_digest(model: nn.Module) -> str:
+    """SHA-256 of every name, type, shape and number of the model's state."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(f'{name} {tensor.dtype} {tuple(tensor.shape)}\n'.encode())
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+def encoder_fields(config: Config) -> dict[str, Any]:
+    """Fields of the encoders that decide what a medium's feature is."""
+    fields = {}
+    for name in ('vision_encoder', 'audio_encoder'):
+        own = config.model.get(name) or {}
+        fields[name] = {key: own[key] for key in own if key not in TRAINING_FIELDS}
+    segments = config.model.get('num_test_segments', 1)
+    return fields | dict(num_test_segments=segments)
