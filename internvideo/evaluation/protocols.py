@@ -15,6 +15,7 @@ from .multiple_choice import mean_average_precision
 from .retrieval import figures_of_ranks
 from .streamed_scores import (
     BLOCK_ENTRIES,
+    NOT_FOUND,
     reranked_ranks,
     score_blocks,
     streamed_ranks,
@@ -92,7 +93,7 @@ def match_ranks(
     """Ranks of both directions after the matching head has judged the ``k`` best candidates."""
     media, texts = encoded.media, encoded.texts
     if not len(media):
-        return torch.zeros(0, dtype=torch.long), torch.zeros(len(texts), dtype=torch.long)
+        return torch.zeros(0, dtype=torch.long), torch.full((len(texts),), NOT_FOUND)
     (top_texts, top_media), (to_text, to_media) = judged_candidates(
         media, texts, encoded.match, k, dual, entries
     )
@@ -195,7 +196,8 @@ class ChoiceProtocol:
             # An unreadable video's options come last, all alike.
             whole = lowest.nan_to_num(neginf=float(scores.min()) - 1.0 if scores.numel() else 0.0)
             return dict(mAP=mean_average_precision(whole, answers.bool()))
-        right = (scores.argmax(dim=-1) == answers[encoded.rows]).sum().item()
+        best = scores.gather(1, answers[encoded.rows][:, None])
+        right = ((scores >= best).sum(dim=1) == 1).sum().item()  # ties never help
         return dict(accuracy=round(100 * right / encoded.size, 2))
 
 
@@ -220,7 +222,7 @@ def inverted(links: Sequence[Sequence[int]], count: int) -> Links:
 
 def _with_lost(ranks: Tensor, encoded: EncodedSet) -> Tensor:
     """Ranks of all media; those that could not be read have found nothing."""
-    lost = torch.full((encoded.size - len(encoded.rows),), torch.iinfo(torch.long).max)
+    lost = torch.full((encoded.size - len(encoded.rows),), NOT_FOUND)
     return torch.cat([ranks, lost])
 
 

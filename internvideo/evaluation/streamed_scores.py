@@ -53,6 +53,17 @@ def truth_block(truth: Sequence[Sequence[int]], first: int, like: Tensor) -> Ten
     return block.to(like.device)
 
 
+NOT_FOUND = torch.iinfo(torch.long).max
+"""Rank of what no recall counts."""
+
+
+def _block_ranks(scores: Tensor, truth: Sequence[Sequence[int]], first: int) -> Tensor:
+    if not scores.shape[1]:
+        return torch.full((len(scores),), NOT_FOUND)
+    is_true = truth_block(truth, first, scores)
+    return torch.where(is_true.any(dim=1), true_ranks(scores, is_true), NOT_FOUND)
+
+
 def streamed_ranks(
     queries: Tensor,
     candidates: Tensor,
@@ -62,10 +73,11 @@ def streamed_ranks(
 ) -> Tensor:
     """(Q,) rank of the best true candidate of each query, see :func:`true_ranks`.
 
-    ``truth`` lists the true candidates of each query.
+    ``truth`` lists the true candidates of each query; a query without any has the rank
+    :data:`NOT_FOUND`.
     """
     ranks = [
-        true_ranks(scores, truth_block(truth, first, scores))
+        _block_ranks(scores, truth, first)
         for first, scores in score_blocks(queries, candidates, dual, entries)
     ]
     return torch.cat(ranks) if ranks else torch.zeros(0, dtype=torch.long)
@@ -95,7 +107,7 @@ def reranked_ranks(
     for first in range(0, len(top), rows_at_once(num_candidates)):
         rows = slice(first, first + rows_at_once(num_candidates))
         block = filled_scores(top[rows], scores[rows], num_candidates)
-        ranks.append(true_ranks(block, truth_block(truth, first, block)))
+        ranks.append(_block_ranks(block, truth, first))
     return torch.cat(ranks) if ranks else torch.zeros(0, dtype=torch.long)
 
 

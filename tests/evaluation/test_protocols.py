@@ -1,0 +1,115 @@
+"""Scoring of encoded sets: variants, unreadable media, several captions, choices."""
+
+import pytest
+import torch
+
+from internvideo.evaluation.protocols import judged_candidates
+from internvideo.registry import METRICS
+from internvideo.structures.encoded_sets import EncodedSet
+
+
+def unit(rows):
+    return torch.nn.functional.normalize(torch.tensor(rows, dtype=torch.float), dim=-1)
+
+
+AXES = [[1, 0, 0], [0, 1, 0], [0, 0, 1]]
+
+
+def encoded(media=AXES, texts=AXES, rows=None, truth=([0], [1], [2]), **fields):
+    rows = list(range(len(media))) if rows is None else rows
+    base = dict(name='set', files='a.json', media=unit(media), rows=torch.tensor(rows))
+    base |= dict(size=len(truth), texts=unit(texts), truth=list(truth), temp=0.1)
+    return EncodedSet(**base | fields)
+
+
+def score(kind, case, **options):
+    report = METRICS.build(dict(type=kind, **options))(case)
+    return report, {k: v for each in report.variants for k, v in each.metrics.items()}
+
+
+def test_models_without_a_matching_head_have_two_variants():
+    report, metrics = score('RetrievalProtocol', encoded())
+    assert [each.prefix for each in report.variants] == ['set_emb', 'set']
+    assert [each.dual_softmax for each in report.variants] == [False, True]
+    assert metrics['set_emb/v2t_r1'] == metrics['set/t2v_r1'] == 100.0
+    assert report.facts['captions_per_video'] == '1'
+
+
+def test_the_matching_head_has_the_last_word():
+    asked = []
+
+    def reversed_order(pairs):
+        asked.extend(map(tuple, pairs.tolist()))
+        return ((pairs[:, 0] + pairs[:, 1]) == 2).float()
+
+    report, metrics = score('RetrievalProtocol', encoded(match=reversed_order), k_test=3)
+    assert [each.prefix for each in report.variants] == ['set_sim', 'set_dsl', 'set_match']
+    assert len(asked) == len(set(asked)) == 9  # every pair once, though both directions want it
+    assert metrics['set_sim/v2t_r1'] == 100.0
+    assert metrics['set_match/v2t_r1'] == metrics['set_match/t2v_r1'] == pytest.approx(33.33)
+    assert report.variants[2].reranked == 3
+
+
+def test_only_the_best_candidates_are_judged():
+    media, texts = unit([[1, 0.2, 0], [0.3, 1, 0]]), unit(AXES)
+    tops, scores = judged_candidates(media, texts, lambda pairs: pairs[:, 1].float(), 1, False)
+    assert tops[0].tolist() == [[0], [1]] and scores[0].tolist() == [[0.0], [1.0]]
+    assert tops[1].tolist()[:2] == [[0], [1]]
+
+
+def test_unreadable_media_are_not_found():
+    case = encoded(media=AXES[:2], rows=[0, 2], truth=[[0], [2], [1]],
+                   unreadable=[dict(path='b.mp4', reason='broken')])  # fmt: skip
+    report, metrics = score('RetrievalProtocol', case)
+    assert metrics['set_emb/v2t_r1'] == metrics['set_emb/t2v_r1'] == pytest.approx(66.67)
+    assert metrics['set_emb/v2t_r10'] == pytest.approx(66.67)
+    assert (report.facts['videos'], report.facts['unreadable']) == (3, 1)
+
+
+def test_nothing_readable_is_nothing_found():
+    case = encoded(rows=[0], truth=[[0], [1], [2]])
+    case.media, case.rows = torch.zeros(0, 3), torch.zeros(0, dtype=torch.long)
+    case.match = lambda pairs: torch.zeros(len(pairs))
+    _, metrics = score('RetrievalProtocol', case)
+    assert set(metrics.values()) == {0.0}
+
+
+def test_several_captions_of_a_video_and_several_videos_of_a_caption():
+    case = encoded(media=[[1, 0, 0], [1, 0.1, 0], [0, 0, 1]], truth=[[0, 1], [0], [2]])
+    report, metrics = score('RetrievalProtocol', case)
+    assert report.facts['captions_per_video'] == '1..2 (mean 1.3)'
+    assert report.facts['videos_per_caption'] == '1..2 (mean 1.3)'
+    assert metrics['set_emb/v2t_r1'] == 100.0
+    assert metrics['set_emb/t2v_r1'] == pytest.approx(66.67)  # text 1 looks like video 1, is of 0
+
+
+def test_actions_are_counted_with_their_mean():
+    case = encoded(media=[*AXES, [1, 0, 0]], texts=AXES, truth=[0, 1, 0, 0], rows=[0, 1, 2, 3])
+    _, metrics = score('ActionProtocol', case)
+    assert metrics == {'set/top1': 75.0, 'set/top5': 100.0, 'set/avg': 87.5}
+
+
+def test_a_choice_is_right_or_wrong():
+    truth = dict(options=[[0, 1], [1, 2], [0, 2]], answers=[0, 1, 1])
+    case = encoded(media=AXES[:2], rows=[0, 1], truth=[[0], [0], [0]])
+    case.truth = truth
+    report, metrics = score('ChoiceProtocol', case)
+    assert metrics == {'set/accuracy': pytest.approx(33.33)}  # right, wrong, unreadable
+    assert report.facts['options'] == 2
+    case.match = lambda pairs: (pairs[:, 1] == 2).float()
+    _, metrics = score('ChoiceProtocol', case)
+    assert metrics['set_match/accuracy'] == pytest.approx(33.33)
+
+
+def test_choices_with_several_answers_have_a_mean_average_precision():
+    truth = dict(options=[[0, 1, 2]] * 3, answers=[[1, 0, 0], [0, 1, 0], [1, 0, 1]])
+    case = encoded(truth=[[0], [0], [0]])
+    case.truth = truth
+    _, metrics = score('ChoiceProtocol', case)
+    # The first option is true of the first video and of the third, which ties with the second.
+    assert metrics == {'set/mAP': pytest.approx(100 * (5 / 6 + 1 + 1) / 3, abs=0.01)}
+
+
+def test_k_test_must_be_positive():
+    with pytest.raises(ValueError, match='k_test'):
+        METRICS.build(dict(type='RetrievalProtocol', k_test=0))
