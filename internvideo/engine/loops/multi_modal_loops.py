@@ -136,12 +136,20 @@ class MultiModalEvaluation(BaseLoop):
         return media
 
     def _loader_of(self, part: Any) -> DataLoader:
-        """A loader like the configured one over a single set."""
+        """A loader like the configured one over a single set.
+
+        Processes share whole batches: what a batch holds, and with it the last bit of a feature,
+        does not depend on their number.
+        """
         whole = self.dataloader
+        rank, world = get_dist_info()
+        size = whole.batch_size
+        firsts = range(rank * size, len(part), world * size)
+        places = [(0, row) for first in firsts for row in range(len(part))[first : first + size]]
         return DataLoader(
             part,
-            batch_size=whole.batch_size,
-            sampler=type(whole.sampler)(part),
+            batch_size=size,
+            sampler=places,
             num_workers=whole.num_workers,
             collate_fn=whole.collate_fn,
             pin_memory=whole.pin_memory,
