@@ -76,6 +76,18 @@ class TokenMasker:
         return masked, input_ids.masked_fill(~targets, IGNORED)
 
 
+def targets_only(hidden: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """(B, L, D) states and (B, L) labels, on the CPU without the rows that the loss ignores.
+
+    The vocabulary makes the head dear.  Other devices keep all rows: their number would have to
+    be waited for.
+    """
+    if hidden.device.type != 'cpu':
+        return hidden, labels
+    is_target = labels != IGNORED
+    return hidden[is_target], labels[is_target]
+
+
 def masked_language_loss(logits: Tensor, labels: Tensor) -> Tensor:
     """Mean cross-entropy of (..., V) logits over the targets; 0 when there is none."""
     logits, labels = logits.float().flatten(0, -2), labels.flatten()

@@ -12,7 +12,11 @@ from mmengine.model import BaseModel
 from torch import Tensor, nn
 
 from internvideo.models.encoder_output import EncoderOutput
-from internvideo.models.losses.masked_language import TokenMasker, masked_language_loss
+from internvideo.models.losses.masked_language import (
+    TokenMasker,
+    masked_language_loss,
+    targets_only,
+)
 from internvideo.models.losses.matching import NegativeSampler, match_logits, matching_loss
 from internvideo.models.masking import visible_indices
 from internvideo.models.pretrainers.teachers import aligned_layers
@@ -467,6 +471,7 @@ class InternVideo2Stage2(BaseModel):
             text = texts[name]
             masked, labels = self.token_masker(text.ids)
             hidden = self.text_encoder(masked, text.mask, media=media[LANGUAGE[name]].tokens)
+            hidden, labels = targets_only(hidden, labels)
             loss = masked_language_loss(self.text_encoder.predict_tokens(hidden), labels)
             losses[f'loss_{name}'] = self._weight(name) * loss
         return losses
