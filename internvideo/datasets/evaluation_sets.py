@@ -148,7 +148,8 @@ class RetrievalSet(EvaluationSet):
 
     Rows of one medium are merged: it then has several captions.  With ``multi_vision`` equal
     captions are one, which describes several media.  ``paragraph``: the captions of a row, joined
-    by blanks, are one.  Further arguments: see :class:`EvaluationSet`.
+    by blanks, are one.  ``caption_key``: where rows have captions of several kinds, the kind.
+    Further arguments: see :class:`EvaluationSet`.
 
     Raises:
         ValueError: a row without a caption, naming file and row.
@@ -157,8 +158,14 @@ class RetrievalSet(EvaluationSet):
     protocol = dict(type='RetrievalProtocol')
 
     def __init__(
-        self, *args: Any, paragraph: bool = False, multi_vision: bool = False, **kwargs: Any
+        self,
+        *args: Any,
+        paragraph: bool = False,
+        multi_vision: bool = False,
+        caption_key: str | None = None,
+        **kwargs: Any,
     ) -> None:
+        self.caption_key = caption_key
         self._captions = CaptionChoice(paragraph=paragraph, min_words=1)
         self.multi_vision = multi_vision
         self._texts_of: list[list[int]] = []
@@ -169,6 +176,8 @@ class RetrievalSet(EvaluationSet):
         """See :class:`EvaluationSet`."""
         if medium == len(self._texts_of):
             self._texts_of.append([])
+        if self.caption_key is not None:
+            info = dict(caption=info.get(self.caption_key))
         for text in self._captions.usable(info)['caption']:
             number = self._number_of.get(text) if self.multi_vision else None
             if number is None:

@@ -46,6 +46,14 @@ def test_a_caption_of_several_videos_is_one_text_where_the_set_says_so(root):
     assert build('RetrievalSet', root, rows).truth == [[0], [1], [2]]
 
 
+def test_captions_of_one_kind_are_the_texts(root):
+    rows = [dict(video='0.mp4', video_caption='a cat', avs_captions=['a cat purrs', 'purring'])]
+    found = build('RetrievalSet', root, rows, caption_key='avs_captions')
+    assert found.texts == ['a cat purrs', 'purring']
+    with pytest.raises(ValueError, match='no caption'):
+        build('RetrievalSet', root, rows, caption_key='audio_caption')
+
+
 def test_paragraphs_are_one_text(root):
     rows = [dict(video='0.mp4', caption=['a cat sits.', 'It runs'])]
     assert build('RetrievalSet', root, rows, paragraph=True).texts == ['a cat sits it runs']
