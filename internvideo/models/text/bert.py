@@ -74,16 +74,19 @@ class MediaAttention(nn.Module):
         self, hidden: Tensor, media: Tensor, mask: Tensor | None, rows: Tensor | None
     ) -> Tensor:
         """(B, L, D) states, (M, N, ``media_dim``) media, of which text b attends to ``rows[b]``."""
+        query, length = self._heads('query', hidden), hidden.shape[1]
         key, value = self._heads('key', media), self._heads('value', media)
-        if rows is not None:
+        shares_medium = rows is not None and len(media) == 1
+        if shares_medium:  # one long text of all texts, rather than a copy of the medium for each
+            query = query.transpose(0, 1).flatten(1, 2)[None]
+            mask = mask if mask is None else mask[:1]
+        elif rows is not None:
             key, value = key[rows], value[rows]
         mixed = F.scaled_dot_product_attention(
-            self._heads('query', hidden),
-            key,
-            value,
-            attn_mask=mask,
-            dropout_p=self.dropout if self.training else 0.0,
+            query, key, value, attn_mask=mask, dropout_p=self.dropout if self.training else 0.0
         )
+        if shares_medium:
+            mixed = mixed[0].unflatten(1, (-1, length)).transpose(0, 1)
         return self.output(mixed.transpose(1, 2).flatten(2), hidden)
 
 

@@ -49,6 +49,14 @@ def test_rows_let_texts_share_media():
     torch.testing.assert_close(shared[0], model(ids, mask, media=media[rows][:, :2])[0])
 
 
+def test_a_single_medium_is_shared_without_copies():
+    model, (ids, mask), media = build(), texts(), torch.randn(1, 5, 8)
+    seen, rows = torch.tensor([[1, 1, 1, 0, 1]]), torch.zeros(3, dtype=torch.long)
+    shared = model(ids, mask, media=media, media_mask=seen, rows=rows)
+    repeated = model(ids, mask, media=media[rows], media_mask=seen[rows])
+    torch.testing.assert_close(shared, repeated)
+
+
 @pytest.mark.parametrize('backend', ['sdpa', 'eager'])
 def test_padding_has_no_influence(backend):
     model, (ids, mask) = build(attn_backend=backend), texts()
