@@ -1,13 +1,15 @@
 """How long a run over a mixture of corpora is."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
+
+from internvideo.datasets.media_mixture import WeightedRows
+from internvideo.datasets.text_annotations import TextAnnotations
 
 from .generated_media import MIX, entries
 from .hardware import Gpu
+from .media_rules import files_of
 from .run_plan import RunPlan, gpu_hours
 
 KNOWN_CORPORA = {
@@ -57,9 +59,10 @@ class MediumCost:
 
 def count_corpus(name: str, entry: Mapping[str, Any]) -> tuple[int, bool]:
     """(items, counted or not) of a corpus; 0 when nothing is known."""
-    path = Path(str(entry.get('ann_file') or ''))
-    if path.suffix == '.json' and path.is_file() and path.stat().st_size <= LARGEST_COUNTED:
-        return len(json.loads(path.read_text(encoding='utf-8'))), True
+    files = files_of(entry)
+    known = files and all(file.is_file() for file in files)
+    if known and sum(file.stat().st_size for file in files) <= LARGEST_COUNTED:
+        return len(TextAnnotations(files)), True
     return KNOWN_CORPORA.get(name, 0), False
 
 
@@ -67,14 +70,16 @@ def count_by_medium(dataset: Mapping[str, Any]) -> tuple[dict[str, int], bool]:
     """(items of every medium, whether all were counted); weights of the mixture repeat corpora."""
     mix = dataset.get(MIX)
     weights = mix if isinstance(mix, Mapping) else {}
-    counts: dict[str, int] = {}
+    lengths: dict[str, list[int]] = {}
+    shares: dict[str, list[float]] = {}
     counted = True
     for name, entry in entries(dataset):
         number, known = count_corpus(name, entry)
         media = entry.get('media_type', 'video')
-        counts[media] = counts.get(media, 0) + int(number * weights.get(name, 1))
+        lengths.setdefault(media, []).append(number)
+        shares.setdefault(media, []).append(weights.get(name, 1.0))
         counted &= known
-    return counts, counted
+    return {m: len(WeightedRows(n, shares[m])) for m, n in lengths.items()}, counted
 
 
 def batches_of(loader: Mapping[str, Any], world_size: int) -> dict[str, int]:

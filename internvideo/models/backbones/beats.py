@@ -1,6 +1,7 @@
 """The BEATs audio encoder (arXiv 2212.09058)."""
 
 import math
+import random
 
 import torch
 import torch.nn.functional as F
@@ -258,7 +259,7 @@ class BEATsTransformer(nn.Module):
         x, bias = self.dropout(x), self.position_bias(x.shape[1])
         for layer in self.layers:
             x = _ScaledGradient.apply(x, self.gradient_ratio) if self.gradient_ratio != 1.0 else x
-            if self.training and self.layer_drop and torch.rand(()).item() < self.layer_drop:
+            if self.training and random.random() < self.layer_drop:
                 continue
             x = layer(x, bias, padding)
         return self.layer_norm(x) if self.norm_first else x

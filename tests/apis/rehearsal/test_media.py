@@ -220,7 +220,7 @@ def test_chosen_corpora_are_generated_and_the_others_left(sound_config, cache, t
 def test_a_mixture_is_planned_medium_by_medium(tmp_path):
     table = {}
     for media, count in (('image', 103), ('video', 41)):
-        (tmp_path / f'{media}.json').write_text(json.dumps([{}] * count))
+        (tmp_path / f'{media}.json').write_text(json.dumps([dict(video='a.mp4')] * count))
         table[media] = dict(media_type=media, ann_file=str(tmp_path / f'{media}.json'))
     loader = dict(
         dataset=dict(table=table, mix=['image', 'video']),
