@@ -10,6 +10,7 @@ import json
 import os
 import sys
 import tempfile
+from fnmatch import fnmatch
 from pathlib import Path
 
 os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
@@ -20,6 +21,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('configs', nargs='*', metavar='CONFIG', help='config files')
     parser.add_argument('--all', metavar='DIR', help='every config below DIR, as a table')
+    parser.add_argument(
+        '--exclude', nargs='+', default=[], metavar='GLOB', help='of --all, leave these paths out'
+    )
     parser.add_argument('--gpus', type=int, metavar='N', help='instead of num_gpus of the config')
     parser.add_argument('--gpu', default='A100-80', metavar='NAME', help='default: A100-80')
     parser.add_argument('--mfu', type=float, default=0.4, help='share of its peak (default: 0.4)')
@@ -42,7 +46,9 @@ def config_paths(args: argparse.Namespace) -> list[Path]:
 
     if not args.configs and not args.all:
         raise ValueError('name a CONFIG, or --all DIR')
-    paths = [Path(path) for path in args.configs] + (leaves(args.all) if args.all else [])
+    found = leaves(args.all) if args.all else []
+    found = [path for path in found if not any(fnmatch(str(path), glob) for glob in args.exclude)]
+    paths = [Path(path) for path in args.configs] + found
     missing = [str(path) for path in paths if not path.is_file()]
     if missing:
         raise FileNotFoundError(f'config file {", ".join(missing)} does not exist')

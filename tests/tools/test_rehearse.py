@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.tools.test_cli import load
+
 ROOT = Path(__file__).parents[2]
 LEAF = 'configs/internvideo2/S14_k400.py'
 
@@ -62,3 +64,12 @@ def test_bad_arguments_are_one_line(arguments, message):
     assert done.returncode == 2
     assert message in done.stderr
     assert 'Traceback' not in done.stderr
+
+
+def test_paths_can_be_left_out_of_a_sweep():
+    tool = load('rehearse')
+    parse = tool.build_parser().parse_args
+    folder = 'configs/internvideo2/clip'
+    every = {path.stem for path in tool.config_paths(parse(['--all', folder]))}
+    kept = {p.stem for p in tool.config_paths(parse(['--all', folder, '--exclude', '*/[16]B*']))}
+    assert every - kept == {'1B', '6B'}
