@@ -156,7 +156,7 @@ class RetrievalIndex:
     def files(self) -> Iterator[IndexedFile]:
         """Every video of the index."""
         for part in self.parts():
-            yield from part.files
+            yield from part.files()
 
     def tidy(self, is_stale: Callable[[IndexedFile], bool] = lambda _: False) -> list[IndexedFile]:
         """Take out what is out of date or there twice, and join small parts.
@@ -172,7 +172,7 @@ class RetrievalIndex:
             kept, stale, seen = {}, [], set()
             for part in self.parts():
                 rows = kept[part] = []
-                for row, file in enumerate(part.files):
+                for row, file in enumerate(part.files()):
                     if is_stale(file):
                         stale.append(file)
                     elif file.path not in seen:
@@ -247,8 +247,9 @@ def _search(parts: Sequence[Part], queries: Tensor, top_k: int) -> list[list[Hit
             rows = torch.cat([rows, numbers.expand(len(queries), -1)], dim=1)
             scores, places = scores.topk(min(top_k, scores.shape[1]), dim=1)
             rows = rows.gather(1, places)
+    places = _places(parts, starts, np.unique(rows.numpy()))
     return [
-        [_hit(parts, starts, row, score) for row, score in zip(*pair, strict=True)]
+        [Hit(*places[row], score) for row, score in zip(*pair, strict=True)]
         for pair in zip(rows.tolist(), scores.tolist(), strict=True)
     ]
 
@@ -262,10 +263,17 @@ def _distinct(hits: Sequence[Hit]) -> Iterator[Hit]:
             yield hit
 
 
-def _hit(parts: Sequence[Part], starts: np.ndarray, row: int, score: float) -> Hit:
-    number = int(np.searchsorted(starts, row, side='right')) - 1
-    part, inner = parts[number], row - int(starts[number])
-    return Hit(part, inner, part.files[inner].path, score)
+def _places(
+    parts: Sequence[Part], starts: np.ndarray, rows: np.ndarray
+) -> dict[int, tuple[Part, int, str]]:
+    """Part, row in it and path of rows of the whole; each record is read once, and let go."""
+    places, owners = {}, np.searchsorted(starts, rows, side='right') - 1
+    for number in np.unique(owners).tolist():
+        paths = parts[number].record()['paths']
+        for row in rows[owners == number].tolist():
+            inner = row - int(starts[number])
+            places[row] = (parts[number], inner, paths[inner])
+    return places
 
 
 def _blocks(features: np.ndarray, num_queries: int) -> Iterator[tuple[int, Tensor]]:
@@ -276,13 +284,13 @@ def _blocks(features: np.ndarray, num_queries: int) -> Iterator[tuple[int, Tenso
 
 
 def _copy_rows(part: Part, rows: list[int], writer: PartWriter) -> None:
-    features = part.features()
+    features, own = part.features(), part.files()
     tokens = part.tokens() if writer.has_tokens else None
     row_bytes = features[:1].nbytes + (0 if tokens is None else tokens[:1].nbytes)
     step = max(1, PART_BYTES // 8 // max(1, row_bytes))
     for first in range(0, len(rows), step):
         chosen = rows[first : first + step]
-        files = [part.files[row] for row in chosen]
+        files = [own[row] for row in chosen]
         writer.add(files, features[chosen], None if tokens is None else tokens[chosen])
 
 

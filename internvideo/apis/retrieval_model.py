@@ -2,19 +2,23 @@
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from mmengine.config import Config
 from torch import nn
 
+from internvideo.checkpoint.loading import INIT_FIELDS
 from internvideo.registry import MODELS
 
 from .model_zoo import find_entry, published_weights
 
 RANDOM_SEED = 0
+FILE_FIELDS = ('checkpoint', 'text', 'extra')
+"""Fields of an ``init_cfg`` that name files."""
 TRAINING_FIELDS = ('init_cfg', 'drop_path_rate', 'use_checkpoint', 'checkpoint_num', 'attn_backend')
 """Fields of an encoder that change nothing of what it gives in evaluation."""
 
@@ -27,9 +31,9 @@ def load_retriever(
 ) -> tuple[nn.Module, str | None, tuple[str, ...]]:
     """A retrieval model on the CPU, where its weights come from, and parts these do not train.
 
-    Weights are those of ``checkpoint``, ours or published in the layout of the config's
-    ``init_cfg``; else the released files that ``init_cfg`` names; else the published weights of
-    the model zoo.
+    Weights are those of ``checkpoint``, ours or published; else the released files that the
+    config's ``init_cfg`` names; else the published weights of the model zoo.  Released CLIP
+    models are made up of several files: ``checkpoint`` then is the last, ``init_cfg.extra``.
 
     Args:
         model: name or config file, which the model zoo may know.
@@ -42,35 +46,52 @@ def load_retriever(
         CheckpointMismatchError: the weights do not fit.
         FileNotFoundError: their file does not exist.
     """
-    from internvideo.checkpoint import load_checkpoint, load_pretrained
-    from internvideo.checkpoint.sources import resolve_source
-
-    if checkpoint is not None:
-        checkpoint = resolve_source(checkpoint)  # a mistyped path need not wait for the model
+    weights = _find_weights(model, config, checkpoint, random_weights)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(RANDOM_SEED)
         built = MODELS.build(config.model)
     _check_retriever(built)
-    init = dict(config.model.get('init_cfg') or {})
-    source, published, untrained = init.get('checkpoint'), _published(model), ()
+    if weights.load is not None:
+        weights.load(built)
+    return built.eval(), weights.source, weights.untrained
+
+
+class _Weights(NamedTuple):
+    """Where weights come from, what loads them, and parts that they do not train."""
+
+    source: str | None = None
+    load: Callable[[nn.Module], Any] | None = None
+    untrained: tuple[str, ...] = ()
+
+
+def _find_weights(
+    model: str | os.PathLike | Config,
+    config: Config,
+    checkpoint: str | os.PathLike | None,
+    random_weights: bool,
+) -> _Weights:
+    """What :func:`load_retriever` loads; that it is missing need not wait for the model."""
+    from internvideo.checkpoint.sources import resolve_source
+
     if random_weights:
-        source = None
-    elif checkpoint is not None:
-        load_checkpoint(built, checkpoint)
-        source = checkpoint
-    elif names_released_weights(init) and (Path(source).is_file() or published is None):
-        _load_released(built, init)
+        return _Weights()
+    init, published = dict(config.model.get('init_cfg') or {}), _published(model)
+    if checkpoint is not None:
+        file = resolve_source(checkpoint)
+        return _Weights(os.fspath(checkpoint), partial(_load_given, init=init, file=file))
+    if names_released_weights(init) and (published is None or not _missing(init)):
+        _check_files(init)
         untrained = tuple(init.get('new_parts') or ())
-    elif published is not None:
+        return _Weights(init['checkpoint'], partial(_load_released, init=init), untrained)
+    if published is not None:
         source, adapter = published
         options = {k: init[k] for k in ('orig_t_size',) if k in init and is_released(init)}
-        load_pretrained(built, source, adapter, **options)
-    else:
-        raise ValueError(
-            f'no released weights are known for {config.filename or "this config"}'
-            f'{_start_note(init)}: give a checkpoint (or ask for random_weights to try things out)'
-        )
-    return built.eval(), None if source is None else os.fspath(source), untrained
+        options |= dict(type='Published', checkpoint=source, adapter=adapter)
+        return _Weights(source, partial(_load_released, init=options))
+    raise ValueError(
+        f'no released weights are known for {config.filename or "this config"}'
+        f'{_start_note(init)}: give a checkpoint (or ask for random_weights to try things out)'
+    )
 
 
 def names_released_weights(init: Mapping[str, Any]) -> bool:
@@ -83,17 +104,40 @@ def is_released(init: Mapping[str, Any]) -> bool:
     return init.get('kind', 'released') == 'released'
 
 
+def _missing(init: Mapping[str, Any]) -> list[str]:
+    """Files of an ``init_cfg`` that are not on this machine, nor fetched from elsewhere."""
+    files = [os.fspath(init[key]) for key in FILE_FIELDS if init.get(key)]
+    return [file for file in files if '://' not in file and not Path(file).is_file()]
+
+
+def _check_files(init: Mapping[str, Any]) -> None:
+    if missing := _missing(init):
+        raise FileNotFoundError(
+            f'weights not found: {", ".join(missing)}; put them there (INTERNVIDEO2_MODEL_PATH '
+            'names the folder), or give a checkpoint'
+        )
+
+
+def _load_given(model: nn.Module, init: Mapping[str, Any], file: Path) -> None:
+    """Load a whole model or, where ``init_cfg`` is made up of files, the last of these."""
+    from internvideo.checkpoint import load_checkpoint
+    from internvideo.checkpoint.files import read_state_dict
+
+    if init.get('extra') and not model.state_dict().keys() <= read_state_dict(file).keys():
+        _check_files(init | dict(extra=file))
+        _load_released(model, init | dict(extra=file))
+        return
+    if init and not is_released(init):  # what training starts from is not what is searched by
+        options = {k: v for k, v in init.items() if k in INIT_FIELDS}
+        model.init_cfg = options | dict(kind='released')
+    load_checkpoint(model, file)
+
+
 def _load_released(model: nn.Module, init: Mapping[str, Any]) -> None:
     from internvideo.checkpoint import load_pretrained
 
     options = {name: value for name, value in init.items() if name != 'type'}
-    try:
-        load_pretrained(model, options.pop('checkpoint'), **options)
-    except FileNotFoundError as error:
-        raise FileNotFoundError(
-            f'{error}: put it there (INTERNVIDEO2_MODEL_PATH names the folder), or give another '
-            'checkpoint'
-        ) from None
+    load_pretrained(model, options.pop('checkpoint'), **options)
 
 
 def _start_note(init: Mapping[str, Any]) -> str:

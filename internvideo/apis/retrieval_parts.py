@@ -6,7 +6,6 @@ import time
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
@@ -71,10 +70,13 @@ class Part:
         """float16 (rows, tokens, width), mapped from the disk."""
         return np.load(self.tokens_file, mmap_mode='r')
 
-    @cached_property
+    def record(self) -> dict[str, list]:
+        """``paths``, ``sizes`` and ``times_ns`` of the videos, row by row."""
+        return json.loads(self.file.with_suffix('.json').read_text('utf-8'))
+
     def files(self) -> list[IndexedFile]:
         """The video of every row."""
-        record = json.loads(self.file.with_suffix('.json').read_text('utf-8'))
+        record = self.record()
         columns = (record['paths'], record['sizes'], record['times_ns'])
         return [IndexedFile(*fields) for fields in zip(*columns, strict=True)]
 

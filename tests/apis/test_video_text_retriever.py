@@ -363,6 +363,31 @@ def test_weights_are_those_that_the_config_names(tiny, tmp_path) -> None:
         make(own, None).check_matching()
 
 
+def test_released_clip_models_are_made_up_of_files(tmp_path) -> None:
+    config = write_retrieval_config(tmp_path, clip_model())
+    state = torch.load(write_weights(config, tmp_path / 'whole.pth'))['state_dict']
+    vision = {k.removeprefix('vision_encoder.'): v for k, v in state.items() if 'vision_enc' in k}
+    trained = dict(temp=torch.tensor(0.5))
+    parts = dict(vision=vision, text={k: v for k, v in state.items() if 'text_enc' in k})
+    for name, part in (parts | dict(trained=trained, extra=dict(temp=state['temp']))).items():
+        torch.save(part, tmp_path / f'{name}.pth')
+    init = dict(type='Published', adapter='internvideo2_clip', kind='stage1')
+    init |= dict(checkpoint=str(tmp_path / 'vision.pth'), text=str(tmp_path / 'text.pth'))
+    whole = config.with_name('whole.py')
+    whole.write_text(
+        f'{config.read_text()}model.update(init_cfg={init | dict(extra=str(tmp_path / "no.pth"))})'
+    )
+    with pytest.raises(FileNotFoundError, match=r'weights not found: .*no.pth; put them there'):
+        make(whole, None)
+    (tmp_path / 'extra.pth').rename(tmp_path / 'no.pth')
+    expected = make(config, tmp_path / 'whole.pth').settings['weights_sha256']
+    assert make(whole, None).settings['weights_sha256'] == expected
+    assert make(whole, tmp_path / 'whole.pth').settings['weights_sha256'] == expected
+    other = make(whole, tmp_path / 'trained.pth').encoder.model
+    assert other.temp == 0.5
+    torch.testing.assert_close(other.state_dict() | dict(temp=state['temp']), state)
+
+
 def test_models_without_texts_are_refused(tmp_path) -> None:
     (tmp_path / 'recognizer.py').write_text(CONFIG)
     with pytest.raises(ValueError, match='VideoRecognizer does not read texts'):
