@@ -51,6 +51,30 @@ def collate_media(batch: list[dict | list[dict]]) -> dict:
     )
 
 
+@FUNCTIONS.register_module()
+def collate_questions(batch: list[dict | list[dict]]) -> dict:
+    """As :func:`collate_media`, but a clip that several data samples ask about comes once.
+
+    Samples with the same ``clip_id`` share a clip, that of the first of them; each readable
+    sample gets ``clip``, the row of ``inputs['video']`` that it is about.
+
+    Raises:
+        ValueError: clips of different shapes, naming two files.
+    """
+    readable, unreadable = _by_readability(batch)
+    firsts: dict[int, dict] = {}
+    for item in readable:
+        firsts.setdefault(item['data_samples'].clip_id, item)
+    rows = {clip_id: row for row, clip_id in enumerate(firsts)}
+    for item in readable:
+        item['data_samples'].set_metainfo(dict(clip=rows[item['data_samples'].clip_id]))
+    clips = collate_media(list(firsts.values()))
+    return dict(
+        inputs=clips['inputs'],
+        data_samples=[item['data_samples'] for item in readable + unreadable],
+    )
+
+
 def _by_readability(batch: list[dict | list[dict]]) -> tuple[list[dict], list[dict]]:
     items = [part for item in batch for part in (item if isinstance(item, list) else [item])]
     readable = [item for item in items if item['inputs'] is not None]

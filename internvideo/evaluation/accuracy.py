@@ -81,7 +81,8 @@ class AccuracyMetric(GatheredMetric):
     def compute_metrics(self, results: list[Record]) -> dict[str, float]:
         """Metrics of all videos; writes the files on the way."""
         readable = [record for record in results if record['unreadable'] is None]
-        self._report_unreadable([record for record in results if record['unreadable'] is not None])
+        lost = [record for record in results if record['unreadable'] is not None]
+        report_unreadable(lost, self.output_dir)
         if self.dump:
             classes = (self.dataset_meta or {}).get('classes', ())
             rows = [_prediction(record, classes) for record in results]
@@ -96,32 +97,36 @@ class AccuracyMetric(GatheredMetric):
             ranks[seen] = label_ranks(score_matrix(readable), readable_labels)
         labels = np.array([record['gt_label'] for record in results])
         by_class = [np.mean(ranks[labels == label] < 1) for label in np.unique(labels)]
-        figures = {f'top{k}': _percent(ranks < k) for k in self.topk}
-        figures['mean_class'] = _percent(by_class)
-        figures['top1_readable'] = _percent(ranks[seen] < 1)
+        figures = {f'top{k}': percent(ranks < k) for k in self.topk}
+        figures['mean_class'] = percent(by_class)
+        figures['top1_readable'] = percent(ranks[seen] < 1)
         figures['num_videos'] = len(results)
         figures['unreadable'] = int((~seen).sum())
         return figures
 
-    def _report_unreadable(self, records: list[Record]) -> None:
-        path = Path(self.output_dir) / UNREADABLE_FILE if self.output_dir else None
-        if not records:
-            if path:
-                path.unlink(missing_ok=True)
-            return
-        lines = [
-            json.dumps({'path': record['path'], 'reason': record['unreadable']})
-            for record in records
-        ]
+
+def report_unreadable(records: Sequence[Record], output_dir: str | Path | None) -> None:
+    """List unreadable videos, path and reason, in ``UNREADABLE_FILE`` and warn; once each.
+
+    Without any, a list that an earlier evaluation left is removed.
+    """
+    path = Path(output_dir) / UNREADABLE_FILE if output_dir else None
+    if not records:
         if path:
-            write_whole(path, '\n'.join(lines) + '\n')
-        where = f'listed in {path}' if path else f'first: {lines[0]}'
-        print_log(
-            f'{len(records)} videos could not be read and count as wrong; {where}',
-            logger='current',
-            level=logging.WARNING,
-        )
+            path.unlink(missing_ok=True)
+        return
+    reasons = {record['path']: record['unreadable'] for record in records}
+    lines = [json.dumps({'path': name, 'reason': reason}) for name, reason in reasons.items()]
+    if path:
+        write_whole(path, '\n'.join(lines) + '\n')
+    where = f'listed in {path}' if path else f'first: {lines[0]}'
+    print_log(
+        f'{len(lines)} videos could not be read and count as wrong; {where}',
+        logger='current',
+        level=logging.WARNING,
+    )
 
 
-def _percent(values: Sequence[float] | np.ndarray) -> float:
+def percent(values: Sequence[float] | np.ndarray) -> float:
+    """Mean of shares in percent; 0 of none."""
     return 100.0 * float(np.mean(values)) if len(values) else 0.0
