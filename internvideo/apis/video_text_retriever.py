@@ -261,24 +261,21 @@ class VideoTextRetriever:
             raise ValueError('re-ranking judges pairs of text and video: search by a text')
         if rerank:
             self.check_matching()
-        index, given = self._opened(), text if video is None else video
+        if self._index is None:
+            raise ValueError('there is no index to search: call index() or open() first')
+        index, given = self._index, text if video is None else video
         is_single = isinstance(given, str | os.PathLike)
         queries = [given] if is_single else list(given)
         texts = self.encoder.texts(queries) if video is None else None
         features = self.encode_videos(queries) if texts is None else texts.feature
         found = index.search(features, max(top_k, rerank))
+        if not any(found):
+            raise ValueError(f'the index {index.folder} holds no video')
         if rerank:
             results = [matches[:top_k] for matches in self._rerank(index, texts, found)]
         else:
             results = [[VideoMatch(h.path, h.cosine, h.cosine) for h in hits] for hits in found]
         return results[0] if is_single else results
-
-    def _opened(self) -> RetrievalIndex:
-        if self._index is None:
-            raise ValueError('there is no index to search: call index() or open() first')
-        if len(self._index) == 0:
-            raise ValueError(f'the index {self._index.folder} holds no video')
-        return self._index
 
     def labels(self, video: PathLike, texts: Sequence[str]) -> list[tuple[str, float]]:
         """Texts and the probability of each to describe a video, best first.
