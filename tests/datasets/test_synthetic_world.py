@@ -13,6 +13,7 @@ from internvideo.datasets.synthetic import make_world, world
 from internvideo.datasets.synthetic.plans import WorldParameters
 from internvideo.datasets.synthetic.recognition import plan_recognition
 from internvideo.datasets.synthetic.render import render_clip
+from internvideo.datasets.synthetic.scenes import plan_scenes
 from internvideo.datasets.synthetic.vocabulary import QUICK_MOTIONS
 
 COUNTS = dict(num_train=9, num_val=2, num_test=3)
@@ -88,6 +89,15 @@ def test_captions_describe_existing_videos(root):
     both = load(folder / 'captions' / 'test_audio_visual.json')[0]
     assert both['video_caption'] in both['avs_captions']
     assert both['audio_caption'] in both['avs_captions']
+
+
+@pytest.mark.parametrize('seed', [0, 1])
+def test_held_out_captions_are_all_different(seed):
+    plan = plan_scenes(WorldParameters(seed=seed, num_val=50, num_test=50))
+    for name in ('val', 'val_audio_visual', 'test', 'test_audio_visual'):
+        entries = json.loads(plan.annotations[f'captions/{name}.json'])
+        captions = [entry.get('caption', entry.get('avs_captions')) for entry in entries]
+        assert len(set(captions)) == 50
 
 
 def test_questions_have_their_answers_among_the_options(root):
