@@ -10,6 +10,8 @@ from .run_plan import count_samples
 from .subject import Subject
 
 TRAIN = 'train_dataloader'
+DRAWN_MODES = ('train', 'rand')
+"""Modes of sampling that draw frames at random."""
 
 
 def roles_of_loaders(subject: Subject) -> Iterator[Finding]:
@@ -20,7 +22,8 @@ def roles_of_loaders(subject: Subject) -> Iterator[Finding]:
             word = 'must not' if trains else 'must'
             yield Finding(f'{name}.dataset.test_mode', f'{name} {word} have test_mode=True')
         mode = (dataset.get('sampling') or {}).get('mode')
-        if mode is not None and (mode == 'train') != trains:
+        is_even = isinstance(mode, str) and mode.startswith('fps')  # does for both
+        if mode is not None and not is_even and (mode in DRAWN_MODES) != trains:
             yield Finding(f'{name}.dataset.sampling.mode', f'mode={mode!r} in {name}')
         if not trains and dataset.get('num_repeats', 1) > 1:
             yield Finding(

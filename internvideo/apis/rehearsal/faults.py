@@ -4,23 +4,39 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from .data_rules import DATA_RULES, pixel_scale, sizes
+from .data_rules import (
+    DATA_RULES,
+    draws_of_pipelines,
+    pixel_scale,
+    roles_of_loaders,
+    sizes,
+    splits,
+)
 from .file_rules import FILE_RULES, checkpoints
 from .findings import Finding, one_line
 from .generated_data import MediaCache
-from .media_rules import MEDIA_RULES
-from .model_rules import MODEL_RULES, recomputation, trains_something
-from .run_rules import RUN_RULES, hooks, length, optimizer
+from .media_rules import MEDIA_RULES, text_lengths, vocabularies
+from .model_rules import MODEL_RULES, items_fit, recomputation, trains_something
+from .question_rules import QUESTION_RULES
+from .run_rules import RUN_RULES, best_checkpoint, complete, hooks, length, optimizer
 from .schema import check_schema
 from .subject import Subject, build_dry_model, load_items
 
 RULES = (*DATA_RULES, *MODEL_RULES, *RUN_RULES, *FILE_RULES)
 COMMON_RULES = (pixel_scale, sizes, recomputation, hooks, checkpoints)
+ASKING_RULES = (
+    *QUESTION_RULES,
+    *(roles_of_loaders, draws_of_pipelines, splits, items_fit, text_lengths, vocabularies),
+    *(complete, best_checkpoint),
+    *COMMON_RULES,
+)
 TRAINING_RULES = (trains_something, length, optimizer)
 
 
 def rules_for(subject: Subject) -> tuple[Callable[[Subject], Iterable[Finding]], ...]:
     """The rules that judge a config of this kind."""
+    if subject.asks:
+        return (*ASKING_RULES, *(TRAINING_RULES if subject.trains else ()))
     if not subject.is_multimodal:
         return RULES
     return (*MEDIA_RULES, *COMMON_RULES, *(TRAINING_RULES if subject.trains else ()))

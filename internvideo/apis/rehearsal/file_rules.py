@@ -42,6 +42,15 @@ def _media(name: str, dataset: Mapping[str, Any], count: int) -> Iterator[Findin
     """Open a few rows spread over the list."""
     try:
         built = DATASETS.build(copy.deepcopy(dict(dataset)) | dict(test_mode=True, num_repeats=1))
+    except Exception as error:
+        yield Finding(f'{name}.dataset', one_line(error))
+        return
+    yield from readable_media(name, built, count)
+
+
+def readable_media(name: str, built: Any, count: int) -> Iterator[Finding]:
+    """Media of a few of the ``count`` items of a test's data set can be read."""
+    try:
         step = max(count // PROBED_ROWS, 1)
         items = [built[row] for row in range(0, count, step)[:PROBED_ROWS]]
     except Exception as error:

@@ -18,6 +18,7 @@ from internvideo.datasets.synthetic.specs import ClipSpec, draw_clip, stream
 from internvideo.datasets.synthetic.vocabulary import QUICK_MOTIONS, SEEN
 
 from .generated_media import TableGenerator, write_sound
+from .question_items import asks, generated_questions
 from .vocabularies import WRITERS
 
 NUM_CLIPS = 4
@@ -81,6 +82,12 @@ class MediaCache:
         """
         name = f'frames-{template.encode().hex()}'
         return self._made(name, lambda folder: _write_frames(folder, template))
+
+    def clips_for(self, dataset: Mapping[str, Any]) -> tuple[Path, str]:
+        """(folder, suffix of the names) of clips in the format that a data set's config names."""
+        if dataset.get('backend') == 'frames':
+            return self.frame_folders(dataset.get('filename_tmpl', 'img_{:05}.jpg')), ''
+        return self.videos, '' if dataset.get('path_suffix') else '.mp4'
 
     @property
     def media(self) -> Path:
@@ -182,19 +189,20 @@ def generated_dataset(
         return dict(dataset) | dict(datasets=parts)
     if 'table' in dataset:
         return TableGenerator(model, cache.media, NUM_CLIPS, folder)(dataset, rows)
+    if asks(dataset):
+        clips = cache.clips_for(dataset)
+        return generated_questions(dataset, rows, *clips, NUM_CLIPS, folder)
     if 'ann_file' not in dataset:
         raise UnknownFormatError(f'{dataset.get("type")} has no ann_file to generate')
     changed = copy.deepcopy(dict(dataset))
-    frames = dataset.get('backend') == 'frames'
-    root = cache.frame_folders(dataset.get('filename_tmpl', 'img_{:05}.jpg')) if frames else None
-    suffix = '' if frames or dataset.get('path_suffix') else '.mp4'
+    root, suffix = cache.clips_for(dataset)
     classes = number_of_classes(dataset, model)
     columns = dataset.get('columns', ('path', 'label'))
     delimiter = dataset.get('delimiter') or ','
     lines = [_line(row_fields(i, classes, suffix), columns, delimiter) for i in range(rows)]
     path = folder / f'list_{len(list(folder.iterdir()))}.csv'
     path.write_text('\n'.join(lines) + '\n', encoding='utf-8')
-    changed.update(ann_file=str(path), data_prefix=str(root or cache.videos), delimiter=delimiter)
+    changed.update(ann_file=str(path), data_prefix=str(root), delimiter=delimiter)
     if changed.get('sources') is not None:
         changed['sources'] = dict(generated={})  # the tag of generated rows
     if isinstance(changed.get('classes'), str):

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from .data_rules import TRAIN
-from .dry_model import ClipShape, parameter_counts, trunk_of
+from .dry_model import parameter_counts, trunk_of
 from .findings import Finding, one_line
 from .subject import Subject
 
@@ -18,7 +18,7 @@ def items_fit(subject: Subject) -> Iterator[Finding]:
         if item.shape[1:] in seen:
             continue
         seen.add(item.shape[1:])
-        shape = ClipShape(*item.shape, num_classes=subject.num_classes)
+        shape = subject.batch_shape(name, item)
         try:
             if name == TRAIN:
                 subject.dry.trace(shape, 2)

@@ -189,6 +189,8 @@ def gather_facts(subject: Subject, options: Options) -> Facts | None:
     """Sizes, FLOPs, memory of the strategies, and length of the run; None without items."""
     if subject.is_multimodal:
         return gather_media_facts(subject, options)
+    if subject.asks and not subject.trains and subject.dry is not None:
+        return gather_test_facts(subject)
     if subject.dry is None or subject.clip is None:
         return None
     config, world = subject.config, subject.world_size
@@ -278,7 +280,10 @@ def gather_media_facts(subject: Subject, options: Options) -> Facts | None:
 
 def gather_test_facts(subject: Subject) -> Facts:
     """Facts of encoding the media of a test: float32 weights, and one batch under way."""
-    (name, shapes), dry = next(iter(subject.shapes.items())), subject.dry
+    found = subject.shapes or {
+        name: [subject.batch_shape(name, item)] for name, item in subject.items.items()
+    }
+    (name, shapes), dry = next(iter(found.items())), subject.dry
     total, trainable = parameter_counts(dry.model)
     batch = subject.loaders[name].get('batch_size', 1)
     traces = {shape: dry.predict(shape, batch) for shape in shapes}

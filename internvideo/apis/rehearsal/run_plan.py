@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from .hardware import Gpu
+from .question_items import asks, count_items
 
 KNOWN_SIZES = {
     'k400': 240_000,
@@ -63,6 +64,8 @@ def count_samples(dataset: Mapping[str, Any]) -> tuple[int, bool]:
     """
     from internvideo.datasets.annotations import AnnotationList
 
+    if asks(dataset):
+        return count_items(dataset)
     path = Path(dataset.get('ann_file') or '')
     if path.is_file():
         columns = dataset.get('columns', ('path', 'label'))

@@ -17,6 +17,7 @@ from .generated_data import LOADERS, MediaCache, generated_dataset
 from .generated_media import is_multimodal
 from .media_items import DEFAULT_LENGTH, MediaShape, testing_shapes, training_shapes
 from .memory import layout_of
+from .question_items import QuestionShape, asks, question_shape
 from .vocabularies import FIXED_CONTEXT
 
 PASSES = 5
@@ -57,7 +58,7 @@ class Subject:
     world_size: int
     items: dict[str, Item] = field(default_factory=dict)
     dry: DryModel | None = None
-    clip: ClipShape | None = None
+    clip: ClipShape | QuestionShape | None = None
     shapes: dict[str, list[MediaShape]] = field(default_factory=dict)
 
     @property
@@ -87,6 +88,18 @@ class Subject:
         loader = self.config['train_dataloader']
         return loader['batch_size'] * loader['dataset'].get('num_repeats', 1)
 
+    @property
+    def asks(self) -> bool:
+        """Whether the data are questions about clips."""
+        return any(asks(loader['dataset']) for loader in self.loaders.values())
+
+    def batch_shape(self, name: str, item: Item) -> ClipShape | QuestionShape:
+        """What a batch of the loader ``name``, of whose items ``item`` is one, consists of."""
+        dataset = self.loaders[name]['dataset']
+        if asks(dataset):
+            return question_shape(dataset, self.config['model'], item.shape[1:])
+        return ClipShape(*item.shape, num_classes=self.num_classes)
+
     def batch_of(self, media: str) -> int:
         """Items of one training batch of a medium on one process."""
         sizes = self.config['train_dataloader']['batch_sampler']['batch_size']
@@ -104,13 +117,13 @@ def load_item(dataset_config: Mapping[str, Any]) -> Item:
     passes = (_repeats(dataset[(epoch, 0)]) for epoch in range(PASSES))
     group = next(passes)
     first = group[0]
-    inputs = first.get('inputs') if isinstance(first, Mapping) else None
+    inputs = _clip_of(first)
     if isinstance(inputs, torch.Tensor) and inputs.ndim == 5 and inputs.dtype == torch.uint8:
         others = itertools.chain(group[1:], itertools.chain.from_iterable(passes))
         return Item(
             shape=tuple(inputs.shape),
             repeats=len(group),
-            is_random=any(not torch.equal(inputs, other['inputs']) for other in others),
+            is_random=any(not torch.equal(inputs, _clip_of(other)) for other in others),
             has_label='gt_label' in first['data_samples'],
         )
     if isinstance(first, Mapping) and 'data_samples' in first and inputs is None:
@@ -120,6 +133,12 @@ def load_item(dataset_config: Mapping[str, Any]) -> Item:
     raise ValueError(
         'the pipeline does not end in uint8 clips (V, C, T, H, W); is PackInputs last?'
     )
+
+
+def _clip_of(item: Any) -> torch.Tensor | None:
+    """The clip of an item, with an axis of views; None when it has none."""
+    inputs = item.get('inputs') if isinstance(item, Mapping) else None
+    return inputs['video'][None] if isinstance(inputs, Mapping) else inputs
 
 
 def _repeats(item: Any) -> list[Any]:
@@ -160,7 +179,7 @@ def build_dry_model(subject: Subject) -> Iterator[Finding]:
     """Fill ``subject.dry`` and ``subject.clip``; a model that cannot be built is a finding."""
     item = subject.items.get('train_dataloader')
     if item is not None:
-        subject.clip = ClipShape(*item.shape, num_classes=subject.num_classes)
+        subject.clip = subject.batch_shape('train_dataloader', item)
     precision = 'amp'
     if subject.is_multimodal and subject.trains:  # several traces: only those that count
         precision = layout_of(subject.config.get('strategy'), subject.world_size).trace_precision

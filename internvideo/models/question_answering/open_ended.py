@@ -1,6 +1,7 @@
 """Open-ended questions: an answer is written, or chosen from a list, word by word.
 
-Source: ALBEF, arXiv 2107.07651, section 5 (visual question answering), on InternVideo2's stage 2.
+Source: ALBEF, arXiv 2107.07651, section 5 (visual question answering); for videos VindLU, arXiv
+2212.05051.  Here on InternVideo2's stage 2.
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,0 +1,34 @@
+# Questions about scenes of the generated world (tools/data/make_synthetic.py --tasks qa): five a
+# video, about colour, shape, motion, texture and background.  Held-out videos show combinations of
+# motion, shape and colour that training never has.
+_base_ = './qa.py'
+
+root = '{{$INTERNVIDEO2_DATA_PATH:data}}/synthetic/scenes'
+train_dataloader = dict(
+    batch_size=16,
+    num_workers=2,
+    pin_memory=False,
+    dataset=dict(
+        ann_file=f'{root}/qa/train.json',
+        data_prefix=root,
+        questions_per_clip=2,
+        sampling=dict(num_frames=8),
+        pipeline=[
+            dict(type='RandomResizedCrop', size=64, scale=(0.7, 1.0), ratio=(1.0, 1.0)),
+            dict(type='PackMedia'),
+        ],
+    ),
+)
+loader = dict(batch_size=100, num_workers=2, pin_memory=False)
+held_out = dict(
+    data_prefix=root,
+    answers=f'{root}/qa/train.json',
+    sampling=dict(num_frames=8),
+    pipeline=[
+        dict(type='ResizeSquare', size=64, interpolation='bilinear'),
+        dict(type='PackMedia'),
+    ],
+)
+val_dataloader = dict(dataset=dict(ann_file=f'{root}/qa/val.json', **held_out), **loader)
+test_dataloader = dict(dataset=dict(ann_file=f'{root}/qa/test.json', **held_out), **loader)
+del root, loader, held_out

@@ -1,0 +1,3 @@
+_base_ = ['../models/internvideo2_qa_6B.py', './qa_choice.py']
+
+model = dict(type='VideoMultipleChoice')

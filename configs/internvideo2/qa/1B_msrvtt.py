@@ -1,0 +1,1 @@
+_base_ = ['../../_base_/datasets/qa_msrvtt.py', '../../_base_/recipes/qa_1B_open_ended.py']

@@ -1,0 +1,1 @@
+_base_ = ['../../_base_/datasets/qa_tgif_transition.py', '../../_base_/recipes/qa_1B_choice.py']

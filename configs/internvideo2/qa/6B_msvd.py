@@ -1,0 +1,1 @@
+_base_ = ['../../_base_/datasets/qa_msvd.py', '../../_base_/recipes/qa_6B_open_ended.py']

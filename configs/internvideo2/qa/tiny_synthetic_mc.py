@@ -1,0 +1,10 @@
+# Four options a question about the generated world.  Without the videos: --cfg-options
+# model.blind=True.
+_base_ = [
+    '../../_base_/models/internvideo2_tiny_qa.py',
+    '../../_base_/datasets/qa_synthetic_mc.py',
+    '../../_base_/recipes/tiny_qa.py',
+]
+
+model = dict(type='VideoMultipleChoice')
+default_hooks = dict(checkpoint=dict(save_best='choice/accuracy'))
