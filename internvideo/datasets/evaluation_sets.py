@@ -253,12 +253,12 @@ class ChoiceSet(EvaluationSet):
     """Videos with options, one or several of which are right.
 
     ``option`` (or ``caption``) of a row is the list of options, ``answer`` the number of the right
-    one, or a 0 or 1 for each.  Equal options are one text.  Further arguments: see
-    :class:`EvaluationSet`.
+    one, or a 0 or 1 for each.  Equal options are one text.  A row is a question: a video that
+    several ask about comes several times.  Further arguments: see :class:`EvaluationSet`.
 
     Raises:
         ValueError: options that are no list of texts or of another number than before, or an
-            answer that does not fit them; a video that comes twice; naming file and row.
+            answer that does not fit them; naming file and row.
     """
 
     protocol = dict(type='ChoiceProtocol')

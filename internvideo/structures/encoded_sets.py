@@ -70,9 +70,11 @@ class SetReport:
         name, files: of the set and its annotations.
         facts: numbers of media, texts and so on.
         variants: figures.
+        unreadable: path and reason of media that could not be read.
     """
 
     name: str
     files: str
     facts: dict[str, Any]
     variants: Sequence[Variant]
+    unreadable: list[dict[str, str]] = field(default_factory=list)

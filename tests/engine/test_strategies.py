@@ -12,6 +12,7 @@ from internvideo.checkpoint import load_checkpoint
 from internvideo.engine.checkpoint_files import CheckpointError, read_training_state
 from internvideo.engine.optimizer_shards import OptimizerShards, remove_with_shards
 from internvideo.engine.strategies.deepspeed import DeepSpeed
+from internvideo.engine.strategies.sharded import check_divisible
 from tests.engine.strategy_lab import PlainRecognizer, run_jobs
 
 SHARDING = ['fsdp', 'fsdp_sharded']
@@ -135,6 +136,14 @@ def test_checkpoint_loads_in_one_process(runs, name):
     )
     frozen = torch.load(runs / 'single' / LAST, weights_only=True)['state_dict']
     assert torch.equal(model.backbone.patch_embed.weight, frozen['backbone.patch_embed.weight'])
+
+
+def test_what_has_no_parts_is_named():
+    model = torch.nn.Linear(2, 2)
+    check_divisible(model, 'FSDP')
+    model.temp = torch.nn.Parameter(torch.tensor(0.1))
+    with pytest.raises(ValueError, match='FSDP cannot split temp'):
+        check_divisible(model, 'FSDP')
 
 
 @needs_deepspeed

@@ -11,7 +11,7 @@ from mmengine.config import Config
 
 from internvideo.registry import MODELS
 from tests.datasets.media_world import write_media, write_rows
-from tests.tools.test_cli import ENVIRONMENT, ROOT, TEST, call
+from tests.tools.test_cli import ENVIRONMENT, ROOT, TEST, TRAIN, call
 
 WORDS = ('red', 'green', 'blue', 'bright', 'dark', 'slow', 'old', 'new')
 VISION = dict(
@@ -78,9 +78,13 @@ def world(tmp_path_factory):
     texts = [f'a {word} thing number {i}' for i, word in enumerate(WORDS)]
     videos = [dict(video=f'{i}.mp4') for i in range(8)]
     captions = [dict(v, caption=[t, f'{t} again']) for v, t in zip(videos, texts, strict=True)]
+    many = [f'no {i} of {word}' for i in range(35) for word in WORDS]
+    lost = dict(video='broken.mp4', caption='a lost thing')
     options = [dict(v, option=texts[:3], answer=i % 3) for i, v in enumerate(videos)]
     rows = dict(
-        seen=('RetrievalSet', [*captions, dict(video='broken.mp4', caption='a lost thing')]),
+        seen=('RetrievalSet', [*captions, lost]),
+        lost=('RetrievalSet', [lost]),
+        wordy=('RetrievalSet', [dict(v, caption=many[i::8]) for i, v in enumerate(videos)]),
         heard=('RetrievalSet', [dict(audio=f'{i}.wav', caption=texts[i]) for i in range(8)]),
         both=('RetrievalSet', captions),
         acts=('ActionSet', [dict(v, caption=WORDS[i // 2]) for i, v in enumerate(videos)]),
@@ -98,8 +102,12 @@ def world(tmp_path_factory):
     }
 
 
-def write_config(folder, model, table, sets, **loop):
-    bases = [ROOT / f'configs/_base_/{name}.py' for name in ('strategies/auto', 'default_runtime')]
+BASES = ('strategies/auto', 'default_runtime')
+
+
+def write_config(folder, model, table, sets, bases=BASES, training=None, **loop):
+    stage = 'val' if training else 'test'
+    bases = [ROOT / f'configs/_base_/{name}.py' for name in bases]
     loader = dict(
         batch_size=3,
         num_workers=0,
@@ -114,14 +122,17 @@ def write_config(folder, model, table, sets, **loop):
             audio=dict(max_seconds=1, num_mel_bins=64),
         ),
     )
-    fields = dict(
+    fields = {
+        f'{stage}_dataloader': loader,
+        f'{stage}_evaluator': [],
+        f'{stage}_cfg': dict(type=f'MultiModal{stage.title()}Loop', **dict(k_test=4) | loop),
+    }
+    fields |= dict(
         model=model,
-        test_dataloader=loader,
-        test_evaluator=[],
-        test_cfg=dict(type='MultiModalTestLoop', **dict(k_test=4) | loop),
         default_hooks=dict(checkpoint=dict(save_best=None)),
         log_level='ERROR',
     )
+    fields |= training or {}
     lines = [f'_base_ = {[str(base) for base in bases]}']
     file = folder / 'config.py'
     file.write_text('\n'.join([*lines, *(f'{k} = {v!r}' for k, v in fields.items())]))
@@ -140,9 +151,11 @@ def test_a_stage2_model_is_tested_by_sets_of_every_kind(world, tmp_path):
     file = write_config(tmp_path, STAGE2, world, list(world))
     assert call(TEST, file, tmp_path / 'model.pth', '--work-dir', tmp_path / 'run') == 0
     found = figures(tmp_path / 'run')
-    heads = [f'{name}_{kind}' for name in ('seen', 'both') for kind in ('sim', 'dsl', 'match')]
+    sets = ('seen', 'lost', 'wordy', 'both')
+    heads = [f'{name}_{kind}' for name in sets for kind in ('sim', 'dsl', 'match')]
     # The objectives name no matching head for sound alone.
     assert set(found) == {*heads, 'heard_emb', 'heard', 'acts', 'choice', 'choice_match'}
+    assert set(found['lost_match'].values()) == {0.0}
     reports = json.loads((tmp_path / 'run/evaluation.json').read_text())
     facts = {report['name']: report['facts'] for report in reports}
     assert facts['seen'] == dict(
@@ -151,7 +164,10 @@ def test_a_stage2_model_is_tested_by_sets_of_every_kind(world, tmp_path):
         captions_per_video='1..2 (mean 1.9)',
         videos_per_caption='0..1 (mean 0.9)',
         unreadable=1,
+        precision='float32',
     )
+    (lost,) = next(report['unreadable'] for report in reports if report['name'] == 'seen')
+    assert lost['path'].endswith('broken.mp4') and lost['reason']
     match = next(v for r in reports for v in r['variants'] if v['prefix'] == 'seen_match')
     assert (match['reranked'], match['candidates']) == (4, 'similarity')
 
@@ -162,10 +178,87 @@ def test_a_clip_model_has_no_matching_head(world, tmp_path):
     assert set(figures(tmp_path / 'run')) == {'seen_emb', 'seen', 'choice'}
 
 
-def test_a_deaf_model_cannot_be_tested_by_sounds(world, tmp_path, capsys):
-    file = write_config(tmp_path, CLIP, world, ['heard'])
+@pytest.mark.parametrize(
+    ('model', 'name', 'changes', 'reason'),
+    [
+        (CLIP, 'heard', {}, 'heard holds audio, but the model has no audio_encoder'),
+        (CLIP, 'seen', dict(dsl_for_match=True), 'InternVideo2CLIP has no matching head'),
+        (STAGE2, 'seen', dict(k_test=-1), 'k_test must be 0 or more'),
+        (STAGE2, 'long', {}, 'max_text_length=50: a text of 50 tokens is longer than the 40'),
+    ],
+    ids=['deaf', 'no_head', 'k_test', 'long_texts'],
+)
+def test_what_a_model_cannot_do_is_named(world, tmp_path, capsys, model, name, changes, reason):
+    table = world | dict(long=dict(world['wordy'], max_text_length=50))
+    file = write_config(tmp_path, model, table, [name], **changes)
     assert call(TEST, file, tmp_path / 'model.pth', '--work-dir', tmp_path / 'run') != 0
-    assert 'heard holds audio, but the model has no audio_encoder' in capsys.readouterr().err
+    assert reason in capsys.readouterr().err
+
+
+SEEING = STAGE2 | dict(
+    text_encoder=BERT | dict(type='FusionBert'),
+    audio_encoder=None,
+    av_concat_dim=None,
+    loss_weights=dict(vtc=1.0, vtm=1.0),
+)
+
+
+def write_training(folder, world, strategy='auto'):
+    """Two epochs on eight videos, and the set ``seen`` after each."""
+    corpus = dict(world['both'], media_type='video', caption_choice='uniform')
+    corpus.pop('type')
+    training = dict(
+        train_dataloader=dict(
+            num_workers=0,
+            batch_sampler=dict(type='MediaBatchSampler', batch_size=4),
+            collate_fn=dict(type='collate_media'),
+            dataset=dict(
+                type='MediaMixture',
+                table=dict(corpus=corpus),
+                mix=['corpus'],
+                sampling=dict(type='IntervalSample', num_frames=2, mode='rand'),
+                pipeline=[dict(type='ResizeSquare', size=28), dict(type='PackMedia')],
+            ),
+        ),
+        train_cfg=dict(max_epochs=2),
+        param_scheduler=dict(warmup_epochs=0.5),
+        default_hooks=dict(checkpoint=dict(save_best='seen_match/t2v_r1')),
+    )
+    bases = (f'strategies/{strategy}', 'default_runtime', 'schedules/stage2')
+    return write_config(folder, SEEING, world, ['seen'], bases, training)
+
+
+def test_training_keeps_what_is_best_by_a_set(world, tmp_path):
+    file = write_training(tmp_path, world)
+    assert call(TRAIN, file, '--work-dir', tmp_path / 'run') == 0
+    assert list((tmp_path / 'run').glob('best_seen_match_t2v_r1_epoch_*.pth'))
+    assert 'seen_match' in figures(tmp_path / 'run')
+
+
+def in_two_processes(tool, *arguments, port):
+    environment = {**os.environ, **ENVIRONMENT, 'PYTHON': sys.executable, 'PORT': str(port)}
+    command = list(map(str, (ROOT / 'tools' / tool, *arguments)))
+    return subprocess.run(command, env=environment, timeout=300, capture_output=True, text=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('strategy', ['auto', 'deepspeed_zero1'])
+def test_several_processes_validate_while_they_train_and_resume(world, tmp_path, strategy):
+    if 'deepspeed' in strategy:
+        pytest.importorskip('deepspeed')
+    file = write_training(tmp_path, world, strategy)
+    whole, resumed = tmp_path / 'whole', tmp_path / 'resumed'
+    for folder, options in ((whole, ()), (resumed, ('--resume', whole / 'epoch_1.pth'))):
+        arguments = (file, 2, '--work-dir', folder, *options)
+        run = in_two_processes('dist_train.sh', *arguments, port=29642)
+        assert run.returncode == 0, run.stderr
+        assert 'seen_match' in figures(folder)
+    assert list(whole.glob('best_seen_match_t2v_r1_epoch_*.pth'))
+    weights, again = (
+        torch.load(folder / 'epoch_2.pth', weights_only=True)['state_dict']
+        for folder in (whole, resumed)
+    )
+    assert all(torch.equal(weights[name], again[name]) for name in weights)
 
 
 @pytest.mark.slow
@@ -173,9 +266,8 @@ def test_two_processes_report_what_one_does(world, tmp_path):
     file = write_config(tmp_path, STAGE2, world, list(world))
     checkpoint = tmp_path / 'model.pth'
     assert call(TEST, file, checkpoint, '--work-dir', tmp_path / 'one') == 0
-    command = [ROOT / 'tools/dist_test.sh', file, checkpoint, '2', '--work-dir', tmp_path / 'two']
-    environment = {**os.environ, **ENVIRONMENT, 'PYTHON': sys.executable, 'PORT': '29641'}
-    subprocess.run(list(map(str, command)), check=True, env=environment, timeout=300)
+    arguments = (file, checkpoint, '2', '--work-dir', tmp_path / 'two')
+    assert in_two_processes('dist_test.sh', *arguments, port=29641).returncode == 0
     assert (tmp_path / 'one/evaluation.json').read_text() == (
         tmp_path / 'two/evaluation.json'
     ).read_text()

@@ -17,6 +17,8 @@ from internvideo.structures.encoded_sets import EncodedSet, SetReport, Variant
 
 TEXTS_AT_ONCE = 256
 PAIRS_AT_ONCE = 64
+WORTH_TELLING = 100
+"""Media whose matching takes long enough to be told of."""
 REPORT = 'evaluation.json'
 MODALITIES = dict(image='vision', video='vision', audio='audio', audio_video='audio_vision')
 MATCH_KINDS = dict(vision='vtm', audio='atm', audio_vision='avtm')
@@ -40,7 +42,8 @@ class MultiModalEvaluation(BaseLoop):
         pairs_at_once: Texts that are matched with a medium at a time.
 
     Raises:
-        ValueError: a model that cannot encode the media of a set.
+        ValueError: a model that cannot encode the media of a set, or texts of its length; options
+            of re-ranking for a model without a matching head.
     """
 
     stage: str
@@ -56,6 +59,8 @@ class MultiModalEvaluation(BaseLoop):
         pairs_at_once: int = PAIRS_AT_ONCE,
     ) -> None:
         super().__init__(runner, dataloader)
+        if k_test < 0:
+            raise ValueError(f'k_test must be 0 or more, got {k_test}')
         self.evaluator = runner.build_evaluator(evaluator or [])
         self.k_test, self.dsl_for_match = k_test, dsl_for_match
         self.pairs_at_once = pairs_at_once
@@ -63,11 +68,17 @@ class MultiModalEvaluation(BaseLoop):
         self.autocast = evaluation_autocast(amp_dtype)
         self.reports: list[SetReport] = []
         self._batches_done = 0
+        self._check_model()
 
     @property
     def model(self) -> Any:
         """The model as its author wrote it."""
         return self.runner.strategy.unwrap(self.runner.model)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the weights, which engines may keep in half precision."""
+        return next(self.model.parameters()).dtype
 
     def run(self) -> dict[str, float]:
         """Evaluate all sets; returns their figures."""
@@ -83,13 +94,20 @@ class MultiModalEvaluation(BaseLoop):
         self._call(f'after_{self.stage}')
         return metrics
 
+    def _check_model(self) -> None:
+        if self.dsl_for_match and not hasattr(self.model, 'match_scores'):
+            raise ValueError(
+                f'dsl_for_match chooses what is re-ranked, but {type(self.model).__name__} has no '
+                'matching head: leave it out'
+            )
+
     def _call(self, hook: str, **facts: Any) -> None:
         self.runner.call_hook(hook, **facts)
 
     @torch.no_grad()
     def _score(self, part: Any) -> SetReport:
         modality = self._modality_of(part)
-        has_head = self.k_test > 0 and self._can_match(modality)
+        has_head = self.k_test > 0 and self._can_match(MATCH_KINDS[modality], part.name)
         media = self._encode_media(part, modality, keep_tokens=has_head)
         texts = self._encode_texts(part)
         encoded = EncodedSet(
@@ -99,12 +117,15 @@ class MultiModalEvaluation(BaseLoop):
             truth=part.truth,
             temp=float(self.model.temp),
             texts=_mean_of_prompts(texts.features, part.num_prompts),
-            **media.gathered(),
+            **media.gathered(texts.features.shape[1]),
         )
         if has_head:
             encoded.match = _Matcher(self, media, texts, encoded.rows, MATCH_KINDS[modality])
         options = dict(k_test=max(1, self.k_test), dsl_for_match=self.dsl_for_match)
-        return METRICS.build({**part.protocol, **options})(encoded)
+        report = METRICS.build({**part.protocol, **options})(encoded)
+        report.facts['precision'] = self.amp_dtype or str(self.dtype).removeprefix('torch.')
+        report.unreadable = encoded.unreadable
+        return report
 
     def _modality_of(self, part: Any) -> str:
         modality = MODALITIES[part.media_type]
@@ -114,9 +135,13 @@ class MultiModalEvaluation(BaseLoop):
             )
         return modality
 
-    def _can_match(self, modality: str) -> bool:
+    def _can_match(self, kind: str, name: str) -> bool:
         can_match = getattr(self.model, 'can_match', None)
-        return can_match is not None and can_match(MATCH_KINDS[modality])
+        if can_match is None:
+            return False
+        if not can_match(kind):
+            self.runner.logger.warning(f'{name} is not re-ranked: the model has no {kind} head')
+        return can_match(kind)
 
     # --- encoding -------------------------------------------------------------------------------
 
@@ -127,8 +152,9 @@ class MultiModalEvaluation(BaseLoop):
             self._call(f'before_{self.stage}_iter', batch_idx=index, data_batch=batch)
             data = self.model.data_preprocessor(batch, False)
             if data['inputs'] is not None:
+                inputs = {key: value.to(self.dtype) for key, value in data['inputs'].items()}
                 with self.autocast:
-                    encoded = self.model.encode(data['inputs'])[modality]
+                    encoded = self.model.encode(inputs)[modality]
                 media.add(encoded, keep_tokens, self.amp_dtype)
             media.add_samples(data['data_samples'])
             self._call(f'after_{self.stage}_iter', batch_idx=index, data_batch=batch, outputs=None)
@@ -162,8 +188,12 @@ class MultiModalEvaluation(BaseLoop):
         for number in range(rank, _num_chunks(len(part.texts)), world):
             chunk = part.texts[number * TEXTS_AT_ONCE : (number + 1) * TEXTS_AT_ONCE]
             tokens = self.model.data_preprocessor.tokenize(chunk, part.max_text_length)
-            with self.autocast:
-                chunks[number] = self.model.encode(dict(text=tokens))['text']
+            try:
+                with self.autocast:
+                    chunks[number] = self.model.encode(dict(text=tokens))['text']
+            except ValueError as error:
+                field = f'table.{part.name}.max_text_length={part.max_text_length}'
+                raise ValueError(f'{field}: {error}') from error
         return _Texts.joined(chunks)
 
     # --- reports --------------------------------------------------------------------------------
@@ -203,13 +233,12 @@ class _LocalMedia:
             else:
                 self.unreadable.append(dict(path=sample.path, reason=reason))
 
-    def gathered(self) -> dict[str, Any]:
+    def gathered(self, width: int) -> dict[str, Any]:
         """Features, rows and unreadable media of all processes, in the order of the set."""
-        features = torch.cat(self.features) if self.features else torch.zeros(0, 0)
+        features = torch.cat([torch.zeros(0, width), *self.features])
         parts = all_gather_object((self.rows, features, self.unreadable))
         rows = torch.tensor([row for part in parts for row in part[0]], dtype=torch.long)
-        found = [part[1] for part in parts if len(part[1])]
-        media = torch.cat(found) if found else torch.zeros(0, 0)
+        media = torch.cat([part[1] for part in parts])
         order = rows.argsort()
         lost = sorted((each for part in parts for each in part[2]), key=lambda each: each['path'])
         return dict(media=media[order], rows=rows[order], unreadable=lost)
@@ -247,7 +276,7 @@ class _Matcher:
 
     @torch.no_grad()
     def __call__(self, pairs: Tensor) -> Tensor:
-        own = torch.tensor([int(medium) in self.held for medium in pairs[:, 0]], dtype=torch.bool)
+        own = torch.tensor([m in self.held for m in pairs[:, 0].tolist()], dtype=torch.bool)
         places = own.nonzero().flatten()
         scores = self._judge(pairs[places])
         result = torch.zeros(len(pairs))
@@ -257,12 +286,17 @@ class _Matcher:
 
     def _judge(self, pairs: Tensor) -> Tensor:
         """Scores of pairs that are ordered by medium."""
-        scores = [
-            self._judge_chunk(int(medium), chunk)
-            for medium in pairs[:, 0].unique()
-            for chunk in pairs[pairs[:, 0] == medium, 1].split(self.loop.pairs_at_once)
-        ]
-        return torch.cat(scores) if scores else torch.zeros(0)
+        media, counts = pairs[:, 0].unique_consecutive(return_counts=True)
+        scores = [torch.zeros(0)]
+        for done, texts in enumerate(pairs[:, 1].split(counts.tolist())):
+            for chunk in texts.split(self.loop.pairs_at_once):
+                scores.append(self._judge_chunk(int(media[done]), chunk))
+            self._tell(done + 1, len(media))
+        return torch.cat(scores)
+
+    def _tell(self, done: int, count: int) -> None:
+        if count >= WORTH_TELLING and done % (count // 10) == 0:
+            self.loop.runner.logger.info(f'{self.kind}: {done} of {count} media matched')
 
     def _judge_chunk(self, medium: int, texts: Tensor) -> Tensor:
         device = self.loop.runner.strategy.device
@@ -284,6 +318,7 @@ def report_text(report: SetReport) -> str:
         how = ['dual softmax' if variant.dual_softmax else 'no dual softmax', _judgement(variant)]
         figures = '  '.join(f'{name} {value:.2f}' for name, value in variant.figures.items())
         lines.append(f'  {variant.prefix} ({", ".join(how)}): {figures}')
+    lines += [f'  unreadable: {lost["path"]} ({lost["reason"]})' for lost in report.unreadable[:5]]
     return '\n'.join(lines)
 
 

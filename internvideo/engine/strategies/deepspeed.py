@@ -3,6 +3,7 @@
 import importlib
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -16,6 +17,7 @@ from internvideo.engine.strategies.deepspeed_settings import deepspeed_config
 from internvideo.engine.strategies.sharded import (
     Part,
     ShardedStrategy,
+    check_divisible,
     check_optimizer_files,
     ensure_process_group,
 )
@@ -41,8 +43,8 @@ class DeepSpeed(ShardedStrategy):
 
     Raises:
         ImportError: DeepSpeed is not installed.
-        ValueError: float16 on a CPU, a clipping that DeepSpeed does not know, or stage 0 in
-            another precision than float32.
+        ValueError: float16 on a CPU, a clipping that DeepSpeed does not know, stage 0 in
+            another precision than float32, or stage 3 and parameters without axes.
     """
 
     def __init__(self, stage: int, optimizer_state: str = 'full', **settings: Any) -> None:
@@ -60,6 +62,8 @@ class DeepSpeed(ShardedStrategy):
         self, model: nn.Module, optim_wrapper: OptimWrapper
     ) -> tuple[nn.Module, OptimWrapper]:
         deepspeed = _import_deepspeed(self.device.type)
+        if self.stage == 3:
+            check_divisible(model, 'DeepSpeed stage 3')
         self.note_groups(model, optim_wrapper)
         precision = PRECISION.get(getattr(optim_wrapper, 'dtype', None), 'fp32')
         if self.stage == 0 and precision != 'fp32':
@@ -73,9 +77,10 @@ class DeepSpeed(ShardedStrategy):
             on_cpu=self.device.type == 'cpu',
             **self.settings,
         )
-        engine, *_ = deepspeed.initialize(
-            model=model, optimizer=optim_wrapper.optimizer, config=config
-        )
+        with _scalars_broadcast(deepspeed.DeepSpeedEngine):
+            engine, *_ = deepspeed.initialize(
+                model=model, optimizer=optim_wrapper.optimizer, config=config
+            )
         return EngineModel(engine, DTYPE[precision]), EngineOptimWrapper(optim_wrapper, engine)
 
     def unwrap(self, model: nn.Module) -> nn.Module:
@@ -176,6 +181,26 @@ def _nothing(shape: torch.Size, holder: Tensor) -> Part:
 
 def _narrow(tensor: Tensor, start: int, size: int) -> Tensor:
     return tensor.detach().narrow(0, start, size)
+
+
+@contextmanager
+def _scalars_broadcast(engine_class: type) -> Iterator[None]:
+    """Have DeepSpeed's first broadcast, of bytes, take parameters without axes, which it cannot."""
+    original = engine_class._broadcast_model
+
+    def broadcast(engine: Any) -> None:
+        scalars = [p for p in engine.module.parameters() if not p.ndim]
+        for parameter in scalars:
+            parameter.data = parameter.data.view(1)
+        original(engine)
+        for parameter in scalars:
+            parameter.data = parameter.data.view(())
+
+    engine_class._broadcast_model = broadcast
+    try:
+        yield
+    finally:
+        engine_class._broadcast_model = original
 
 
 def _import_deepspeed(device: str) -> Any:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from internvideo.engine.strategies.sharded import (
     Part,
     ShardedStrategy,
+    check_divisible,
     check_optimizer_files,
     ensure_process_group,
 )
@@ -31,6 +32,9 @@ class FSDP(ShardedStrategy):
         min_unit_size: Blocks with fewer parameters are gathered with what surrounds them.
         optimizer_state: ``full``: gathered into the checkpoint; ``sharded``: a file per process
             beside it (:mod:`internvideo.engine.optimizer_shards`).
+
+    Raises:
+        ValueError: parameters without axes, as temperatures are.
     """
 
     def __init__(
@@ -49,6 +53,7 @@ class FSDP(ShardedStrategy):
         self, model: nn.Module, optim_wrapper: OptimWrapper
     ) -> tuple[nn.Module, OptimWrapper]:
         ensure_process_group()
+        check_divisible(model, 'FSDP')
         self.note_groups(model, optim_wrapper)
         self._shard(model)
         parameters = dict(model.named_parameters())

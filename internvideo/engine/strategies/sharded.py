@@ -206,7 +206,8 @@ class ShardedStrategy(Strategy):
     def _load_entry(self, part: Part, optimizer: torch.optim.Optimizer, entry: dict) -> None:
         own = optimizer.state[part.holder]
         for key, value in entry.items():
-            if isinstance(value, Tensor) and value.shape == part.shape and value.ndim:
+            # A parameter without axes has moments that look like the number of steps.
+            if isinstance(value, Tensor) and value.shape == part.shape and key != 'step':
                 if key not in own:
                     own[key] = torch.zeros_like(part.holder)
                 part.view(own[key]).copy_(part.of(value))
@@ -217,6 +218,16 @@ class ShardedStrategy(Strategy):
 def _is_split(value: object, part: Part) -> bool:
     """Whether a value of the optimiser's state has an element for each of the parameter."""
     return isinstance(value, Tensor) and value.shape == part.holder.shape
+
+
+def check_divisible(model: nn.Module, strategy: str) -> None:
+    """Raise ValueError if parameters have no axes, and so no parts."""
+    whole = [name for name, parameter in model.named_parameters() if not parameter.ndim]
+    if whole:
+        raise ValueError(
+            f'{strategy} cannot split {", ".join(whole)}, which has no axes: use '
+            'configs/_base_/strategies/deepspeed_zero1.py, deepspeed_zero2.py or ddp.py'
+        )
 
 
 def check_optimizer_files(name: str) -> str:
