@@ -36,6 +36,11 @@ def dump_predictions(config: object, out: str) -> None:
     path = Path(out)
     evaluators = config.test_evaluator
     evaluators = evaluators if isinstance(evaluators, list) else [evaluators]
+    if not evaluators:
+        raise UsageError(
+            f'--out {out}: test_evaluator is empty, so nobody writes it; evaluation sets put their '
+            'figures into evaluation.json in the work directory'
+        )
     if path.suffix == '.json':
         evaluators[0]['dump'] = str(path)
     elif path.suffix == '.pkl':

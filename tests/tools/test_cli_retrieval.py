@@ -9,6 +9,7 @@ import pytest
 import torch
 from mmengine.config import Config
 
+from internvideo.checkpoint import export_published
 from internvideo.registry import MODELS
 from tests.datasets.media_world import write_media, write_rows
 from tests.tools.test_cli import ENVIRONMENT, ROOT, TEST, TRAIN, call
@@ -193,6 +194,46 @@ def test_what_a_model_cannot_do_is_named(world, tmp_path, capsys, model, name, c
     file = write_config(tmp_path, model, table, [name], **changes)
     assert call(TEST, file, tmp_path / 'model.pth', '--work-dir', tmp_path / 'run') != 0
     assert reason in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ('options', 'reason'),
+    [
+        (('--out', 'found.json'), 'test_evaluator is empty'),
+        (('--cfg-options', "test_evaluator=dict(type='DumpResults')"), 'test_evaluator must be'),
+        (('--shard', '0/2'), 'EvaluationSets, whole, not DatasetShard'),
+    ],
+    ids=['out', 'evaluator', 'shard'],
+)
+def test_options_of_other_tests_are_refused(world, tmp_path, capsys, options, reason):
+    file = write_config(tmp_path, CLIP, world, ['seen'])
+    checkpoint = tmp_path / 'model.pth'
+    assert call(TEST, file, checkpoint, '--work-dir', tmp_path / 'run', *options) != 0
+    assert reason in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ('model', 'prefix'), [(STAGE2, 'seen_match'), (CLIP, 'seen')], ids=['stage2', 'clip']
+)
+def test_released_files_are_tested_without_a_checkpoint_at_another_length(
+    world, tmp_path, model, prefix
+):
+    adapter = 'internvideo2_stage2' if model is STAGE2 else 'internvideo2_clip'
+    export_published(MODELS.build(model), tmp_path / 'released.pth', adapter)
+    longer = model | dict(
+        vision_encoder=VISION | dict(num_frames=4),
+        init_cfg=dict(
+            type='Published',
+            adapter=adapter,
+            kind='released',
+            orig_t_size=2,
+            checkpoint=str(tmp_path / 'released.pth'),
+        ),
+    )
+    file = write_config(tmp_path, longer, world, ['seen'])
+    options = ('--work-dir', tmp_path / 'run', '--cfg-options')
+    assert call(TEST, file, *options, 'test_dataloader.dataset.sampling.num_frames=4') == 0
+    assert prefix in figures(tmp_path / 'run')
 
 
 SEEING = STAGE2 | dict(

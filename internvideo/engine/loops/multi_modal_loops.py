@@ -35,15 +35,16 @@ class MultiModalEvaluation(BaseLoop):
     Args:
         runner: The runner.
         dataloader: Loader of :class:`EvaluationSets` (a config or a loader).
-        evaluator: Unused: sets bring their protocols.
+        evaluator: Empty: sets bring their protocols.
         k_test: Candidates of a query that a matching head judges; 0: none.
         dsl_for_match: Choose them by the dual soft-max rather than by similarity.
         amp_dtype: ``'bfloat16'``, ``'float16'``, or None for float32.
         pairs_at_once: Texts that are matched with a medium at a time.
 
     Raises:
-        ValueError: a model that cannot encode the media of a set, or texts of its length; options
-            of re-ranking for a model without a matching head.
+        ValueError: an evaluator, or a loader of anything but whole sets; a model that cannot encode
+            the media of a set, or texts of its length; options of re-ranking for a model without
+            a matching head.
     """
 
     stage: str
@@ -59,16 +60,15 @@ class MultiModalEvaluation(BaseLoop):
         pairs_at_once: int = PAIRS_AT_ONCE,
     ) -> None:
         super().__init__(runner, dataloader)
-        if k_test < 0:
-            raise ValueError(f'k_test must be 0 or more, got {k_test}')
-        self.evaluator = runner.build_evaluator(evaluator or [])
+        self._check_loader(evaluator)
+        self.evaluator = runner.build_evaluator([])
         self.k_test, self.dsl_for_match = k_test, dsl_for_match
         self.pairs_at_once = pairs_at_once
         self.amp_dtype = amp_dtype
         self.autocast = evaluation_autocast(amp_dtype)
         self.reports: list[SetReport] = []
         self._batches_done = 0
-        self._check_model()
+        self._check_matching()
 
     @property
     def model(self) -> Any:
@@ -94,7 +94,21 @@ class MultiModalEvaluation(BaseLoop):
         self._call(f'after_{self.stage}')
         return metrics
 
-    def _check_model(self) -> None:
+    def _check_loader(self, evaluator: Any) -> None:
+        if evaluator:
+            raise ValueError(
+                f'{self.stage}_evaluator must be []: evaluation sets bring their protocols, and '
+                f'figures go into {REPORT}'
+            )
+        if not hasattr(self.dataloader.dataset, 'sets'):
+            raise ValueError(
+                f'{self.stage}_dataloader must load EvaluationSets, whole, not '
+                f'{type(self.dataloader.dataset).__name__}: run more processes rather than --shard'
+            )
+
+    def _check_matching(self) -> None:
+        if self.k_test < 0:
+            raise ValueError(f'k_test must be 0 or more, got {self.k_test}')
         if self.dsl_for_match and not hasattr(self.model, 'match_scores'):
             raise ValueError(
                 f'dsl_for_match chooses what is re-ranked, but {type(self.model).__name__} has no '
