@@ -24,12 +24,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import torch.distributed as dist
 
 from internvideo.datasets.evaluation_sets import RetrievalSet
 from internvideo.datasets.synthetic.media import write_video
 from internvideo.datasets.synthetic.render import render_clip
+from internvideo.datasets.synthetic.sounds import SAMPLE_RATE
 from internvideo.datasets.synthetic.specs import draw_clip, stream
 from internvideo.datasets.synthetic.vocabulary import SEEN
 from internvideo.evaluation.streamed_scores import BLOCK_ENTRIES, streamed_ranks
@@ -185,10 +187,10 @@ def compare_contrastive(args: argparse.Namespace) -> None:
 def compare_decoding(args: argparse.Namespace) -> None:
     """Reading a set whose videos have one caption, and one whose videos have many."""
     with tempfile.TemporaryDirectory() as folder:
-        root = Path(folder)
+        root, silence = Path(folder), np.zeros(SAMPLE_RATE, np.int16)
         for number in range(args.videos):
             spec = draw_clip(stream(number, 'benchmark'), SEEN, ['left'], 60, 160, 20)
-            write_video(root / f'{number}.mp4', render_clip(spec), None, spec.fps)
+            write_video(root / f'{number}.mp4', render_clip(spec), silence, spec.fps)
         sets = {}
         for captions in (1, args.captions):
             file = root / f'{captions}.json'
