@@ -13,6 +13,8 @@ model = dict(
         arch='minilm',
         num_hidden_layers=7,
         fusion_layer=6,
+        hidden_dropout_prob=0.0,
+        attention_probs_dropout_prob=0.0,
         init_cfg=dict(type='Published', adapter='bert', checkpoint=f'{minilm}/model.safetensors'),
     ),
     embed_dim=128,

@@ -10,6 +10,8 @@ optim_wrapper = dict(
     type='OptimWrapper',
     optimizer=dict(type='AdamW', lr=1e-3, betas=(0.9, 0.98), weight_decay=0.05),
     constructor='ModuleLrConstructor',
+    # Of what is trained, this alone was trained before.
+    paramwise_cfg=dict(patterns=[r'encoder\.layer\.5\.'], lr=3e-4),
     clip_grad=dict(max_norm=1.0),
 )
 param_scheduler = dict(warmup_epochs=2)
