@@ -94,7 +94,9 @@ class ClipReader(BaseModel):
             return self.predict(inputs, data_samples)
         if not inputs:
             raise ValueError(f'the batch holds nothing readable, so mode={mode!r} cannot run')
-        return getattr(self, mode if mode == 'loss' else 'score')(inputs, data_samples)
+        if mode == 'loss':
+            return self.loss(inputs, data_samples)
+        return self.score(inputs, data_samples)
 
     def predict(
         self, inputs: dict[str, Any] | None, data_samples: Sequence[VideoDataSample]
@@ -106,6 +108,22 @@ class ClipReader(BaseModel):
         elif readable:
             raise ValueError(f'no clip came with {len(readable)} readable data samples')
         return list(data_samples)
+
+    def loss(
+        self, inputs: dict[str, Any], data_samples: Sequence[VideoDataSample]
+    ) -> dict[str, Tensor]:
+        """What training minimises."""
+        raise NotImplementedError
+
+    def score(
+        self, inputs: dict[str, Any], data_samples: Sequence[VideoDataSample] | None
+    ) -> Tensor:
+        """What ``mode='tensor'`` gives."""
+        raise NotImplementedError
+
+    def answer(self, inputs: dict[str, Any], data_samples: Sequence[VideoDataSample]) -> None:
+        """Put answers into the data samples, all of which are readable."""
+        raise NotImplementedError
 
     def encode_clips(self, video: Tensor) -> Tensor:
         """(M, C, T, H, W) clips -> (M, N, D) tokens as the fusion encoder takes them.
