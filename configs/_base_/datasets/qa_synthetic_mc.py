@@ -1,7 +1,7 @@
 # The same questions with four options each.
 _base_ = './qa_synthetic.py'
 
-lists = '{{$INTERNVIDEO2_DATA_PATH:data}}/synthetic/scenes/qa'
+lists = '{{$INTERNVIDEO2_DATA_PATH:data}}/synthetic_scenes/scenes/qa'
 held_out = dict(task='multiple_choice', answers=None)
 train_dataloader = dict(
     dataset=dict(ann_file=f'{lists}/train_multiple_choice.json', task='multiple_choice')

@@ -16,4 +16,4 @@ optim_wrapper = dict(
 )
 param_scheduler = dict(warmup_epochs=2)
 val_dataloader = dict(dataset=dict(sets=['scenes_val']))
-default_hooks = dict(logger=dict(interval=75), checkpoint=dict(interval=4, save_best=None))
+default_hooks = dict(logger=dict(interval=37), checkpoint=dict(interval=4, save_best=None))

@@ -9,6 +9,6 @@ optim_wrapper = dict(
     clip_grad=dict(max_norm=1.0),
 )
 param_scheduler = dict(type='LinearWarmupCosine', warmup_epochs=1, min_lr_factor=0.01)
-train_cfg = dict(max_epochs=12, val_interval=4)
+train_cfg = dict(max_epochs=10, val_interval=5)
 val_cfg, test_cfg = dict(), dict()
-default_hooks = dict(logger=dict(interval=112), checkpoint=dict(interval=4))
+default_hooks = dict(logger=dict(interval=75), checkpoint=dict(interval=5))

@@ -3,4 +3,4 @@ _base_ = [
     '../../_base_/models/internvideo2_tiny_clip.py',
     '../../_base_/recipes/synthetic_media.py',
 ]
-train_cfg = dict(max_epochs=32, val_interval=4)
+train_cfg = dict(max_epochs=24, val_interval=8)

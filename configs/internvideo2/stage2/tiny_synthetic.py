@@ -3,4 +3,4 @@ _base_ = [
     '../../_base_/models/internvideo2_tiny_stage2.py',
     '../../_base_/recipes/synthetic_media.py',
 ]
-train_cfg = dict(max_epochs=12, val_interval=4)
+train_cfg = dict(max_epochs=16, val_interval=8)

@@ -7,7 +7,6 @@ _base_ = [
 model = dict(
     data_preprocessor=dict(tokenizer=dict(max_length=18)),
     freeze=['vision', 'text'],
-    video_masker=None,
     # Masked words of sounds need the weight of mlm, as published.
     loss_weights=dict(vtc=0.0, vtm=0.0, atc=1.0, atm=1.0, amlm=1.0),
 )
@@ -15,4 +14,4 @@ train_dataloader = dict(dataset=dict(mix=['sounds']))
 val_dataloader = dict(dataset=dict(sets=['sounds_val']))
 test_dataloader = dict(dataset=dict(sets=['sounds_test']))
 param_scheduler = dict(warmup_epochs=0.5)
-train_cfg = dict(max_epochs=4, val_interval=2)
+train_cfg = dict(max_epochs=6, val_interval=3)

@@ -11,4 +11,4 @@ model = dict(
 train_dataloader = dict(dataset=dict(mix=['sounding_scenes']))
 val_dataloader = dict(dataset=dict(sets=['sounding_scenes_val']))
 test_dataloader = dict(dataset=dict(sets=['sounding_scenes_test']))
-train_cfg = dict(max_epochs=8, val_interval=2)
+train_cfg = dict(max_epochs=8, val_interval=4)

@@ -10,7 +10,7 @@ from .vocabulary import QUICK_MOTIONS, SEEN, UNSEEN, Vocabulary, check_motions
 
 SPLITS = ('train', 'val', 'test')
 
-VERSION = 1
+VERSION = 2
 """Raised whenever the same parameters give other files than before."""
 
 

@@ -146,6 +146,7 @@ def _questions(path: str, spec: ClipSpec, rng: np.random.RandomState) -> list[En
         {
             'video': f'{path}.mp4',
             'question_id': f'{name}_{topic}',
+            'question_type': topic,
             'question': question,
             'answer': words[topic],
         }
