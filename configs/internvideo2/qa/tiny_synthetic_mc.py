@@ -7,4 +7,5 @@ _base_ = [
 ]
 
 model = dict(type='VideoMultipleChoice')
-default_hooks = dict(checkpoint=dict(save_best='choice/accuracy'))
+train_cfg = dict(max_epochs=3, val_interval=1)
+default_hooks = dict(checkpoint=dict(interval=1, save_best='choice/accuracy'))
