@@ -1,10 +1,11 @@
 """Stage-2 checkpoints and BERT files into models that answer questions.
 
-Of a stage-2 file the parts that only retrieval needs are left over::
+What the model has no use for is left over: of a stage-2 file the parts that only retrieval needs,
+and of a model that writes answers its decoder where options are chosen::
 
-    vision_encoder.clip_projector.*, vision_proj.*, text_proj.*, temp, itm_head.*
+    vision_encoder.clip_projector.*, vision_proj.*, text_proj.*, temp, itm_head.*, answer_decoder.*
 
-and the answer decoder starts from the fusion encoder, as ALBEF's (arXiv 2107.07651) does::
+The answer decoder starts from the fusion encoder, as ALBEF's (arXiv 2107.07651) does::
 
     text_encoder.[bert.]embeddings.*                       ->  answer_decoder.bert.embeddings.*
     text_encoder.[bert.]encoder.layer.{last n + i}.*       ->  answer_decoder.bert.encoder.layer.i.*
@@ -26,12 +27,13 @@ from .report import LoadReport
 from .surgery import STAGE2_PREFIX, State
 
 DECODER = 'answer_decoder.'
-RETRIEVAL_PARTS = (
+SPARE_PARTS = (
     f'{STAGE2_PREFIX}clip_projector.',
     'vision_proj.',
     'text_proj.',
     'temp',
     'itm_head.',
+    DECODER,
 )
 LAYER = re.compile(r'encoder\.layer\.(\d+)\.')
 MEDIA_MAPS = ('crossattention.self.key.', 'crossattention.self.value.')
@@ -83,7 +85,7 @@ class AnsweringAdapter(Stage2Adapter):
         return state
 
     def _is_spare(self, published: str, ours: str, own: Collection[str]) -> bool:
-        if ours not in own and ours.startswith(RETRIEVAL_PARTS):
+        if ours not in own and ours.startswith(SPARE_PARTS):
             return True
         return super()._is_spare(published, ours, own)
 

