@@ -16,5 +16,5 @@ model = dict(
     ),
 )
 param_scheduler = dict(warmup_epochs=0.1)
-train_cfg = dict(max_epochs=1, val_interval=1)
+train_cfg = dict(max_epochs=2, val_interval=1)
 default_hooks = dict(checkpoint=dict(interval=1, save_best='choice/accuracy'))
