@@ -4,7 +4,7 @@
 #   tools/demo_multimodal.sh stage2|clip|audio|audio_visual|qa|qa_choice [OUT] [SEED]
 # OUT: default work_dirs/demo_multimodal, which all tasks may share.  SEED: of the world and of the
 # training.  Questions are also answered by models that do not see the videos; those with options
-# start from the models of qa.  A step that is done is not run again.
+# start from the models of qa.  A training that is done is not run again.
 set -euo pipefail
 
 task=${1:-stage2}
@@ -18,7 +18,8 @@ case $task in
         ;;
 esac
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1} OMP_WAIT_POLICY=PASSIVE
-export INTERNVIDEO2_DATA_PATH=${INTERNVIDEO2_DATA_PATH:-$out/data_$seed}
+# A folder for each seed: a world of another seed would take the place of the one that is there.
+export INTERNVIDEO2_DATA_PATH=$out/data_$seed
 export INTERNVIDEO2_MODEL_PATH=$out/checkpoints_$seed
 python=${PYTHON:-python}
 root=$(cd "$(dirname "$0")/.." && pwd)
