@@ -1,5 +1,6 @@
 # Four options a question about the generated world: what tiny_synthetic.py has learned to see and to
-# read goes on with a matching head.  Without the videos: --cfg-options model.blind=True.
+# read (checkpoints/tiny_qa.pth) goes on with a matching head.  Without the videos: --cfg-options
+# model.blind=True.  Both, and what they start from: tools/demo_multimodal.sh qa_choice.
 _base_ = [
     '../../_base_/models/internvideo2_tiny_qa.py',
     '../../_base_/datasets/qa_synthetic_mc.py',
