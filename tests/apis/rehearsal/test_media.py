@@ -73,6 +73,14 @@ def test_a_dry_model_is_traced_on_every_medium(name, cache):
     assert dry.predict(shapes[0].without_text(), 4).flops.backward == 0
 
 
+def test_the_traced_step_skips_no_layer(cache):
+    config = small('stage2_6B', cache)
+    config.update(freeze=[])
+    config['audio_encoder'].update(encoder_layerdrop=0.9)
+    dry, sound = DryModel(config), MediaShape('audio', audio=(998, 64))
+    assert len({len(dry.trace(sound, clips).moments) for clips in range(1, 9)}) == 1
+
+
 def test_a_dry_model_needs_no_tokenizer():
     assert without_init(published('clip_1B'))['data_preprocessor'] is None
     assert without_init(dict(data_preprocessor=dict(type='X', mean=[1])))['data_preprocessor']
