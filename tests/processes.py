@@ -23,11 +23,16 @@ def _work(rank: int, world: int, port: int, function: Callable, args: tuple, fol
         dist.destroy_process_group()
 
 
-def in_processes(world: int, function: Callable, *args: Any) -> list[Any]:
-    """``function(rank, *args)`` of every rank; the function must be importable, results plain."""
+def free_port() -> int:
+    """A port of this machine on which nothing listens."""
     with socket.socket() as probe:
         probe.bind(('127.0.0.1', 0))
-        port = probe.getsockname()[1]
+        return probe.getsockname()[1]
+
+
+def in_processes(world: int, function: Callable, *args: Any) -> list[Any]:
+    """``function(rank, *args)`` of every rank; the function must be importable, results plain."""
+    port = free_port()
     with tempfile.TemporaryDirectory() as folder:
         mp.spawn(_work, (world, port, function, args, folder), nprocs=world)
         return [pickle.loads(Path(folder, str(rank)).read_bytes()) for rank in range(world)]

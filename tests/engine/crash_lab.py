@@ -10,7 +10,6 @@ import os
 import resource
 import runpy
 import signal
-import socket
 import sys
 import time
 from pathlib import Path
@@ -24,6 +23,7 @@ from internvideo.datasets.synthetic import make_world
 from internvideo.datasets.transforms.sampling import UniformSample
 from internvideo.engine.hooks.interrupt_hook import InterruptHook
 from internvideo.registry import HOOKS, TRANSFORMS
+from tests.processes import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = ROOT / 'configs/internvideo2/tiny_synthetic.py'
@@ -165,7 +165,7 @@ class Run:
         arguments = [config, '--work-dir', work_dir, '--resume', 'auto', '--cfg-options', *changes]
         arguments += ['--launcher', 'none' if processes == 1 else 'pytorch']
         environ = {DRAWN: str(self.drawn), FAULT: fault or '-1 0 none 0'}
-        environ |= dict(MASTER_ADDR='127.0.0.1', MASTER_PORT=str(_free_port()))
+        environ |= dict(MASTER_ADDR='127.0.0.1', MASTER_PORT=str(free_port()))
         environ |= dict(WORLD_SIZE=str(processes))
         context = multiprocessing.get_context('forkserver')
         context.set_forkserver_preload(list(PRELOADED))
@@ -232,9 +232,3 @@ def _train(arguments, environ, log):
     os.dup2(descriptor, 1), os.dup2(descriptor, 2)
     sys.argv = ['tools/train.py', *arguments]
     runpy.run_path(str(ROOT / 'tools/train.py'), run_name='__main__')
-
-
-def _free_port():
-    with socket.socket() as free:
-        free.bind(('127.0.0.1', 0))
-        return free.getsockname()[1]

@@ -5,7 +5,6 @@ python -m tests.engine.strategy_lab JOBS.json [pytorch]: each job is {folder, st
 
 import json
 import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -19,6 +18,7 @@ from torch import nn
 from internvideo.engine.distributed import init_process_group
 from internvideo.registry import MODELS
 from tests.engine.toys import NUM_CLASSES, WIDTH, build, toy_config
+from tests.processes import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 GLOBAL_BATCH = 4
@@ -61,19 +61,26 @@ class Trunk(nn.Module):
 
 @MODELS.register_module(force=True)
 class PlainRecognizer(BaseModel):
-    """Nothing random, so that the number of processes makes no difference."""
+    """Nothing random, so that the number of processes makes no difference.
+
+    The two heads share a weight, and the temperature has no axes.
+    """
 
     def __init__(self):
         super().__init__()
         self.backbone = Trunk()
         self.head = nn.Linear(13, NUM_CLASSES)
+        self.second_head = nn.Linear(13, NUM_CLASSES)
+        self.second_head.weight = self.head.weight
+        self.temp = nn.Parameter(torch.tensor(0.7))
 
     def init_weights(self):
         nn.init.constant_(self.head.bias, 0.25)
 
     def forward(self, inputs, data_samples=None, mode='tensor'):
         inputs = torch.stack(list(inputs)).to(next(self.parameters()).device)
-        scores = self.head(self.backbone(inputs)).float()
+        features = self.backbone(inputs)
+        scores = (self.head(features) + 0.1 * self.second_head(features.tanh())).float() / self.temp
         if mode == 'loss':
             labels = torch.stack([sample.gt_label for sample in data_samples])
             return dict(loss=nn.functional.cross_entropy(scores, labels))
@@ -123,10 +130,8 @@ def run_jobs(jobs, folder, processes):
     listing.write_text(json.dumps(jobs))
     command = [sys.executable, '-m', 'tests.engine.strategy_lab', str(listing)]
     if processes > 1:
-        with socket.socket() as free:
-            free.bind(('127.0.0.1', 0))
-            port = free.getsockname()[1]
-        launch = f'-m torch.distributed.run --nproc_per_node {processes} --master_port {port} -m'
+        launch = f'-m torch.distributed.run --nproc_per_node {processes}'
+        launch += f' --master_port {free_port()} -m'
         command = [sys.executable, *launch.split(), *command[2:], 'pytorch']
     environment = dict(os.environ, OMP_NUM_THREADS='1', OMP_WAIT_POLICY='PASSIVE')
     done = subprocess.run(

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +12,7 @@ from mmengine.hooks import Hook
 
 from internvideo.engine.checkpoint_files import CheckpointError
 from tests.engine.toys import assert_equal_states, build, final_state, toy_config
+from tests.processes import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 ENVIRONMENT = dict(os.environ, OMP_NUM_THREADS='1', OMP_WAIT_POLICY='PASSIVE')
@@ -131,10 +131,8 @@ def test_longer_horizon_changes_the_schedule(tmp_path):
 def run_toy(*arguments, processes=1, module='tests.engine.run_toy'):
     command = [sys.executable, '-m', module]
     if processes > 1:
-        with socket.socket() as free:
-            free.bind(('127.0.0.1', 0))
-            port = free.getsockname()[1]
-        launch = f'-m torch.distributed.run --nproc_per_node {processes} --master_port {port}'
+        launch = f'-m torch.distributed.run --nproc_per_node {processes}'
+        launch += f' --master_port {free_port()}'
         command = [sys.executable, *launch.split(), '-m', module]
         arguments = (*arguments, '--launcher', 'pytorch')
     return subprocess.run(

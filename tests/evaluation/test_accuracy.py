@@ -1,7 +1,6 @@
 """Accuracy over videos: values, unreadable videos, any number of processes."""
 
 import json
-import socket
 
 import numpy as np
 import pytest
@@ -14,6 +13,7 @@ from mmengine.evaluator import Evaluator
 from internvideo.evaluation.accuracy import AccuracyMetric
 from internvideo.evaluation.class_scores import label_ranks, merge_views
 from internvideo.structures import VideoDataSample
+from tests.processes import free_port
 
 NUM_VIDEOS, NUM_CLASSES, BROKEN = 11, 7, 4
 
@@ -50,10 +50,7 @@ def evaluate_rank(rank, world, port, folder, indices):
 
 
 def evaluate_in_processes(world, folder, indices):
-    with socket.socket() as probe:
-        probe.bind(('127.0.0.1', 0))
-        port = probe.getsockname()[1]
-    mp.spawn(evaluate_rank, args=(world, port, folder, indices), nprocs=world)
+    mp.spawn(evaluate_rank, args=(world, free_port(), folder, indices), nprocs=world)
     return [json.loads((folder / f'{rank}.json').read_text()) for rank in range(world)]
 
 

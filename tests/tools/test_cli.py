@@ -14,6 +14,7 @@ from mmengine.config import Config
 
 from internvideo.engine.command_line import guarded
 from tests.engine.toys import toy_config
+from tests.processes import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 ENVIRONMENT = dict(os.environ, OMP_NUM_THREADS='1', OMP_WAIT_POLICY='PASSIVE', PYTHONPATH=str(ROOT))
@@ -214,7 +215,7 @@ def test_slurm_script_places_tasks(tmp_path, gpus_per_node, placed):
 def test_dist_script_trains_two_processes(config, tmp_path):
     command = [ROOT / 'tools/dist_train.sh', config, '2', '--work-dir', tmp_path / 'two']
     command += ['--cfg-options', 'train_cfg.max_epochs=1', 'log_level=INFO']
-    environ = dict(ENVIRONMENT, PYTHON=sys.executable, PORT='29631')
+    environ = dict(ENVIRONMENT, PYTHON=sys.executable, PORT=str(free_port()))
     done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     assert 'strategy DDP: 2 process(es)' in done.stdout + done.stderr

@@ -12,6 +12,7 @@ from mmengine.config import Config
 from internvideo.checkpoint import export_published
 from internvideo.registry import MODELS
 from tests.datasets.media_world import write_media, write_rows
+from tests.processes import free_port
 from tests.tools.test_cli import ENVIRONMENT, ROOT, TEST, TRAIN, call
 
 WORDS = ('red', 'green', 'blue', 'bright', 'dark', 'slow', 'old', 'new')
@@ -276,14 +277,14 @@ def test_training_keeps_what_is_best_by_a_set(world, tmp_path):
     assert 'seen_match' in figures(tmp_path / 'run')
 
 
-def in_two_processes(tool, *arguments, port):
-    environment = {**os.environ, **ENVIRONMENT, 'PYTHON': sys.executable, 'PORT': str(port)}
+def in_two_processes(tool, *arguments):
+    environment = {**os.environ, **ENVIRONMENT, 'PYTHON': sys.executable, 'PORT': str(free_port())}
     command = list(map(str, (ROOT / 'tools' / tool, *arguments)))
     return subprocess.run(command, env=environment, timeout=300, capture_output=True, text=True)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('strategy', ['auto', 'deepspeed_zero1'])
+@pytest.mark.parametrize('strategy', ['auto', 'deepspeed_zero1', 'deepspeed_zero3', 'fsdp'])
 def test_several_processes_validate_while_they_train_and_resume(world, tmp_path, strategy):
     if 'deepspeed' in strategy:
         pytest.importorskip('deepspeed')
@@ -291,7 +292,7 @@ def test_several_processes_validate_while_they_train_and_resume(world, tmp_path,
     whole, resumed = tmp_path / 'whole', tmp_path / 'resumed'
     for folder, options in ((whole, ()), (resumed, ('--resume', whole / 'epoch_1.pth'))):
         arguments = (file, 2, '--work-dir', folder, *options)
-        run = in_two_processes('dist_train.sh', *arguments, port=29642)
+        run = in_two_processes('dist_train.sh', *arguments)
         assert run.returncode == 0, run.stderr
         assert 'seen_match' in figures(folder)
     assert list(whole.glob('best_seen_match_t2v_r1_epoch_*.pth'))
@@ -308,7 +309,7 @@ def test_two_processes_report_what_one_does(world, tmp_path):
     checkpoint = tmp_path / 'model.pth'
     assert call(TEST, file, checkpoint, '--work-dir', tmp_path / 'one') == 0
     arguments = (file, checkpoint, '2', '--work-dir', tmp_path / 'two')
-    assert in_two_processes('dist_test.sh', *arguments, port=29641).returncode == 0
+    assert in_two_processes('dist_test.sh', *arguments).returncode == 0
     assert (tmp_path / 'one/evaluation.json').read_text() == (
         tmp_path / 'two/evaluation.json'
     ).read_text()

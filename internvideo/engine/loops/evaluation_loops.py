@@ -24,9 +24,33 @@ def evaluation_autocast(dtype: str | None) -> torch.autocast:
     return torch.autocast(device, dtype=getattr(torch, dtype))
 
 
+class _EvaluationLoop:
+    """Runs one stage with what the strategy evaluates in the place of a model in shards."""
+
+    stage: str
+    model: Any = None
+
+    def run(self) -> dict[str, float]:
+        """Evaluate the whole data set; returns the figures."""
+        call = self.runner.call_hook
+        call(f'before_{self.stage}')
+        call(f'before_{self.stage}_epoch')
+        self.runner.model.eval()
+        # after the hooks, which may exchange weights
+        with self.runner.strategy.evaluated(self.runner.model) as self.model:
+            for index, data_batch in enumerate(self.dataloader):
+                self.run_iter(index, data_batch)
+        metrics = self.evaluator.evaluate(len(self.dataloader.dataset))
+        call(f'after_{self.stage}_epoch', metrics=metrics)
+        call(f'after_{self.stage}')
+        return metrics
+
+
 @LOOPS.register_module()
-class ValLoop(MMEngineValLoop):
+class ValLoop(_EvaluationLoop, MMEngineValLoop):
     """mmengine's validation with ``amp_dtype`` (None: float32) in place of its fp16 switch."""
+
+    stage = 'val'
 
     def __init__(
         self, runner: Any, dataloader: Any, evaluator: Any, amp_dtype: str | None = None
@@ -39,7 +63,7 @@ class ValLoop(MMEngineValLoop):
         """Predict one batch and hand it to the evaluator."""
         self.runner.call_hook('before_val_iter', batch_idx=idx, data_batch=data_batch)
         with self.autocast:
-            outputs = self.runner.model.val_step(data_batch)
+            outputs = self.model.val_step(data_batch)
         self.evaluator.process(data_samples=outputs, data_batch=data_batch)
         self.runner.call_hook(
             'after_val_iter', batch_idx=idx, data_batch=data_batch, outputs=outputs
@@ -47,9 +71,10 @@ class ValLoop(MMEngineValLoop):
 
 
 @LOOPS.register_module()
-class TestLoop(MMEngineTestLoop):
+class TestLoop(_EvaluationLoop, MMEngineTestLoop):
     """mmengine's test with ``amp_dtype`` (None: float32) in place of its fp16 switch."""
 
+    stage = 'test'
     __test__ = False  # not a test case, whatever its name
 
     def __init__(
@@ -63,7 +88,7 @@ class TestLoop(MMEngineTestLoop):
         """Predict one batch and hand it to the evaluator."""
         self.runner.call_hook('before_test_iter', batch_idx=idx, data_batch=data_batch)
         with self.autocast:
-            outputs = self.runner.model.test_step(data_batch)
+            outputs = self.model.test_step(data_batch)
         self.evaluator.process(data_samples=outputs, data_batch=data_batch)
         self.runner.call_hook(
             'after_test_iter', batch_idx=idx, data_batch=data_batch, outputs=outputs

@@ -68,12 +68,13 @@ class MultiModalEvaluation(BaseLoop):
         self.autocast = evaluation_autocast(amp_dtype)
         self.reports: list[SetReport] = []
         self._batches_done = 0
+        self._evaluated: Any = None
         self._check_matching()
 
     @property
     def model(self) -> Any:
         """The model as its author wrote it."""
-        return self.runner.strategy.unwrap(self.runner.model)
+        return self.runner.strategy.unwrap(self._evaluated or self.runner.model)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -86,7 +87,10 @@ class MultiModalEvaluation(BaseLoop):
         self._call(f'before_{self.stage}_epoch')
         self.runner.model.eval()
         self._batches_done = 0
-        self.reports = [self._score(part) for part in self.dataloader.dataset.sets]
+        # after the hooks, which may exchange weights
+        with self.runner.strategy.evaluated(self.runner.model) as self._evaluated:
+            self.reports = [self._score(part) for part in self.dataloader.dataset.sets]
+        self._evaluated = None
         metrics = {k: v for report in self.reports for each in report.variants
                    for k, v in each.metrics.items()}  # fmt: skip
         self._publish()

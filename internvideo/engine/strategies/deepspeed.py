@@ -3,7 +3,7 @@
 import importlib
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -17,7 +17,6 @@ from internvideo.engine.strategies.deepspeed_settings import deepspeed_config
 from internvideo.engine.strategies.sharded import (
     Part,
     ShardedStrategy,
-    check_divisible,
     check_optimizer_files,
     ensure_process_group,
 )
@@ -44,7 +43,7 @@ class DeepSpeed(ShardedStrategy):
     Raises:
         ImportError: DeepSpeed is not installed.
         ValueError: float16 on a CPU, a clipping that DeepSpeed does not know, stage 0 in
-            another precision than float32, or stage 3 and parameters without axes.
+            another precision than float32.
     """
 
     def __init__(self, stage: int, optimizer_state: str = 'full', **settings: Any) -> None:
@@ -62,9 +61,8 @@ class DeepSpeed(ShardedStrategy):
         self, model: nn.Module, optim_wrapper: OptimWrapper
     ) -> tuple[nn.Module, OptimWrapper]:
         deepspeed = _import_deepspeed(self.device.type)
-        if self.stage == 3:
-            check_divisible(model, 'DeepSpeed stage 3')
         self.note_groups(model, optim_wrapper)
+        self.prepare_parts(model, shards_weights=self.stage == 3)
         precision = PRECISION.get(getattr(optim_wrapper, 'dtype', None), 'fp32')
         if self.stage == 0 and precision != 'fp32':
             raise ValueError('DeepSpeed: stage 0 trains in float32 only; DDP serves as well')
@@ -77,10 +75,9 @@ class DeepSpeed(ShardedStrategy):
             on_cpu=self.device.type == 'cpu',
             **self.settings,
         )
-        with _scalars_broadcast(deepspeed.DeepSpeedEngine):
-            engine, *_ = deepspeed.initialize(
-                model=model, optimizer=optim_wrapper.optimizer, config=config
-            )
+        engine, *_ = deepspeed.initialize(
+            model=model, optimizer=optim_wrapper.optimizer, config=config
+        )
         return EngineModel(engine, DTYPE[precision]), EngineOptimWrapper(optim_wrapper, engine)
 
     def unwrap(self, model: nn.Module) -> nn.Module:
@@ -90,11 +87,13 @@ class DeepSpeed(ShardedStrategy):
 
     def parts(self, model: nn.Module) -> dict[str, Part]:
         find = (_whole, _stage_1_2, _stage_1_2, _stage_3)[self.stage]
-        return {
+        parts = {
             name: find(parameter, model.engine.optimizer)
             for name, parameter in self.unwrap(model).named_parameters()
             if parameter.requires_grad
         }
+        scalars = {name: parts[name] for name in self._scalars & parts.keys()}
+        return parts | {name: replace(p, shape=torch.Size()) for name, p in scalars.items()}
 
     def publish(self, model: nn.Module) -> None:
         optimizer = model.engine.optimizer
@@ -113,10 +112,12 @@ class DeepSpeed(ShardedStrategy):
         parameters = dict(own.named_parameters())
         for name, tensor in own.state_dict().items():
             parameter = parameters.get(name)
-            if parameter is None or not parameter.requires_grad:
+            frozen = parameter is None or not parameter.requires_grad
+            if frozen and name not in self._tied:
                 with self._gathered(parameter, write=False):
                     whole = tensor if parameter is None else parameter
-                    yield name, whole.detach().clone()
+                    shape = torch.Size() if name in self._scalars else whole.shape
+                    yield name, whole.detach().clone().view(shape)
 
     def load_rest(self, model: nn.Module, state: Mapping[str, Tensor]) -> None:
         own = self.unwrap(model)
@@ -139,10 +140,11 @@ class DeepSpeed(ShardedStrategy):
 
     def state_shapes(self, model: nn.Module) -> dict[str, torch.Size]:
         own = self.unwrap(model)
-        parameters = dict(own.named_parameters())
+        parameters = dict(own.named_parameters(remove_duplicate=False))
         shapes = {}
         for name, tensor in own.state_dict().items():
-            shapes[name] = getattr(parameters.get(name), 'ds_shape', tensor.shape)
+            shape = getattr(parameters.get(name), 'ds_shape', tensor.shape)
+            shapes[name] = torch.Size() if name in self._scalars else shape
         return shapes
 
 
@@ -181,26 +183,6 @@ def _nothing(shape: torch.Size, holder: Tensor) -> Part:
 
 def _narrow(tensor: Tensor, start: int, size: int) -> Tensor:
     return tensor.detach().narrow(0, start, size)
-
-
-@contextmanager
-def _scalars_broadcast(engine_class: type) -> Iterator[None]:
-    """Have DeepSpeed's first broadcast, of bytes, take parameters without axes, which it cannot."""
-    original = engine_class._broadcast_model
-
-    def broadcast(engine: Any) -> None:
-        scalars = [p for p in engine.module.parameters() if not p.ndim]
-        for parameter in scalars:
-            parameter.data = parameter.data.view(1)
-        original(engine)
-        for parameter in scalars:
-            parameter.data = parameter.data.view(())
-
-    engine_class._broadcast_model = broadcast
-    try:
-        yield
-    finally:
-        engine_class._broadcast_model = original
 
 
 def _import_deepspeed(device: str) -> Any:

@@ -9,7 +9,6 @@ from torch import Tensor, nn
 from internvideo.engine.strategies.sharded import (
     Part,
     ShardedStrategy,
-    check_divisible,
     check_optimizer_files,
     ensure_process_group,
 )
@@ -32,9 +31,6 @@ class FSDP(ShardedStrategy):
         min_unit_size: Blocks with fewer parameters are gathered with what surrounds them.
         optimizer_state: ``full``: gathered into the checkpoint; ``sharded``: a file per process
             beside it (:mod:`internvideo.engine.optimizer_shards`).
-
-    Raises:
-        ValueError: parameters without axes, as temperatures are.
     """
 
     def __init__(
@@ -53,8 +49,8 @@ class FSDP(ShardedStrategy):
         self, model: nn.Module, optim_wrapper: OptimWrapper
     ) -> tuple[nn.Module, OptimWrapper]:
         ensure_process_group()
-        check_divisible(model, 'FSDP')
         self.note_groups(model, optim_wrapper)
+        self.prepare_parts(model)
         self._shard(model)
         parameters = dict(model.named_parameters())
         for group, names in zip(optim_wrapper.optimizer.param_groups, self._names, strict=True):
@@ -92,10 +88,13 @@ class FSDP(ShardedStrategy):
 
     def parts(self, model: nn.Module) -> dict[str, Part]:
         return {
-            name: Part(parameter.shape, _start(parameter), parameter, _local)
+            name: Part(self._shape(name, parameter), _start(parameter), parameter, _local)
             for name, parameter in model.named_parameters()
             if parameter.requires_grad
         }
+
+    def _shape(self, name: str, tensor: Tensor) -> torch.Size:
+        return torch.Size() if name in self._scalars else tensor.shape
 
     def publish(self, model: nn.Module) -> None:
         """Nothing to do: the shards are the weights."""
@@ -103,8 +102,9 @@ class FSDP(ShardedStrategy):
     def rest_state(self, model: nn.Module) -> Iterator[tuple[str, Tensor]]:
         trained = {name for name, p in model.named_parameters() if p.requires_grad}
         for name, tensor in model.state_dict().items():
-            if name not in trained:
-                yield name, tensor.full_tensor() if hasattr(tensor, 'full_tensor') else tensor
+            if name not in trained and name not in self._tied:
+                whole = tensor.full_tensor() if hasattr(tensor, 'full_tensor') else tensor
+                yield name, whole.view(self._shape(name, tensor))
 
     def load_rest(self, model: nn.Module, state: Mapping[str, Tensor]) -> None:
         for name, tensor in model.state_dict().items():
@@ -117,7 +117,7 @@ class FSDP(ShardedStrategy):
                 tensor.copy_(state[name])
 
     def state_shapes(self, model: nn.Module) -> dict[str, torch.Size]:
-        return {name: tensor.shape for name, tensor in model.state_dict().items()}
+        return {name: self._shape(name, tensor) for name, tensor in model.state_dict().items()}
 
 
 def _local(tensor: Tensor) -> Tensor:

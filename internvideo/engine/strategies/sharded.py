@@ -2,14 +2,22 @@
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import torch
 import torch.distributed as dist
 from mmengine.optim import OptimWrapper
 from torch import Tensor, nn
 
-from internvideo.engine.strategies.strategy import Strategy, check_same_layout
+from internvideo.engine.strategies.strategy import (
+    Strategy,
+    check_same_layout,
+    tied_names,
+    with_tied,
+)
+from internvideo.engine.strategies.twin import empty, fill, hollow_copy, share_attributes
 
 
 def ensure_process_group() -> None:
@@ -50,7 +58,8 @@ class ShardedStrategy(Strategy):
 
     A checkpoint is the one that a single process would write, so it can be resumed under another
     strategy or another number of processes.  Tensors are gathered one at a time: rank 0 needs
-    main memory for the whole state, a device memory for the largest tensor.
+    main memory for the whole state, a device memory for the largest tensor.  An evaluation while
+    training gathers the float32 weights on every device, and lets go of them afterwards.
 
     A subclass says which parts it has and how it keeps what is not trained.
     """
@@ -59,6 +68,9 @@ class ShardedStrategy(Strategy):
     replicated = False
     optimizer_files = 'full'
     _names: list[list[str]]
+    _tied: Mapping[str, str] = MappingProxyType({})
+    _scalars: frozenset[str] = frozenset()
+    _twin: nn.Module | None = None
 
     @abstractmethod
     def parts(self, model: nn.Module) -> dict[str, Part]:
@@ -70,7 +82,10 @@ class ShardedStrategy(Strategy):
 
     @abstractmethod
     def rest_state(self, model: nn.Module) -> Iterator[tuple[str, Tensor]]:
-        """Name and whole value of each frozen parameter and each buffer that is saved."""
+        """Name and whole value of each frozen parameter and each buffer that is saved.
+
+        A tied parameter has the first of its names alone.
+        """
 
     @abstractmethod
     def load_rest(self, model: nn.Module, state: Mapping[str, Tensor]) -> None:
@@ -81,12 +96,34 @@ class ShardedStrategy(Strategy):
         """Whole shape of everything in the model's state, in the model's order."""
 
     def note_groups(self, model: nn.Module, optim_wrapper: OptimWrapper) -> None:
-        """Remember the names in each parameter group, before parameters become parts."""
+        """Remember names, of each parameter group and tied ones, before parameters become parts."""
+        self._tied = tied_names(model)
         names = {id(parameter): name for name, parameter in model.named_parameters()}
         self._names = [
             [names[id(parameter)] for parameter in group['params']]
             for group in optim_wrapper.optimizer.param_groups
         ]
+
+    def prepare_parts(self, model: nn.Module, shards_weights: bool = True) -> None:
+        """Keep what sharding would lose: a twin for evaluations, and the shape of scalars."""
+        self._twin = hollow_copy(model) if shards_weights else None
+        self._scalars = give_axes(model)
+
+    @contextmanager
+    def evaluated(self, model: nn.Module) -> Iterator[nn.Module]:
+        if self._twin is None:
+            yield model
+            return
+        twin = self._twin.to(self.device)
+        share_attributes(self.unwrap(model), twin)
+        for name, part in self.parts(model).items():
+            fill(twin, name, self._assemble(part, part.weight, everywhere=True))
+        for name, tensor in self.rest_state(model):
+            fill(twin, name, tensor)
+        try:
+            yield twin
+        finally:
+            empty(twin)
 
     def gather(self, parts: Mapping[str, Part], values: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Whole tensors on rank 0, in main memory, of ``values`` that lie as ``parts`` do."""
@@ -98,17 +135,26 @@ class ShardedStrategy(Strategy):
         return gathered
 
     def _gather_one(self, part: Part, value: Tensor) -> Tensor:
+        return self._assemble(part, value).cpu()
+
+    def _assemble(self, part: Part, value: Tensor, everywhere: bool = False) -> Tensor:
+        """The whole tensor, on rank 0 or on every one, of whose elements this process has some."""
         whole = torch.zeros(part.shape.numel(), dtype=torch.float32, device=self.device)
         if self.rank == 0 or not self.replicated:
             whole[part.start : part.start + value.numel()] = value
         if self.world_size > 1 and not self.replicated:
-            dist.reduce(whole.view(torch.int32), 0)  # as integers: adding zeros keeps every bit
-        return whole.view(part.shape).cpu()
+            bits = whole.view(torch.int32)  # as integers: adding zeros keeps every bit
+            if everywhere:
+                dist.all_reduce(bits)
+            else:
+                dist.reduce(bits, 0)
+        return whole.view(part.shape)
 
     def model_state(self, model: nn.Module) -> dict[str, Tensor]:
         parts = self.parts(model)
         state = self.gather(parts, {name: part.weight for name, part in parts.items()})
         state.update((name, tensor.detach().cpu()) for name, tensor in self.rest_state(model))
+        state = with_tied(state, self._tied)
         return {name: state[name] for name in self.state_shapes(model) if name in state}
 
     def load_model_state(self, model: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
@@ -118,7 +164,8 @@ class ShardedStrategy(Strategy):
         parts = self.parts(model)
         for name, part in parts.items():
             part.weight.copy_(part.of(state[name]))
-        self.load_rest(model, {n: tensor for n, tensor in state.items() if n not in parts})
+        done = parts.keys() | self._tied.keys()
+        self.load_rest(model, {n: tensor for n, tensor in state.items() if n not in done})
         self.publish(model)
 
     def owned_weights(self, model: nn.Module) -> dict[str, Tensor]:
@@ -129,7 +176,7 @@ class ShardedStrategy(Strategy):
         self.publish(model)
 
     def gather_owned(self, model: nn.Module, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        return self.gather(self.parts(model), values)
+        return with_tied(self.gather(self.parts(model), values), self._tied)
 
     def take_owned(self, model: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         parts = self.parts(model)
@@ -220,14 +267,16 @@ def _is_split(value: object, part: Part) -> bool:
     return isinstance(value, Tensor) and value.shape == part.holder.shape
 
 
-def check_divisible(model: nn.Module, strategy: str) -> None:
-    """Raise ValueError if parameters have no axes, and so no parts."""
-    whole = [name for name, parameter in model.named_parameters() if not parameter.ndim]
-    if whole:
-        raise ValueError(
-            f'{strategy} cannot split {", ".join(whole)}, which has no axes: use '
-            'configs/_base_/strategies/deepspeed_zero1.py, deepspeed_zero2.py or ddp.py'
-        )
+def give_axes(model: nn.Module) -> frozenset[str]:
+    """Give parameters without axes, as temperatures are, one of length 1: shards need an axis.
+
+    Models compute the same with it, since it broadcasts.  Returns their names, for checkpoints that
+    hold them as the author of the model made them.
+    """
+    scalars = {name: p for name, p in model.named_parameters() if not p.ndim}
+    for parameter in scalars.values():
+        parameter.data = parameter.data.view(1)
+    return frozenset(scalars)
 
 
 def check_optimizer_files(name: str) -> str:

@@ -1,6 +1,7 @@
 """What a strategy has to answer; models, loops and tools know no other interface."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 import torch
 from mmengine.device import get_device
@@ -52,6 +53,11 @@ class Strategy:
         """The model as its author wrote it."""
         return model
 
+    @contextmanager
+    def evaluated(self, model: nn.Module) -> Iterator[nn.Module]:
+        """What evaluates in place of ``model``: no call of it waits for other processes."""
+        yield model
+
     def model_state(self, model: nn.Module) -> dict[str, Tensor]:
         """Full state of the unwrapped model, under its own names."""
         return self.unwrap(model).state_dict()
@@ -80,8 +86,12 @@ class Strategy:
             values[name].copy_(held)
 
     def gather_owned(self, model: nn.Module, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Whole tensors on the CPU of ``values``, held as :meth:`owned_weights` are; rank 0."""
-        return {name: value.to('cpu', copy=True) for name, value in values.items()}
+        """Whole tensors on the CPU of ``values``, held as :meth:`owned_weights` are; rank 0.
+
+        Tied parameters have all their names, as in a state.
+        """
+        whole = {name: value.to('cpu', copy=True) for name, value in values.items()}
+        return with_tied(whole, tied_names(self.unwrap(model)))
 
     def take_owned(self, model: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Copies of what this process holds of a whole ``state``."""
@@ -101,6 +111,18 @@ class Strategy:
     ) -> None:
         """Load what :meth:`optimizer_state` returned; ``state['state']`` may be any mapping."""
         optim_wrapper.load_state_dict(dict(state, state=dict(state['state'])))
+
+
+def tied_names(model: nn.Module) -> dict[str, str]:
+    """Further names of parameters that have several -> their first name."""
+    first = {id(parameter): name for name, parameter in model.named_parameters()}
+    every = model.named_parameters(remove_duplicate=False)
+    return {name: first[id(p)] for name, p in every if first[id(p)] != name}
+
+
+def with_tied(state: Mapping[str, Tensor], tied: Mapping[str, str]) -> dict[str, Tensor]:
+    """``state`` and the further names of what it holds."""
+    return dict(state) | {name: state[first] for name, first in tied.items() if first in state}
 
 
 def check_same_layout(
