@@ -105,8 +105,6 @@ class DryModel:
         for module in self.all_modules():
             if getattr(module, 'backend', None) in GPU_BACKENDS:
                 module.backend = 'sdpa'  # what a GPU would take, in memory and operations
-            if hasattr(module, 'layer_drop'):
-                module.layer_drop = 0.0  # the largest step, and the same for each number of clips
 
     def _fake(self, tensor: Tensor) -> Tensor:
         dtype = self.dtype if tensor.is_floating_point() else tensor.dtype

@@ -82,6 +82,8 @@ class FSDP(ShardedStrategy):
         for module in model.modules():
             if isinstance(module, nn.ModuleList):
                 for block in module:
+                    # tables of a block may serve the others
+                    yield from (m for m in block.modules() if isinstance(m, nn.Embedding))
                     size = sum(parameter.numel() for parameter in block.parameters())
                     if size and size >= self.min_unit_size:
                         yield block

@@ -259,9 +259,10 @@ class BEATsTransformer(nn.Module):
         x, bias = self.dropout(x), self.position_bias(x.shape[1])
         for layer in self.layers:
             x = _ScaledGradient.apply(x, self.gradient_ratio) if self.gradient_ratio != 1.0 else x
-            if self.training and random.random() < self.layer_drop:
-                continue
-            x = layer(x, bias, padding)
+            out = layer(x, bias, padding)
+            # A skipped layer runs for nothing, so that its parameters get gradients of zero and
+            # that processes which share them do the same work.
+            x = x + 0 * out if self.training and random.random() < self.layer_drop else out
         return self.layer_norm(x) if self.norm_first else x
 
 
@@ -283,7 +284,7 @@ class BEATs(BaseModule):
         layer_norm_first: pre-norm layers.
         deep_norm: scale residuals by ``(2 layers) ** 0.25`` (arXiv 2203.00555).
         dropout, attention_dropout, activation_dropout, dropout_input: rates.
-        encoder_layerdrop: chance of a layer being skipped in training.
+        encoder_layerdrop: chance of a layer being skipped in training, on each process by itself.
         conv_pos, conv_pos_groups: taps and groups of the positional convolution.
         relative_position_embedding: add a bias by relative position to the attention.
         num_buckets, max_distance: of these positions.
