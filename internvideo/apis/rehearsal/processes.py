@@ -7,16 +7,20 @@ import multiprocessing
 import os
 import pkgutil
 import signal
+import traceback
 from collections.abc import Callable
 from functools import cache
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
+
+from .findings import one_line
 
 ALSO_IMPORTED = ['mmengine.runner', 'torch.utils.tensorboard', 'torch._dynamo', 'decord', 'av']
 
 
 class ProcessFailure(RuntimeError):
-    """The process died, or was stopped because it took too long."""
+    """The process died of an error or a signal, or was stopped because it took too long."""
 
 
 @cache
@@ -34,11 +38,11 @@ def run_apart(function: Callable[..., Any], *args: Any, limit: float) -> Any:
     """``function(*args)`` in a process of its own; what goes in and out is pickled.
 
     Args:
-        function: of a module's top level; must not raise.
+        function: of a module's top level.
         limit: seconds after which the process is killed, with the processes it started.
 
     Raises:
-        ProcessFailure: it died or took too long.
+        ProcessFailure: it raised, which is told with the line that did, died or took too long.
     """
     receiver, sender = _context().Pipe(duplex=False)
     process = _context().Process(target=_work, args=(function, args, sender))
@@ -47,7 +51,7 @@ def run_apart(function: Callable[..., Any], *args: Any, limit: float) -> Any:
     try:
         if not receiver.poll(limit):
             raise ProcessFailure(f'not done after {limit:g} s')
-        return receiver.recv()
+        returned, value = receiver.recv()
     except EOFError:
         process.join()
         raise ProcessFailure(f'the process died, exit code {process.exitcode}') from None
@@ -56,6 +60,9 @@ def run_apart(function: Callable[..., Any], *args: Any, limit: float) -> Any:
         if process.is_alive():
             _kill_group(process)
         receiver.close()
+    if not returned:
+        raise ProcessFailure(value)
+    return value
 
 
 def _work(function: Callable[..., Any], args: tuple, sender: Connection) -> None:
@@ -63,7 +70,13 @@ def _work(function: Callable[..., Any], args: tuple, sender: Connection) -> None
     import torch
 
     torch.set_num_threads(1)
-    sender.send(function(*args))
+    try:
+        sender.send((True, function(*args)))
+    except Exception as error:
+        traceback.print_exc()
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        where = f'{Path(place.filename).name}:{place.lineno}'
+        sender.send((False, f'{type(error).__name__}: {one_line(error)} ({where})'))
     sender.close()
 
 

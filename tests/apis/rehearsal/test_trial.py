@@ -44,8 +44,14 @@ def test_fault_that_only_running_shows_is_reported(cache):
 def test_a_dead_process_is_an_error_and_not_a_hang():
     with pytest.raises(ProcessFailure, match='exit code 3'):
         run_apart(_die, 3, limit=60)
+    with pytest.raises(ProcessFailure, match=r"^ValueError: .*'three' \(test_trial.py:\d+\)$"):
+        run_apart(_number, 'three', limit=60)
     with pytest.raises(ProcessFailure, match='not done'):
         run_apart(_sleep, 60, limit=1)
+
+
+def _number(text):
+    return int(text)
 
 
 def _die(code):
