@@ -6,10 +6,14 @@ from torch import nn
 
 
 def freeze_parts(
-    model: nn.Module, parts: Iterable[str], open_names: Iterable[str] = ()
+    model: nn.Module,
+    parts: Iterable[str],
+    open_names: Iterable[str] = (),
+    published: str | None = None,
 ) -> list[nn.Module]:
     """Stop the gradient of the children ``parts`` but for names that contain an open string.
 
+    ``published`` is what names begin with in published files where that is not the part itself.
     Returns the modules that stay in evaluation mode: those below the parts that hold nothing
     trainable.
 
@@ -21,7 +25,7 @@ def freeze_parts(
         child = getattr(model, part, None)
         if not isinstance(child, nn.Module):
             raise ValueError(f'{type(model).__name__} has no part {part!r} to freeze')
-        for name, parameter in child.named_parameters(prefix=part):
+        for name, parameter in child.named_parameters(prefix=published or part):
             parameter.requires_grad_(any(word in name for word in open_names))
         closed += _closed_modules(child)
     return closed

@@ -87,7 +87,8 @@ class InternVideo2Stage2(BaseModel):
         temp, temp_range: temperature at the start, and where it is kept.
         num_test_segments: clips per video when testing, each of every n-th frame; features and
             projected tokens are averaged.
-        freeze: parts that do not learn, of ``vision``, ``audio``, ``text``.
+        freeze: parts that do not learn, of ``vision`` (its decoders ``neck`` included),
+            ``audio``, ``text``.
         unfreeze_keys: parameters of frozen parts whose name contains one of these learn.
 
     ``forward`` takes ``inputs = dict(video=(B, C, T, H, W), audio=(B, frames, mels),
@@ -159,7 +160,13 @@ class InternVideo2Stage2(BaseModel):
         unknown = sorted(set(freeze) - set(PARTS))
         if unknown:
             raise ValueError(f'freeze must be of {", ".join(PARTS)}, got {unknown}')
-        self._frozen = freeze_parts(self, [PARTS[name] for name in freeze], unfreeze_keys)
+        self._frozen = self._freeze(freeze, unfreeze_keys)
+
+    def _freeze(self, parts: Sequence[str], keys: Sequence[str]) -> list[nn.Module]:
+        frozen = freeze_parts(self, [PARTS[name] for name in parts], keys)
+        if 'vision' in parts and self.neck is not None:
+            frozen += freeze_parts(self, ['neck'], keys, published=PARTS['vision'])
+        return frozen
 
     def _make_text(self, config: dict[str, Any], media_dim: int, embed_dim: int) -> None:
         self.text_encoder = MODELS.build(config | dict(media_dim=media_dim))

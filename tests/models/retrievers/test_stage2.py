@@ -151,6 +151,18 @@ def test_frozen_parts_neither_learn_nor_change_mode():
     assert model.vision_encoder.clip_projector.training and model.text_encoder.training
 
 
+@pytest.mark.parametrize(
+    ('keys', 'learning'), [((), ()), (['vision_encoder.clip_decoder'], ('clip_decoder.',))], ids=str
+)
+def test_decoders_are_frozen_with_the_tower_that_files_keep_them_in(keys, learning):
+    neck = dict(type='AlignmentNeck', clip_dim=16, clip_final_dim=6)
+    model = stage2(neck=neck, clip_layers=[1], freeze=['vision'], unfreeze_keys=keys).train()
+    for name, parameter in model.neck.named_parameters():
+        assert parameter.requires_grad == name.startswith(learning)
+    assert not model.neck.final_clip_decoder.training
+    assert not any(p.requires_grad for p in model.vision_encoder.parameters())
+
+
 def test_the_temperature_is_kept_in_its_range():
     model = stage2(temp=0.9)
     model(batch(), None, mode='loss')
