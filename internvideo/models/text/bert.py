@@ -73,9 +73,15 @@ class MediaAttention(nn.Module):
     def forward(
         self, hidden: Tensor, media: Tensor, mask: Tensor | None, rows: Tensor | None
     ) -> Tensor:
-        """(B, L, D) states, (M, N, ``media_dim``) media, of which text b attends to ``rows[b]``."""
+        """(B, L, D) states, (M, N, ``media_dim``) media, of which text b attends to ``rows[b]``.
+
+        ``mask``: (B, 1, 1, N) bool, True where a media token is seen; None: everywhere.
+        """
         query, length = self._heads('query', hidden), hidden.shape[1]
         key, value = self._heads('key', media), self._heads('value', media)
+        if mask is not None:
+            # As published: finite, so that a text whose media are all hidden sees their mean.
+            mask = additive_mask(mask, query.dtype, torch.finfo(query.dtype).min)
         shares_medium = rows is not None and len(media) == 1
         if shares_medium:  # one long text of all texts, rather than a copy of the medium for each
             query = query.transpose(0, 1).flatten(1, 2)[None]
@@ -262,9 +268,12 @@ class FusionBert(BaseModule):
         seen = attention_mask.bool()[:, None, None]
         if self.is_decoder:
             seen = seen & torch.ones(length, length, dtype=torch.bool, device=seen.device).tril()
-        return torch.zeros(seen.shape, dtype=hidden.dtype, device=seen.device).masked_fill_(
-            ~seen, MASKED
-        )
+        return additive_mask(seen, hidden.dtype, MASKED)
+
+
+def additive_mask(seen: Tensor, dtype: torch.dtype, hidden: float) -> Tensor:
+    """What to add to scores: 0 where ``seen``, else ``hidden``."""
+    return torch.zeros(seen.shape, dtype=dtype, device=seen.device).masked_fill_(~seen, hidden)
 
 
 class TokenPrediction(nn.Module):

@@ -57,6 +57,16 @@ def test_a_single_medium_is_shared_without_copies():
     torch.testing.assert_close(shared, repeated)
 
 
+def test_media_that_are_all_hidden_are_averaged():
+    model, (ids, mask), media = build(), texts(), torch.randn(3, 5, 8)
+    attention = model.encoder['layer'][3].crossattention
+    torch.nn.init.zeros_(attention.self['query'].weight)  # attends evenly to what it sees
+    torch.nn.init.zeros_(model.encoder['layer'][2].crossattention.self['query'].weight)
+    seen = torch.tensor([[0] * 5, [1] * 5, [1, 0, 0, 0, 0]])
+    hidden = model(ids, mask, media=media, media_mask=seen)
+    torch.testing.assert_close(hidden[:2], model(ids, mask, media=media)[:2])
+
+
 @pytest.mark.parametrize('backend', ['sdpa', 'eager'])
 def test_padding_has_no_influence(backend):
     model, (ids, mask) = build(attn_backend=backend), texts()
