@@ -249,9 +249,18 @@ class InternVideo2(BaseModule):
         if self.image_pos_embed == 'separate':
             self.img_pos_embed.copy_(sincos_3d(self.embed_dim, 1, tuple(squares), cls_token=True))
 
-    def position_table(self, steps: int | None = None) -> Tensor:
-        """(1, N+1, D) table, the class token's row first; one of ``steps`` is an image's."""
-        if steps == 1 and self.grid[0] > 1:
+    def is_image(self, num_frames: int) -> bool:
+        """Whether a clip of so many frames is placed as an image: it has one frame, or one tubelet.
+
+        A tubelet of several frames that is all that the encoder takes is a clip.
+        """
+        if self.image_pos_embed is None or num_frames != self.tubelet_size:
+            return False
+        return num_frames == 1 or num_frames < self.num_frames
+
+    def position_table(self, is_image: bool = False) -> Tensor:
+        """(1, N+1, D) table, the class token's row first."""
+        if is_image:
             return self._image_table()
         if not self.sep_pos_embed:
             return self.pos_embed
@@ -293,7 +302,7 @@ class InternVideo2(BaseModule):
         x = self.patch_embed(video)
         steps, x = x.shape[1], x.flatten(1, 2)
         x = torch.cat([self.cls_token.expand(len(x), -1, -1), x], dim=1)
-        x = x + self.position_table(steps)
+        x = x + self.position_table(self.is_image(video.shape[2]))
         if mask is not None:
             x = gather_visible(x, mask, num_visible)
         taps = {}

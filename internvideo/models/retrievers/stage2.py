@@ -391,7 +391,7 @@ class InternVideo2Stage2(BaseModel):
     ) -> tuple[Encoded, dict[str, Tensor]]:
         """The masked video and the alignment loss, if any."""
         trunk = self.vision_encoder
-        is_image = video.shape[2] == trunk.tubelet_size < trunk.num_frames
+        is_image = trunk.is_image(video.shape[2])
         aligns = self.targets is not None and (is_image or not self.uta_image_only)
         masker = self.maskers['image' if is_image else 'video']
         targets = None
@@ -405,7 +405,7 @@ class InternVideo2Stage2(BaseModel):
         layers = self.clip_layers if aligns else ()
         out = trunk(video, mask, return_layers=layers, num_visible=visible)
         vision = Encoded(self._media_tokens(out.tokens), self.vision_proj(out.pooled))
-        return vision, self._align(out, mask, targets) if aligns else {}
+        return vision, self._align(out, mask, targets, is_image) if aligns else {}
 
     @torch.no_grad()
     def draw_mask(self, masker: Any, video: Tensor, attn: Tensor | None) -> Tensor | None:
@@ -419,13 +419,14 @@ class InternVideo2Stage2(BaseModel):
         trunk = self.vision_encoder
         return (video.shape[2] // trunk.tubelet_size, *trunk.grid[1:])
 
-    def _align(self, out: EncoderOutput, mask: Tensor | None, targets: Any) -> dict[str, Tensor]:
+    def _align(
+        self, out: EncoderOutput, mask: Tensor | None, targets: Any, is_image: bool
+    ) -> dict[str, Tensor]:
         batch, rows = out.tokens.shape[:2]
         if mask is None:
             visible = torch.arange(rows, device=out.tokens.device).expand(batch, -1)
         else:
             visible = visible_indices(mask, rows)
-        is_image = out.grid[0] < self.vision_encoder.grid[0]
         student = self.neck(out.pooled, out.layers, (), visible, is_image)
         if targets.clip_final is None:
             student = student._replace(clip_final=None)

@@ -174,7 +174,21 @@ def test_images_have_one_temporal_position(tables, tubelet_size):
 def test_a_shared_image_table_is_the_mean_over_time():
     model = build(image_pos_embed='shared')
     expected = model.pos_embed[0, 1:].view(4, 4, 32).mean(0)
-    torch.testing.assert_close(model.position_table(1)[0, 1:], expected)
+    torch.testing.assert_close(model.position_table(is_image=True)[0, 1:], expected)
+
+
+@pytest.mark.parametrize(
+    ('tables', 'name'), [(dict(sep_pos_embed=True), 'pos_embed_spatial'), ({}, 'img_pos_embed')]
+)
+def test_one_frame_is_an_image_even_where_clips_have_no_more(tables, name):
+    kind = 'shared' if tables else 'separate'
+    model = build(num_frames=1, image_pos_embed=kind, **tables).eval()
+    assert model.is_image(1) and not build(num_frames=2, tubelet_size=2).is_image(2)
+    before = model(clips()[:, :, :1]).tokens
+    torch.nn.init.normal_(getattr(model, 'pos_embed_temporal' if tables else 'pos_embed'))
+    torch.testing.assert_close(model(clips()[:, :, :1]).tokens, before)
+    torch.nn.init.normal_(getattr(model, name))
+    assert (model(clips()[:, :, :1]).tokens - before).abs().max() > 0.1
 
 
 def test_a_separate_image_table_is_spared_decay_and_frozen_with_the_rest():
