@@ -26,7 +26,7 @@ import random
 import time
 import traceback
 import zlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, ItemsView, Iterable, Iterator, Mapping, ValuesView
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -121,13 +121,72 @@ class RunEnv:
         return tensor.to(self.torch_dtype) if tensor.is_floating_point() else tensor
 
 
+class Facts(dict):
+    """The facts of a case; they remember which of them, nested ones too, were looked at.
+
+    A fact that no runner knows makes no numbers, so a miss names those that were not.
+    """
+
+    def __init__(self, values: Mapping[str, Any]) -> None:
+        super().__init__(
+            (name, Facts(value) if type(value) is dict else value) for name, value in values.items()
+        )
+        self._seen: set[str] = set()
+
+    def __getitem__(self, name: str) -> Any:
+        self._seen.add(name)
+        return super().__getitem__(name)
+
+    def get(self, name: str, default: Any = None) -> Any:
+        self._seen.add(name)
+        return super().get(name, default)
+
+    def __iter__(self) -> Iterator[str]:  # its own, so that **facts asks __getitem__ as well
+        return super().__iter__()
+
+    def items(self) -> ItemsView[str, Any]:
+        self._seen.update(self)
+        return super().items()
+
+    def values(self) -> ValuesView[Any]:
+        self._seen.update(self)
+        return super().values()
+
+    def copy(self) -> dict[str, Any]:
+        return dict(self.items())
+
+    def __eq__(self, other: object) -> bool:
+        self._seen.update(self)
+        return super().__eq__(other)
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    __hash__ = None
+
+    def __or__(self, other: Mapping[str, Any]) -> 'Facts':
+        merged = Facts(dict(super().items()) | other)
+        merged._seen = self._seen
+        return merged
+
+    def unread(self) -> list[str]:
+        """Dotted names of the facts that nobody looked at."""
+        names = []
+        for name, value in super().items():
+            if name not in self._seen:
+                names.append(name)
+            elif isinstance(value, Facts):
+                names += [f'{name}.{inner}' for inner in value.unread()]
+        return names
+
+
 @dataclass(frozen=True)
 class Case:
     """One reference case, read and with its inputs drawn."""
 
     path: Path
     family: str
-    facts: dict[str, Any]
+    facts: Facts
     state: list[tuple[str, tuple[int, ...], str, str]]
     inputs: dict[str, np.ndarray]
     roles: dict[str, str]
@@ -246,7 +305,7 @@ def load_case(path: str | Path) -> Case:
         return Case(
             path=path,
             family=header['family'],
-            facts=header['facts'],
+            facts=Facts(header['facts']),
             state=[
                 (name, tuple(shape), dtype, rule) for name, shape, dtype, rule in header['state']
             ],
@@ -402,6 +461,8 @@ def judge(case: Case, result: Result, env: RunEnv, verdict: Verdict) -> None:
         faults.insert(0, f'output {verdict.worst_output!r} is off')
     verdict.message = '; '.join(faults[:4]) + (' ...' if len(faults) > 4 else '')
     verdict.passed = not faults
+    if faults and (unread := case.facts.unread()):
+        verdict.message += f' (facts that the runner did not read: {", ".join(unread)})'
 
 
 def _fix_generators() -> None:

@@ -1,6 +1,7 @@
 """The reference case harness and tools/verify.py: what passes, what misses, and how it is said."""
 
 import json
+import pickle
 import subprocess
 import sys
 import zlib
@@ -89,6 +90,18 @@ def test_a_miss_says_what_is_wrong(tmp_path, change, message):
     verdict = harness.run_case(write_case(tmp_path, **change))
     assert not verdict.passed
     assert message in verdict.message
+
+
+def test_a_miss_names_facts_that_the_runner_does_not_know(tmp_path):
+    known = dict(count=6, nested=dict(a=1, b=dict(c=2)))
+    verdict = harness.run_case(write_case(tmp_path, **known))
+    assert verdict.message.endswith('(facts that the runner did not read: nested)')
+    facts = harness.Facts(known)
+    assert (facts['nested'] | dict(d=3))['a'] == 1 and dict(**facts['nested']['b']) == dict(c=2)
+    assert facts.unread() == ['count'] and facts.get('count') == 6
+    assert facts.unread() == []
+    copied = pickle.loads(pickle.dumps(facts))
+    assert copied == known and copied.unread() == []
 
 
 def test_a_fact_may_be_declared_unchecked(tmp_path):
