@@ -1,5 +1,6 @@
 """Runners of the whole stage-2 and CLIP models, and of their optimiser groups."""
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -36,6 +37,7 @@ from .runners_vision import (
 )
 
 VISION = 'vision_encoder.'
+TEACHER = 'clip_teacher.'
 
 
 class GivenMask(Masker):
@@ -53,18 +55,20 @@ class GivenMask(Masker):
 
 
 class GivenNegatives:
-    """Hands out the negatives of a case, one objective after the other, and keeps the weights."""
+    """Hands out the negatives of a case, one objective after the other; keeps them and weights."""
 
     def __init__(self, draws: dict[str, Negatives]) -> None:
-        self.draws, self.weights = draws, {}
+        self.draws, self.kept = draws, {}
 
     def __call__(self, media: Tensor, text: Tensor, temp: Tensor, ids: Tensor | None) -> Negatives:
         name = next(iter(self.draws))
         suffix = f':{name}' if name else ''
         names = (f'weights_v2t{suffix}', f'weights_t2v{suffix}')
         weights = negative_weights(media, text, temp.detach(), ids)
-        self.weights |= dict(zip(names, weights, strict=True))
-        return self.draws.pop(name)
+        self.kept |= dict(zip(names, weights, strict=True))
+        drawn = self.draws.pop(name)
+        self.kept |= {f'negative_vision{suffix}': drawn.media, f'negative_text{suffix}': drawn.text}
+        return drawn
 
 
 class GivenTokens:
@@ -166,10 +170,11 @@ def inject_draws(model: nn.Module, case: Case, env: RunEnv) -> None:
 
 def load_stage2(case: Case, env: RunEnv) -> nn.Module:
     """The model of a case, its teacher included, filled with the case's checkpoint."""
-    model = MODELS.build(stage2_config(case.facts, env))
-    if model.targets is None:
-        return load_filled(model, case, env, stage2_name)
-    encoder, prefix = model.targets.clip.encoder, 'clip_teacher.'
+    model, prefix = MODELS.build(stage2_config(case.facts, env)), TEACHER
+    if model.targets is None:  # a file may hold a teacher that nothing is aligned with
+        state = [entry for entry in case.state if not entry[0].startswith(prefix)]
+        return load_filled(model, dataclasses.replace(case, state=state), env, stage2_name)
+    encoder = model.targets.clip.encoder
     own = published_state(model, case, stage2_name)
     filled = case.fill(own | {prefix + k: v for k, v in encoder.state_dict().items()})
     state = {name: torch.as_tensor(value) for name, value in filled.items()}
@@ -245,12 +250,15 @@ def run_stage2(case: Case, env: RunEnv) -> Result:
     outputs: dict[str, Any] = {
         name: losses.get(name, zero) for name in case.outputs if name.startswith('loss_')
     }
-    outputs |= model.negative_sampler.weights | dict(temp_after=model.temp.detach().clone())
+    outputs |= model.negative_sampler.kept | dict(temp_after=model.temp.detach().clone())
     if 'attention' in case.outputs:
         outputs['attention'] = model.maskers['image'].attn.reshape(
             case.outputs['attention']['shape']
         )
     outputs |= stored_gradients(model, total, case, stage2_name)
+    for name in outputs.keys() & case.outputs.keys():
+        if name.startswith('loss'):  # published ones may have one axis of one entry
+            outputs[name] = outputs[name].reshape(case.outputs[name]['shape'])
     return Result(outputs | evaluation_outputs(model, case, env))
 
 
@@ -308,6 +316,9 @@ def run_decay_groups(case: Case, env: RunEnv) -> Result:
     spared, parameters = no_decay_names(model), dict(model.named_parameters())
     own, groups = set(parameters), dict(no_decay=[], decay=[], frozen=[])
     for published, shape in facts['parameters']:
+        if published.startswith(TEACHER):  # no part of our model
+            groups['frozen'].append(published)
+            continue
         name = base_layer_name(stage2_name(published) if build is stage2_config else published, own)
         parameter = parameters.pop(name)
         if list(parameter.shape) != shape:

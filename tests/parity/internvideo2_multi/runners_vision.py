@@ -15,7 +15,7 @@ from internvideo.models.masking import random_mask, tube_mask
 from internvideo.models.necks.alignment_neck import AlignedFeatures, normalise
 from internvideo.models.pretrainers.teachers import aligned_layers
 from internvideo.registry import MODELS
-from tests.parity.harness import Case, Result, RunEnv, parity_runner
+from tests.parity.harness import Case, CaseError, Result, RunEnv, parity_runner
 from tests.parity.internvideo2_single.runners_classifier import ENCODER_FIELDS
 
 from .common import load_filled, stored_gradients
@@ -27,6 +27,8 @@ def encoder_config(facts: dict[str, Any], env: RunEnv, **fields: Any) -> dict[st
     """Config of our trunk for the facts of a published tower."""
     own = {name: facts[name] for name in ENCODER_FIELDS if name in facts}
     act = facts.get('mlp_act', 'gelu')
+    if 'in_chans' in facts:
+        own['in_channels'] = facts['in_chans']
     return (
         dict(type='InternVideo2', arch=None, act=act, attn_backend=env.attn_backend) | own | fields
     )
@@ -81,6 +83,8 @@ def student_outputs(model: Student, case: Case, env: RunEnv) -> dict[str, Tensor
     facts, mask = case.facts, patch_mask(case, env)
     video, depth = env.tensor(case.role('x')), model.trunk.depth
     last = depth + facts['x_vis_return_idx']
+    if last != depth - 1 and not facts['x_vis_only']:
+        raise CaseError('a tower that stops early gives its tokens only: no layer is aligned')
     if facts['x_vis_only']:
         out = model.trunk(video, mask, return_layers=[last], layers_only=True)
         return dict(x_vis=out.layers[0])
@@ -173,10 +177,13 @@ def run_teacher_load(case: Case, env: RunEnv) -> Result:
 def run_pos_resize(case: Case, env: RunEnv) -> Result:
     facts = case.facts
     grid = (facts['t_new'], facts['grid_new'], facts['grid_new'])
+    tables = {name: env.tensor(case.role(name)) for name in case.outputs}
     return Result(
         {
-            name: interpolate_joint_table(env.tensor(case.role(name)), facts['t_old'], grid)
-            for name in case.outputs
+            name: table
+            if 'img_pos_embed' in name  # images have one time step in every model
+            else interpolate_joint_table(table, facts['t_old'], grid)
+            for name, table in tables.items()
         }
     )
 
