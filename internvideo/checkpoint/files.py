@@ -46,6 +46,19 @@ def read_state_dict(source: str | os.PathLike, trusted_pickle: bool = False) -> 
     return _unwrap(_read_file(path, trusted_pickle), path)
 
 
+def read_settings(source: str | os.PathLike, trusted_pickle: bool = False) -> dict[str, Any]:
+    """The settings ``cfg`` that some files hold beside their tensors; empty where there are none.
+
+    Arguments and errors: see :func:`read_state_dict`.
+    """
+    path = resolve_source(source)
+    if path.suffix in ('.json', '.safetensors'):
+        return {}
+    found = _read_file(path, trusted_pickle)
+    settings = found.get('cfg') if isinstance(found, Mapping) else None
+    return dict(settings) if isinstance(settings, Mapping) else {}
+
+
 def unwrap(checkpoint: Mapping[str, Any]) -> Mapping[str, Any]:
     """The first of ``model``, ``module``, ``state_dict`` that holds a mapping, or all of it."""
     for container in CONTAINERS:

@@ -14,6 +14,7 @@ CLIP files differ by LoRA alone: peft calls a wrapped weight ``q_proj.base_layer
 import os
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -392,8 +393,17 @@ class BEATsAdapter:
     """Published BEATs files into :class:`BEATs`, and back.
 
     The position table is held once; the classifier of a fine-tuned file is left over by a model
-    without.
+    without.  Files hold the settings of their model beside the weights: a model of others is
+    refused even where all shapes agree.
     """
+
+    def check_settings(self, settings: Mapping[str, Any], model: nn.Module) -> list[str]:
+        """What differs between the settings of a file and those of ``model``."""
+        return [
+            f'{name} is {settings[name]!r} in the file, {own!r} in the model'
+            for name, own in model.settings.items()
+            if settings.get(name, own) != own
+        ]
 
     def to_ours(
         self, published: Mapping[str, Tensor], model: nn.Module, report: LoadReport | None = None

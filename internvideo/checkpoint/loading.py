@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from internvideo.registry import CHECKPOINT_ADAPTERS, WEIGHT_INITIALIZERS
 
-from .files import read_state_dict, write_state_dict
+from .files import read_settings, read_state_dict, write_state_dict
 from .report import CheckpointMismatchError, LoadReport, Shapes, abbreviate, mismatch_hints
 
 DEFAULT_ADAPTER = 'internvideo2_single'
@@ -49,6 +49,13 @@ def load_pretrained(
     model = unwrap_model(model)
     report = LoadReport(source=os.fspath(source))
     state = converter.to_ours(read_state_dict(source, trusted_pickle), model, report)
+    if hasattr(converter, 'check_settings'):  # what shapes do not tell
+        faults = converter.check_settings(read_settings(source, trusted_pickle), model)
+        if faults:
+            raise CheckpointMismatchError(
+                f'checkpoint {report.source} does not fit {type(model).__name__}: '
+                f'{"; ".join(faults)}'
+            )
     return _load(model, state, report)
 
 

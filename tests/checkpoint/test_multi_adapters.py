@@ -286,6 +286,17 @@ def test_a_finetuned_beats_file_leaves_its_classifier(tmp_path):
     assert sum('attention_bias' in name for name in report.left_over) == 1
 
 
+def test_a_beats_file_of_other_settings_is_refused(tmp_path):
+    donor = MODELS.build(AUDIO | dict(deep_norm=False))
+    path = tmp_path / 'beats.pth'
+    for settings in (dict(deep_norm=False, encoder_layers=12), dict(max_distance=800), None):
+        torch.save(dict(cfg=settings, model=donor.state_dict()), path)
+        assert not load_pretrained(MODELS.build(AUDIO | dict(deep_norm=False)), path, 'beats').new
+    torch.save(dict(cfg=dict(deep_norm=False), model=donor.state_dict()), path)
+    with pytest.raises(CheckpointMismatchError, match='deep_norm is False in the file, True in'):
+        load_pretrained(MODELS.build(AUDIO), path, 'beats')
+
+
 @pytest.mark.parametrize(('adapter', 'kind'), [(Stage2Adapter, 'stage2'), (CLIPAdapter, 'stage3')])
 def test_unknown_kinds_are_named(adapter, kind):
     with pytest.raises(ValueError, match=f"kind must be one of .*'{kind}'"):

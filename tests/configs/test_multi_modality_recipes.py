@@ -200,6 +200,7 @@ def reading(monkeypatch):
         monkeypatch.setattr(
             module, 'read_state_dict', lambda source, *_: published_files()[Path(source).name]
         )
+    monkeypatch.setattr(loading, 'read_settings', lambda *_: {})
 
 
 @pytest.mark.parametrize(

@@ -332,6 +332,14 @@ class BEATs(BaseModule):
             known = ', '.join(ACTIVATIONS)
             raise ValueError(f'activation_fn must be one of {known}, got {activation_fn!r}')
         self.embed_dim, self.num_mel_bins = encoder_embed_dim, num_mel_bins
+        # Change the numbers, but no shape: a checkpoint is compared with them.
+        self.settings = dict(
+            encoder_attention_heads=encoder_attention_heads,
+            activation_fn=activation_fn,
+            layer_norm_first=layer_norm_first,
+            deep_norm=deep_norm,
+            max_distance=max_distance,
+        )
         self._make_patches(input_patch_size, embed_dim, conv_bias)
         self.dropout_input = nn.Dropout(dropout_input)
         self.encoder = BEATsTransformer(
