@@ -258,7 +258,8 @@ class CLIPAdapter:
         text: file of the text tower, InternVL-C or MobileCLIP; None with another kind than
             ``'released'`` leaves the text tower as it was initialised.
         extra: file in a CLIP model's names whose entries override all others.
-        orig_t_size: time steps of the file's position table; by default inferred.
+        orig_t_size: time steps of the first file's position table; by default, and for a table
+            of ``extra``, inferred.
         partial: a released file that holds the trained parts only; what it lacks comes from
             ``text`` or stays as initialised.
         trusted_pickle: as for the first file, for ``text`` and ``extra``.
@@ -289,15 +290,18 @@ class CLIPAdapter:
         if self.text is not None:
             text = read_state_dict(self.text, self.trusted_pickle)
             files.append({ours: text[name] for ours, name in clip_text_names(text).items()})
+        orig_t_size = self.orig_t_size
         if self.extra is not None:
             files.append(read_state_dict(self.extra, self.trusted_pickle))
+            if f'{STAGE2_PREFIX}pos_embed' in files[-1]:  # then the first file's does not count
+                orig_t_size = None
         state = {base_layer_name(k, own): v for file in files for k, v in file.items()}
         report.left_over = [name for name in state if self._is_spare(name, own)]
         state = {name: value for name, value in state.items() if name not in report.left_over}
         report.left_over += [name for name in self._unused(published) if name not in state]
         report.new = [name for name in own if name not in state and self._is_new(name, state)]
         grid = model.vision_encoder.grid
-        _resize_tables(state, own, STAGE2_PREFIX, grid, self.orig_t_size, report)
+        _resize_tables(state, own, STAGE2_PREFIX, grid, orig_t_size, report)
         return state
 
     def select(self, published: Mapping[str, Tensor]) -> State:

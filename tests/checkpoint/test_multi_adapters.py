@@ -236,6 +236,22 @@ def test_a_tower_starts_clip_beside_a_text_file(tmp_path, kind):
     torch.testing.assert_close(own, text['transformer.layers.0.self_attn.q_proj.weight'])
 
 
+@pytest.mark.parametrize('steps', [2, None], ids=['whole', 'trained parts'])
+def test_an_extra_file_overrides_tower_and_text(tmp_path, steps):
+    donor, model = clip(), clip()
+    torch.nn.init.normal_(donor.temp)
+    tower = {f'vision_encoder.{k}': v for k, v in stage1_state().items() if 'mae' not in k}
+    extra = CLIPAdapter().to_published(donor.state_dict())
+    if steps is None:
+        extra = {k: v for k, v in extra.items() if 'clip_projector' in k or k == 'temp'}
+    path = save(tmp_path, extra, 'extra.pth')
+    options = dict(kind='stage2', orig_t_size=8, extra=path)
+    report = load_pretrained(model, save(tmp_path, tower), 'internvideo2_clip', **options)
+    assert list(report.reshaped) == ([] if steps else ['vision_encoder.pos_embed'])
+    found = CLIPAdapter().to_published(model.state_dict())
+    torch.testing.assert_close({name: found[name] for name in extra}, extra)
+
+
 def clip_text(lora):
     return LLAMA | dict(lora=lora)
 
