@@ -34,17 +34,17 @@ def run_buckets(case: Case, env: RunEnv) -> Result:
 
 
 def case_wave(case: Case, env: RunEnv) -> Tensor:
-    """The wave of a case: scaled noise, or a sum of tones."""
+    """The wave of a case, in float32 as all sound: scaled noise, or a sum of tones."""
     facts = case.facts
     if not facts.get('tones'):
-        return env.tensor(case.role('wave')) * facts['amplitude']
+        return torch.as_tensor(case.role('wave'), device=env.device) * facts['amplitude']
     time = np.arange(facts['samples'], dtype=np.float64) / facts['sample_rate']
     tones = [
         tone['amplitude']
         * np.sin(2 * np.pi * (tone['frequency'] * time + tone.get('sweep', 0) * time**2))
         for tone in facts['tones']
     ]
-    return env.tensor(sum(tones).astype(np.float32))
+    return torch.as_tensor(sum(tones).astype(np.float32), device=env.device)
 
 
 @parity_runner('internvideo2_multi/beats_fbank')

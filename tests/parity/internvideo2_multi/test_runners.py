@@ -71,3 +71,9 @@ def test_parameters_of_a_teacher_are_frozen_ones():
     facts = dict(parameters=[*case.facts['parameters'], [name, [1, 1, 36]]], frozen=[name])
     found = outputs_of(dataclasses.replace(case, facts=Facts(case.facts | facts)))
     assert found['counts'][2] == 1
+
+
+@pytest.mark.parametrize('name', ['beats_fbank_tone', 'beats_fbank_64'])
+def test_sound_is_never_rounded_to_the_type_of_a_run(name):
+    verdict = harness.run_case(FOLDER / f'{name}.json', RunEnv(dtype='bfloat16'))
+    assert verdict.passed and verdict.worst < 0.01
