@@ -56,7 +56,10 @@ class Encoded(NamedTuple):
     ids: Tensor | None = None
 
 
-@MODELS.register_module(name=['InternVideo2Stage2', 'InternVideo2_Stage2'])
+PUBLISHED_NAMES = [f'InternVideo2_Stage2{kind}' for kind in ('', '_visual', '_audiovisual')]
+
+
+@MODELS.register_module(name=['InternVideo2Stage2', *PUBLISHED_NAMES])
 class InternVideo2Stage2(BaseModel):
     """Visual, and with an audio encoder audio-visual, video-language model.
 

@@ -5,6 +5,7 @@ import torch
 
 from internvideo.models.losses.masked_language import MaskingDraws
 from internvideo.models.losses.matching import Negatives
+from internvideo.registry import MODELS
 from internvideo.structures import VideoDataSample
 from tests.models.retrievers.tiny import AUDIO, batch, samples, stage2, stage2_audio
 from tests.processes import in_processes
@@ -47,6 +48,11 @@ def test_every_objective_reaches_what_it_trains(frames):
     sum(losses.values()).backward()
     idle = [name for name, p in model.named_parameters() if p.grad is None]
     assert idle == []
+
+
+@pytest.mark.parametrize('kind', ['', '_visual', '_audiovisual'])
+def test_published_names_are_known(kind):
+    assert MODELS.get(f'InternVideo2_Stage2{kind}') is MODELS.get('InternVideo2Stage2')
 
 
 def test_audio_and_video_have_all_pairings():
