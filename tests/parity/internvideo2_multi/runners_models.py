@@ -16,7 +16,7 @@ from internvideo.models.masking import Masker
 from internvideo.models.retrievers.stage2 import AUDIO_OBJECTIVES, LANGUAGE, MATCHING, PARTS
 from internvideo.registry import MODELS
 from internvideo.structures import VideoDataSample
-from tests.parity.harness import Case, Result, RunEnv, parity_runner
+from tests.parity.harness import Case, CaseError, Result, RunEnv, parity_runner
 
 from .common import load_filled, published_state, role_or_none, stored_gradients
 from .runners_audio import BEATS_FIELDS
@@ -93,6 +93,9 @@ def teacher_targets(facts: dict[str, Any], env: RunEnv) -> dict[str, Any] | None
     teacher = facts.get('teacher')
     if teacher is None:
         return None
+    norms = {teacher['clip_norm_type'], facts['vision']['clip_norm_type']}
+    if len(norms) > 1:
+        raise CaseError('student and teacher are normalised alike here, the case has them differ')
     config = dict(
         encoder=teacher_config(teacher, env),
         layers=layer_choice(teacher, ''),

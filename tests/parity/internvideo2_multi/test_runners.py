@@ -33,6 +33,13 @@ def test_a_teacher_that_nothing_is_aligned_with_changes_no_other_loss():
         torch.testing.assert_close(found[name], expected[name])
 
 
+def test_student_and_teacher_of_other_norms_are_refused():
+    case = variant('stage2_visual_teacher')
+    case.facts['teacher']['clip_norm_type'] = 'none'
+    with pytest.raises(CaseError, match='normalised alike'):
+        outputs_of(case)
+
+
 def test_losses_take_the_shape_that_a_case_stores():
     case = variant('stage2_visual_teacher', distill_final_features=False)
     one = {name: dict(spec, shape=[1]) for name, spec in case.outputs.items() if 'loss' in name}
