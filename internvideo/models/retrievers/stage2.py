@@ -400,7 +400,7 @@ class InternVideo2Stage2(BaseModel):
         targets = None
         if aligns:
             self.load_targets()
-            final = bool(self.neck.clip_final_dim and self.alignment.weights['clip_final'])
+            final = bool(self.alignment.weights['clip_final'])
             wants_attn = masker is not None and masker.needs_attention
             targets = self.targets(video, data_samples, final=final, attn=wants_attn)
         mask = self.draw_mask(masker, video, None if targets is None else targets.attn)

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from internvideo.models.losses.masked_language import MaskingDraws
 from internvideo.models.losses.matching import Negatives
@@ -115,6 +116,28 @@ def test_alignment_of_images_only():
     assert model(batch(frames=1), None, mode='loss').keys() == {'loss_uta', 'loss_vtc'}
     assert model(batch(frames=2), None, mode='loss').keys() == {'loss_vtc'}
     assert not any('teacher' in name or 'targets' in name for name in model.state_dict())
+
+
+def test_without_a_final_decoder_the_pooled_vector_itself_is_aligned():
+    teacher = dict(
+        type='InternVLVision', arch=dict(embed_dim=16, depth=1, num_heads=2, mlp_ratio=2)
+    )
+    encoder = teacher | dict(img_size=28, attn_pool_num_heads=2, clip_embed_dim=12)
+    clip = dict(encoder=encoder, layers=[0], init_cfg=None, dtype=None)
+    model = stage2(
+        neck=dict(type='AlignmentNeck', clip_dim=16, clip_final_dim=0),
+        clip_layers=[1],
+        targets=dict(type='InlineTeachers', clip=clip),
+        loss_weights=dict(uta=1),
+    ).eval()
+    video = batch()['video']
+    model.alignment.weights['clip_final'] = 0.0
+    middle = model(dict(video=video), None, mode='loss')['loss_uta']
+    model.alignment.weights['clip_final'] = 1.0
+    whole = model(dict(video=video), None, mode='loss')['loss_uta']
+    pooled = model.vision_encoder(video).pooled
+    final = F.normalize(model.targets(video, None, final=True, attn=False).clip_final, dim=-1)
+    torch.testing.assert_close(whole - middle, 2 - 2 * (pooled * final).sum(-1).mean())
 
 
 def test_segments_are_averaged():
