@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from internvideo.datasets.captions import normalise_caption
 from internvideo.models.necks.alignment_neck import normalise
-from internvideo.models.retrievers.stage2 import HEADS, MATCHING, Encoded
+from internvideo.models.retrievers.objectives import HEADS, MATCHING, Encoded
 
 from .action_recognizer import autocast
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from internvideo.datasets.bad_samples import append_json_line
 from internvideo.datasets.collate import collate_media
-from internvideo.models.retrievers.stage2 import Encoded
+from internvideo.models.retrievers.objectives import Encoded
 from internvideo.registry import INFERENCERS
 
 from .action_recognizer import pick_device

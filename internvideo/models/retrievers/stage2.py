@@ -4,7 +4,7 @@ Source: arXiv 2403.15377, section 3.2 and equation 4.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -24,39 +24,21 @@ from internvideo.registry import MODELS
 from internvideo.structures import VideoDataSample
 
 from .freezing import freeze_parts
+from .objectives import (
+    AUDIO_OBJECTIVES,
+    CONTRASTIVE,
+    HEADS,
+    LANGUAGE,
+    MATCHING,
+    Encoded,
+    active_objectives,
+    captions_by_kind,
+    check_weights,
+)
 from .samples import pair_ids, set_features
 
-CONTRASTIVE = dict(
-    vtc=('vision', 'text'),
-    atc=('audio', 'text'),
-    avc=('audio', 'vision'),
-    avtc=('audio_vision', 'text'),
-)
-MATCHING = dict(vtm='vision', atm='audio', avtm='audio_vision')
-LANGUAGE = dict(mlm='vision', amlm='audio', avmlm='audio_vision')
-HEADS = dict(vtm='itm_head', atm='atm_head', avtm='avtm_head')
-OBJECTIVES = ('uta', *CONTRASTIVE, *MATCHING, *LANGUAGE)
-AUDIO_OBJECTIVES = ('atc', 'avc', 'avtc', 'atm', 'avtm', 'amlm', 'avmlm')
-PARTS = dict(vision='vision_encoder', audio='audio_encoder', text='text_encoder')
-
-
-class Encoded(NamedTuple):
-    """One modality of a batch.
-
-    Attributes:
-        tokens: (B, N, D) as the fusion encoder takes them; text: states of the text layers.
-        feature: (B, C) in the common space, not normalised.
-        mask: (B, N) of a text, non-zero where there is a token; None for media.
-        ids: (B, N) tokens of a text; None for media.
-    """
-
-    tokens: Tensor
-    feature: Tensor
-    mask: Tensor | None = None
-    ids: Tensor | None = None
-
-
 PUBLISHED_NAMES = [f'InternVideo2_Stage2{kind}' for kind in ('', '_visual', '_audiovisual')]
+PARTS = dict(vision='vision_encoder', audio='audio_encoder', text='text_encoder')
 
 
 @MODELS.register_module(name=['InternVideo2Stage2', *PUBLISHED_NAMES])
@@ -273,7 +255,8 @@ class InternVideo2Stage2(BaseModel):
             encoded['audio'] = self.encode_audio(inputs['audio'])
         texts = inputs.get('text') or {}
         return self._with_both(encoded) | {
-            kind or 'text': self.encode_text(**tokens) for kind, tokens in _kinds(texts).items()
+            kind or 'text': self.encode_text(**tokens)
+            for kind, tokens in captions_by_kind(texts).items()
         }
 
     def encode_video(self, video: Tensor) -> Encoded:
@@ -356,26 +339,16 @@ class InternVideo2Stage2(BaseModel):
         if inputs.get('audio') is not None:
             media['audio'] = self.encode_audio(inputs['audio'])
         media = self._with_both(media)
-        active = self._active(media)
+        active = active_objectives(media, self.loss_weights)
         texts = self._encode_captions(inputs.get('text') or {}, active)
         ids = pair_ids(data_samples, self.temp.device)
         for run in (self._contrast, self._match, self._predict_tokens):
             losses |= run(active, media, texts, ids)
         return losses
 
-    def _active(self, media: Mapping[str, Encoded]) -> set[str]:
-        """Objectives with a weight whose media are in the batch."""
-        needs = {name: {first, second} - {'text'} for name, (first, second) in CONTRASTIVE.items()}
-        needs |= {name: {medium} for name, medium in (MATCHING | LANGUAGE).items()}
-        active = {name for name, wanted in needs.items() if wanted <= media.keys()}
-        gates = {name: self._weight(name) for name in active}
-        if media.keys() == {'audio'}:
-            gates['amlm'] = self._weight('mlm')
-        return {name for name, gate in gates.items() if gate}
-
     def _encode_captions(self, texts: dict[str, Any], active: set[str]) -> dict[str, Encoded]:
         """Objective -> text; every kind of caption is encoded once."""
-        kinds, encoded = _kinds(texts), {}
+        kinds, encoded = captions_by_kind(texts), {}
         chosen = {}
         for name in sorted(active - {'avc'}):
             kind = self.loss_captions.get(name) if None not in kinds else None
@@ -495,20 +468,5 @@ class InternVideo2Stage2(BaseModel):
         return names | {'temp'}
 
 
-def check_weights(weights: Mapping[str, float]) -> dict[str, float]:
-    """Weights of known objectives; raises ValueError for others and for negative weights."""
-    unknown = sorted(set(weights) - set(OBJECTIVES))
-    if unknown or min(weights.values(), default=0) < 0:
-        raise ValueError(
-            f'loss_weights must be of {", ".join(OBJECTIVES)} and not negative, got {dict(weights)}'
-        )
-    return dict(weights)
-
-
 def _projection(in_dim: int, out_dim: int | None) -> nn.Sequential | None:
     return nn.Sequential(nn.Linear(in_dim, out_dim), nn.LayerNorm(out_dim)) if out_dim else None
-
-
-def _kinds(texts: Mapping[str, Any]) -> dict[str | None, Mapping[str, Tensor]]:
-    """Kind of caption -> tokens; a batch with captions of one unnamed kind has the kind None."""
-    return {None: texts} if 'input_ids' in texts else dict(texts)

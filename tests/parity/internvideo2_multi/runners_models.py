@@ -13,7 +13,8 @@ from internvideo.engine.optimizers.parameter_groups import takes_no_decay
 from internvideo.models.losses.masked_language import MaskingDraws
 from internvideo.models.losses.matching import Negatives, negative_weights
 from internvideo.models.masking import Masker
-from internvideo.models.retrievers.stage2 import AUDIO_OBJECTIVES, LANGUAGE, MATCHING, PARTS
+from internvideo.models.retrievers.objectives import AUDIO_OBJECTIVES, LANGUAGE, MATCHING
+from internvideo.models.retrievers.stage2 import PARTS
 from internvideo.registry import MODELS
 from internvideo.structures import VideoDataSample
 from tests.parity.harness import Case, CaseError, Result, RunEnv, parity_runner
