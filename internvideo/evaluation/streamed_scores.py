@@ -11,7 +11,7 @@ from torch import Tensor
 from .retrieval import true_ranks
 
 BLOCK_ENTRIES = 1 << 24
-"""Scores that are held at a time: 64 MB."""
+"""Scores that are held at a time: 128 MB in double precision."""
 
 
 def rows_at_once(candidates: int, entries: int = BLOCK_ENTRIES) -> int:
@@ -24,6 +24,9 @@ def score_blocks(
 ) -> Iterator[tuple[int, Tensor]]:
     """(first query, scores (B, N)) block by block.
 
+    Computed in double precision and rounded to that of ``queries``: sums of equal vectors differ in
+    their last bit by where they lie in a block, which would break ties by chance.
+
     Args:
         queries, candidates: unit vectors.
         dual: multiply scores by their soft-max over all queries, as
@@ -31,17 +34,19 @@ def score_blocks(
         entries: scores of a block.
     """
     step = rows_at_once(len(candidates), entries)
+    exact = candidates.double()
     total = log_totals(queries, candidates, entries) if dual else None
     for first in range(0, len(queries), step):
-        scores = queries[first : first + step] @ candidates.T
-        yield first, scores if total is None else scores * (scores - total).exp()
+        scores = queries[first : first + step].double() @ exact.T
+        scores = scores if total is None else scores * (scores - total).exp()
+        yield first, scores.to(queries.dtype)
 
 
 def log_totals(queries: Tensor, candidates: Tensor, entries: int = BLOCK_ENTRIES) -> Tensor:
-    """(N,) log of the sum over queries of the exponentials of a candidate's scores."""
-    total = torch.full((len(candidates),), -torch.inf, dtype=queries.dtype, device=queries.device)
+    """(N,) double: log of the sum over queries of the exponentials of a candidate's scores."""
+    total = queries.new_full((len(candidates),), -torch.inf, dtype=torch.double)
     for _, scores in score_blocks(queries, candidates, entries=entries):
-        total = torch.logaddexp(total, scores.logsumexp(dim=0))
+        total = torch.logaddexp(total, scores.double().logsumexp(dim=0))
     return total
 
 

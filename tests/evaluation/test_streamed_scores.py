@@ -56,6 +56,16 @@ def test_blocks_equal_the_whole_matrix(queries, candidates, entries, dual, seed)
     torch.testing.assert_close(whole.gather(1, top), whole.topk(top.shape[1], dim=1).values)
 
 
+@pytest.mark.parametrize('dual', [False, True])
+def test_equal_candidates_have_equal_scores_wherever_they_lie(dual):
+    media = torch.nn.functional.normalize(torch.randn(37, 64), dim=-1)
+    text = torch.nn.functional.normalize(torch.randn(1, 64), dim=-1)
+    for count in (3, 7, 33):  # kernels sum the last columns of a block in another order
+        blocks = [scores for _, scores in score_blocks(media, text.expand(count, -1), dual, 130)]
+        scores = torch.cat(blocks)
+        assert scores.dtype == torch.float and torch.equal(scores, scores[:, :1].expand_as(scores))
+
+
 def test_candidates_that_were_not_judged_come_last():
     top, scores = torch.tensor([[2, 0], [1, 2]]), torch.tensor([[-3.0, 4.0], [1.0, 2.0]])
     assert filled_scores(top, scores, 4)[0].tolist() == [4.0, -100.0, -3.0, -100.0]
