@@ -147,8 +147,9 @@ class ActionProtocol:
         truth = [[encoded.truth[row]] for row in encoded.rows.tolist()]
         ranks = streamed_ranks(encoded.media, encoded.texts, truth, entries=self.entries)
         ranks = _with_lost(ranks, encoded)
-        top = {f'top{k}': round(100 * (ranks < k).double().mean().item(), 2) for k in (1, 5)}
-        figures = top | dict(avg=round((top['top1'] + top['top5']) / 2, 2))
+        top = {f'top{k}': 100 * (ranks < k).double().mean().item() for k in (1, 5)}
+        figures = top | dict(avg=sum(top.values()) / 2)
+        figures = {name: round(value, 2) for name, value in figures.items()}
         facts = dict(
             videos=encoded.size, classes=len(encoded.texts), unreadable=len(encoded.unreadable)
         )

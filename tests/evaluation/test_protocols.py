@@ -89,6 +89,12 @@ def test_actions_are_counted_with_their_mean():
     assert metrics == {'set/top1': 75.0, 'set/top5': 100.0, 'set/avg': 87.5}
 
 
+def test_the_mean_of_actions_is_taken_before_rounding():
+    texts = [[1, 0, 0], [1, 0.1, 0], [1, 0.2, 0], [1, 0.3, 0], [1, 0.4, 0], [0, 1, 0]]
+    _, metrics = score('ActionProtocol', encoded([AXES[0]] * 3, texts, truth=[1, 5, 5]))
+    assert metrics == {'set/top1': 0.0, 'set/top5': 33.33, 'set/avg': 16.67}
+
+
 def test_a_choice_is_right_or_wrong():
     truth = dict(options=[[0, 1], [1, 2], [0, 2]], answers=[0, 1, 1])
     case = encoded(media=AXES[:2], rows=[0, 1], truth=[[0], [0], [0]])
