@@ -192,10 +192,12 @@ class ChoiceProtocol:
 
     def _figures(self, scores: Tensor, answers: Tensor, encoded: EncodedSet) -> dict[str, float]:
         if answers.ndim == 2:
-            lowest = scores.new_full((encoded.size, answers.shape[1]), -torch.inf)
-            lowest[encoded.rows] = scores
-            # An unreadable video's options come last, all alike.
-            whole = lowest.nan_to_num(neginf=float(scores.min()) - 1.0 if scores.numel() else 0.0)
+            whole = scores.new_full((encoded.size, answers.shape[1]), -torch.inf)
+            whole[encoded.rows] = scores
+            # Options of an unreadable video come last, all alike, as do scores of no number.
+            finite = scores[scores.isfinite()]
+            last = float(finite.min()) - 1.0 if finite.numel() else 0.0
+            whole = whole.nan_to_num(nan=last, neginf=last)
             return dict(mAP=mean_average_precision(whole, answers.bool()))
         best = scores.gather(1, answers[encoded.rows][:, None])
         right = ((scores >= best).sum(dim=1) == 1).sum().item()  # ties never help

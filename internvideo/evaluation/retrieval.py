@@ -42,11 +42,12 @@ def dual_softmax(scores: Tensor) -> Tensor:
 def true_ranks(scores: Tensor, truth: Tensor) -> Tensor:
     """(Q,) 0-based rank of the best true candidate of each query of (Q, N) scores.
 
-    Only false candidates count, and one with the same score goes first: ties never help.  A query
-    without a true candidate has rank N.
+    Only false candidates count, and one with the same score goes first: ties never help, nor do
+    scores that are not a number.  A query without a true candidate has rank N.
     """
     best = scores.masked_fill(~truth, -torch.inf).amax(dim=1, keepdim=True)
-    ranks = ((scores >= best) & ~truth).sum(dim=1)
+    # Not `>=`, which nothing satisfies once a model has diverged: every rank would be the first.
+    ranks = (~(scores < best) & ~truth).sum(dim=1)
     return torch.where(truth.any(dim=1), ranks, scores.shape[1])
 
 

@@ -116,6 +116,13 @@ def test_choices_with_several_answers_have_a_mean_average_precision():
     assert metrics == {'set/mAP': pytest.approx(100 * (5 / 6 + 1 + 1) / 3, abs=0.01)}
 
 
+def test_a_video_without_features_comes_last_among_those_of_an_option():
+    case = encoded(media=[AXES[0], AXES[1], [float('nan')] * 3], truth=[[0], [0], [0]])
+    case.truth = dict(options=[[0, 1]] * 3, answers=[[1, 0], [0, 1], [1, 0]])
+    _, metrics = score('ChoiceProtocol', case)
+    assert metrics == {'set/mAP': pytest.approx(100 * ((1 + 2 / 3) / 2 + 1) / 2, abs=0.01)}
+
+
 def test_k_test_must_be_positive():
     with pytest.raises(ValueError, match='k_test'):
         METRICS.build(dict(type='RetrievalProtocol', k_test=0))

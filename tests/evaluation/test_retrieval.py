@@ -44,3 +44,10 @@ def test_figures_are_percentages_of_both_directions():
     assert figures['t2v_r1'] == 50.0
     assert figures['v2t_r_mean'] == figures['r_mean'] == 83.33
     torch.testing.assert_close(dual_softmax(scores), scores * scores.softmax(0))
+
+
+def test_scores_that_are_no_number_find_nothing():
+    scores, truth = torch.eye(4), torch.eye(4).bool()
+    scores[0] = torch.nan  # a medium without features
+    assert true_ranks(scores, truth).tolist() == [3, 0, 0, 0]
+    assert true_ranks(torch.full((4, 4), torch.nan), truth).tolist() == [3, 3, 3, 3]
