@@ -325,7 +325,7 @@ class EvaluationSets:
         table: By name, config of every set that may be chosen: ``type`` and the fields of its
             class; those of this class are defaults.
         sets: Names of the chosen ones.
-        sampling, pipeline, audio, backend: As of :class:`EvaluationSet`.
+        sampling, pipeline, audio, max_text_length, backend: As of :class:`EvaluationSet`.
 
     Raises:
         ValueError: nothing is chosen, or a name is not in the table; whatever a set raises,
@@ -339,12 +339,14 @@ class EvaluationSets:
         sampling: Mapping[str, Any] | Callable,
         pipeline: Sequence[Mapping[str, Any] | Callable],
         audio: Mapping[str, Any] | None = None,
+        max_text_length: int | None = None,
         backend: str = 'decord',
     ) -> None:
         names = [sets] if isinstance(sets, str) else list(dict.fromkeys(sets))
         if not names:
             raise ValueError(f'`sets` chooses nothing; known: {", ".join(table)}')
         defaults = dict(sampling=sampling, pipeline=pipeline, audio=audio, backend=backend)
+        defaults['max_text_length'] = max_text_length
         self.sets: list[EvaluationSet] = [_build(name, table, defaults) for name in names]
         self.metainfo: dict[str, Any] = {}
         self._places = [(part, row) for part in self.sets for row in range(len(part))]

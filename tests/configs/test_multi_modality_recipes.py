@@ -71,6 +71,16 @@ def test_tables_equal_the_published_one():
         assert set_flags(corpora.get(name) or sets[name]) == entry, name
 
 
+@pytest.mark.parametrize('leaf', LEAVES, ids=lambda leaf: f'{leaf.parent.name}/{leaf.stem}')
+def test_texts_of_a_set_have_its_length_and_not_that_of_training(leaf):
+    for part in ('val', 'test'):
+        loader = Config.fromfile(leaf).get(f'{part}_dataloader')
+        for name in loader.dataset.sets if loader else ():
+            own = loader.dataset.table[name].get('max_text_length')
+            published = published_sets()[name].get('max_txt_l', 32)
+            assert (own or loader.dataset.max_text_length) == published
+
+
 def test_training_mixes_the_published_mixtures():
     mixes = {
         leaf: Config.fromfile(ROOT / f'{leaf}.py').train_dataloader.dataset.mix

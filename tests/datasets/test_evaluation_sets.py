@@ -134,6 +134,15 @@ def test_sets_follow_each_other(root):
     assert names == [('second', i) for i in range(3)] + [('first', i) for i in range(2)]
 
 
+def test_sets_that_say_no_length_of_texts_have_the_common_one(root):
+    row = dict(type='RetrievalSet', data_prefix=str(root))
+    row['ann_file'] = write_rows(root / 'rows.json', [dict(video='0.mp4', caption='a cat')])
+    table = dict(short=row, long=row | dict(max_text_length=64))
+    for common in (32, None):
+        made = EvaluationSets(table, list(table), SAMPLING, PIPELINE, max_text_length=common)
+        assert [part.max_text_length for part in made.sets] == [common, 64]
+
+
 @pytest.mark.parametrize(
     ('table', 'sets', 'reason'),
     [

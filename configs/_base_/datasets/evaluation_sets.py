@@ -178,6 +178,7 @@ loader = dict(
         type='EvaluationSets',
         table=table,
         sets=[],
+        max_text_length=32,  # of sets that say nothing else, whatever length training had
         sampling=dict(type='IntervalSample', num_frames=4, mode='middle'),
         pipeline=[
             dict(type='ResizeSquare', size=224, interpolation='bicubic', antialias=False),

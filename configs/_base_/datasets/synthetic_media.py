@@ -62,6 +62,7 @@ held_out = dict(
             ),
         ),
         sets=['scenes_test'],
+        max_text_length=None,
         sampling=sampling,
         pipeline=[dict(type='Resize', size=64), dict(type='PackMedia')],
         audio=audio,

@@ -111,7 +111,9 @@ def text_lengths(subject: Subject) -> Iterator[Finding]:
     lengths = {'model.data_preprocessor.tokenizer.max_length': tokenizer.get('max_length')}
     wishes = () if tokenizer['type'] in FIXED_CONTEXT else subject.loaders.items()
     for name, loader in wishes:
-        for key, entry in entries(loader['dataset']):
+        dataset = loader['dataset']
+        lengths[f'{name}.dataset.max_text_length'] = dataset.get('max_text_length')
+        for key, entry in entries(dataset):
             field = f'{name}.dataset.table.{key}.max_text_length'
             lengths[field] = entry.get('max_text_length')
     for field, length in lengths.items():

@@ -186,6 +186,7 @@ MISTAKES = {
         'train_dataloader.batch_sampler.batch_size', dict(image=8, video=4), 'holds audio_video'
     ),
     'long_text': (f'{TRAIN}.table.webvid.max_text_length', 600, '512 positions'),
+    'long_texts_of_sets': ('val_dataloader.dataset.max_text_length', 513, '512 positions'),
     'long_texts': ('model.data_preprocessor.tokenizer.max_length', 513, '512 positions'),
     'foreign_vocabulary': (
         'model.data_preprocessor.tokenizer',
