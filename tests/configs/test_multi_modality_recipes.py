@@ -9,6 +9,7 @@ import torch
 from mmengine.config import Config
 
 from internvideo.checkpoint import internvideo2_multi, load_pretrained, loading
+from internvideo.datasets.media_text_dataset import MediaTextDataset
 from internvideo.registry import MODELS
 from tests.configs.multi_modality_facts import (
     PREFIX,
@@ -79,6 +80,13 @@ def test_texts_of_a_set_have_its_length_and_not_that_of_training(leaf):
             own = loader.dataset.table[name].get('max_text_length')
             published = published_sets()[name].get('max_txt_l', 32)
             assert (own or loader.dataset.max_text_length) == published
+
+
+def test_captions_without_blanks_are_kept(tmp_path):
+    entry = Config.fromfile(BASE / 'corpora.py').train_dataloader.dataset.table.vatex_ch_ret_train
+    entry.ann_file = tmp_path / 'rows.json'
+    entry.ann_file.write_text(json.dumps([dict(video='a.mp4', caption=['一只猫', '猫在睡觉'])]))
+    assert len(MediaTextDataset(**entry, sampling=len, pipeline=[])) == 2
 
 
 def test_training_mixes_the_published_mixtures():

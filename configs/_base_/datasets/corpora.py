@@ -128,6 +128,7 @@ table = dict(
         ann_file=f'{root}/vatex/ch_ret_train.json',
         data_prefix=f'{root}/vatex',
         media_type='video',
+        filter_captions=False,  # written without blanks, every caption is one word
         multi_text=True,
     ),
     ssv2_label_ret_train=dict(
