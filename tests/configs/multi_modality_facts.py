@@ -57,8 +57,8 @@ UNSTATED = {
 }
 # ... and those of training, which evaluation recipes repeat without using them.
 OF_TRAINING = (
-    r'optimizer\..*|scheduler\..*|batch_size|inputs\.batch_size\..*|train_file.*|best_key|seed|'
-    r'deepspeed\..*|save_iter|inputs\.video_input\.(sample_type|num_frames)|num_workers|'
+    r'optimizer\..*|scheduler\..*|batch_size|inputs\.batch_size\..*|train_file.*|best_key|'
+    r'deepspeed\..*|save_iter|inputs\.video_input\.(sample_type|num_frames)|'
     r'model\.vision_encoder\.(use_checkpoint|checkpoint_num|pretrained)|'
     r'model\.audio_encoder\.audio_model_path|inputs\.audio_input\..*'
 )
@@ -313,7 +313,6 @@ def optimisation_facts(cfg: Config) -> dict[str, Any]:
         'scheduler.epochs': cfg.train_cfg.max_epochs,
         'scheduler.min_lr_multi': schedule.min_lr_factor,
         'scheduler.warmup_epochs': schedule.warmup_epochs,
-        'seed': cfg.randomness.seed,
         'deepspeed.enable': True,
         'deepspeed.stage': cfg.strategy.zero.stage,
         'best_key': best.split('/'),
@@ -354,7 +353,6 @@ def training_facts(cfg: Config) -> dict[str, Any]:
     table = loader.dataset.table
     return facts | {
         'batch_size': batch,
-        'num_workers': loader.num_workers,
         'inputs.audio_input.audio_sample_rate': loader.dataset.audio.sample_rate,
         'inputs.audio_input.max_audio_length': loader.dataset.audio.max_seconds,
         'train_file': [set_flags(table[name]) for name in loader.dataset.mix],
@@ -377,6 +375,8 @@ def evaluation_facts(cfg: Config, part: str) -> dict[str, Any]:
     return facts | {
         'test_types': names,
         'batch_size_test': loader.batch_size,
+        'num_workers': loader.num_workers,
+        'inputs.image_res': loader.dataset.pipeline[0].size,
         'inputs.video_input.num_frames_test': loader.dataset.sampling.num_frames,
         'inputs.video_input.sample_type_test': loader.dataset.sampling.mode,
         'evaluation.k_test': loop.k_test,
@@ -391,7 +391,7 @@ def config_facts(cfg: Config) -> dict[str, Any]:
     trains = cfg.get('train_dataloader') is not None
     facts |= evaluation_facts(cfg, 'val' if trains else 'test') | dict(evaluate=not trains)
     frames = cfg.model.vision_encoder.num_frames
-    facts |= {'num_frames': frames, 'num_frames_test': frames, 'inputs.image_res': 224}
+    facts |= {'num_frames': frames, 'num_frames_test': frames, 'seed': cfg.randomness.seed}
     if not trains:
         return {k: v for k, v in facts.items() if not re.fullmatch(OF_TRAINING, k)}
     return facts | training_facts(cfg) | optimisation_facts(cfg)

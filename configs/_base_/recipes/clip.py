@@ -10,7 +10,9 @@ train_dataloader = dict(
     batch_sampler=dict(batch_size=256),
 )
 val_dataloader = test_dataloader = dict(
-    batch_size=64, dataset=dict(sets=['k400_act_val'], sampling=dict(num_frames=8))
+    batch_size=64,
+    num_workers=12,
+    dataset=dict(sets=['k400_act_val'], sampling=dict(num_frames=8)),
 )
 optim_wrapper = dict(optimizer=dict(lr=4e-4, weight_decay=0.2), clip_grad=None)
 param_scheduler = dict(warmup_epochs=0.6)
