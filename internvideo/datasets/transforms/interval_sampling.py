@@ -25,13 +25,16 @@ def interval_rand(
     n: int,
     choice: Choice = random.choice,
     permutation: Permutation = np.random.permutation,
+    with_last: bool = False,
 ) -> list[int]:
-    """One frame drawn from each interval, never its last one, as published.
+    """One frame drawn from each interval, never its last one, as published, or ``with_last``.
 
-    Where an interval holds a single frame, ``min(n, L)`` frames of the whole video are drawn in
-    its place.  Fewer than ``n`` are filled up with the last one.
+    Where, without it, an interval holds a single frame, ``min(n, L)`` frames of the whole video
+    are drawn in its place.  Fewer than ``n`` are filled up with the last one.
     """
     intervals = frame_intervals(L, n)
+    if with_last:
+        return _filled([choice(range(first, last + 1)) for first, last in intervals], n)
     if all(first < last for first, last in intervals):
         return _filled([choice(range(first, last)) for first, last in intervals], n)
     return _filled(sorted(int(i) for i in permutation(L)[: len(intervals)]), n)

@@ -165,14 +165,15 @@ INTERVAL_MODES = ('rand', 'middle', 'start')
 class IntervalSample:
     """Sampling of the multi-modality models: one frame from each of ``num_frames`` intervals.
 
-    ``mode='rand'`` draws it, never the last of its interval (as published); ``'middle'`` and
-    ``'start'`` do not draw; ``'fps<q>'`` takes ``q`` frames a second, at most ``num_frames``,
-    the last one repeated where they are fewer.  Images (one frame) stay one frame.  Where the
-    sample has a ``window`` (first frame, length), only that is looked at.
+    ``mode='rand'`` draws it, never the last of its interval (as published) unless ``with_last``;
+    ``'middle'`` and ``'start'`` do not draw; ``'fps<q>'`` takes ``q`` frames a second, at most
+    ``num_frames``, the last one repeated where they are fewer.  Images (one frame) stay one frame.
+    Where the sample has a ``window`` (first frame, length), only that is looked at.
     """
 
     num_frames: int
     mode: str = 'rand'
+    with_last: bool = False
 
     def __post_init__(self) -> None:
         if self.num_frames < 1:
@@ -192,7 +193,9 @@ class IntervalSample:
         if sample.get('media_type') == 'image':
             clip = [0]
         elif self.mode == 'rand':
-            clip = interval_sampling.interval_rand(length, self.num_frames)
+            clip = interval_sampling.interval_rand(
+                length, self.num_frames, with_last=self.with_last
+            )
         elif self.mode == 'middle':
             clip = interval_sampling.interval_middle(length, self.num_frames)
         elif self.mode == 'start':

@@ -12,6 +12,7 @@ from internvideo.datasets.transforms.interval_sampling import (
     interval_rand,
     interval_start,
 )
+from internvideo.datasets.transforms.sampling import IntervalSample
 
 LENGTHS = dict(total=st.integers(1, 400), wanted=st.integers(1, 16))
 
@@ -30,6 +31,19 @@ def test_clips_have_the_wanted_length_and_stay_inside(total, wanted, seed):
 def test_intervals_divide_the_video(total, wanted):
     intervals = frame_intervals(total, wanted)
     assert [i for first, last in intervals for i in range(first, last + 1)] == list(range(total))
+
+
+@given(**LENGTHS)
+def test_the_last_frame_of_an_interval_is_drawn_where_asked_for(total, wanted):
+    intervals = frame_intervals(total, wanted)
+    ends = interval_rand(total, wanted, lambda frames: frames[-1], with_last=True)
+    assert ends[: len(intervals)] == [last for _, last in intervals]
+    before = interval_rand(total, wanted, lambda frames: frames[-1])
+    if all(first < last for first, last in intervals):
+        assert before == [last - 1 for _, last in intervals]
+    sample = IntervalSample(wanted, with_last=True)(dict(total_frames=total))
+    (drawn,) = sample['frame_inds'].tolist()
+    assert all(a <= i <= b for (a, b), i in zip(intervals, drawn, strict=False))
 
 
 def test_frames_a_second_start_half_a_period_in():
