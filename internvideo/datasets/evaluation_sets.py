@@ -300,7 +300,7 @@ def _checked_answer(answer: Any, count: int, others: Sequence[Any]) -> int | lis
     if others and isinstance(answer, list) != isinstance(others[0], list):
         raise ValueError('answer is a number in some rows and a list in others')
     if isinstance(answer, list):
-        if len(answer) != count or not set(answer) <= {0, 1}:
+        if len(answer) != count or not all(flag in (0, 1) for flag in answer):
             raise ValueError(f'answer must hold a 0 or 1 for each of {count} options, got {answer}')
         return answer
     if isinstance(answer, bool) or not isinstance(answer, int) or not 0 <= answer < count:

@@ -106,6 +106,9 @@ BAD = {
     'answer_of_flags': (
         'ChoiceSet', [dict(VIDEO, option=['a', 'b'], answer=[1, 2])], 'a 0 or 1 for each of 2'
     ),
+    'answer_of_lists': (
+        'ChoiceSet', [dict(VIDEO, option=['a', 'b'], answer=[[1], 0])], 'rows.json:1: answer must'
+    ),
     'other_options': (
         'ChoiceSet',
         [dict(VIDEO, option=['a', 'b'], answer=0), dict(VIDEO, option=['a', 'b', 'c'], answer=0)],
