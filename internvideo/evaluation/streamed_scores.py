@@ -10,8 +10,8 @@ from torch import Tensor
 
 from .retrieval import true_ranks
 
-BLOCK_ENTRIES = 1 << 24
-"""Scores that are held at a time: 128 MB in double precision."""
+BLOCK_ENTRIES = 1 << 23
+"""Scores that are held at a time: 64 MB in double precision."""
 
 
 def rows_at_once(candidates: int, entries: int = BLOCK_ENTRIES) -> int:
