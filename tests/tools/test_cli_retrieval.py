@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -172,6 +173,18 @@ def test_a_stage2_model_is_tested_by_sets_of_every_kind(world, tmp_path):
     assert lost['path'].endswith('broken.mp4') and lost['reason']
     match = next(v for r in reports for v in r['variants'] if v['prefix'] == 'seen_match')
     assert (match['reranked'], match['candidates']) == (4, 'similarity')
+
+
+def test_equal_texts_tie_in_whatever_batch_they_are(world, tmp_path):
+    root = Path(world['seen']['ann_file']).parent
+    rows = [dict(video=f'{i}.mp4', caption=['the same thing'] * 32) for i in range(8)]
+    rows += [dict(video='0.mp4', caption='the same thing')]  # after the 256 of the first batch
+    alike = dict(world['seen'], ann_file=write_rows(root / 'alike.json', rows))
+    file = write_config(tmp_path, STAGE2, dict(alike=alike), ['alike'], k_test=300)
+    assert call(TEST, file, tmp_path / 'model.pth', '--work-dir', tmp_path / 'run') == 0
+    # At least 224 of the 257 texts are of other videos.
+    found = figures(tmp_path / 'run')
+    assert {each['v2t_r10'] for each in found.values()} == {0.0}
 
 
 def test_a_clip_model_has_no_matching_head(world, tmp_path):

@@ -202,9 +202,11 @@ class MultiModalEvaluation(BaseLoop):
 
     def _encode_texts(self, part: Any) -> '_Texts':
         rank, world = get_dist_info()
-        chunks = {}
-        for number in range(rank, _num_chunks(len(part.texts)), world):
-            chunk = part.texts[number * TEXTS_AT_ONCE : (number + 1) * TEXTS_AT_ONCE]
+        # Equal texts are encoded once: in other rows of a batch their last bits would differ.
+        numbers = {text: number for number, text in enumerate(dict.fromkeys(part.texts))}
+        distinct, chunks = list(numbers), {}
+        for number in range(rank, _num_chunks(len(distinct)), world):
+            chunk = distinct[number * TEXTS_AT_ONCE : (number + 1) * TEXTS_AT_ONCE]
             tokens = self.model.data_preprocessor.tokenize(chunk, part.max_text_length)
             try:
                 with self.autocast:
@@ -212,7 +214,7 @@ class MultiModalEvaluation(BaseLoop):
             except ValueError as error:
                 field = f'table.{part.name}.max_text_length={part.max_text_length}'
                 raise ValueError(f'{field}: {error}') from error
-        return _Texts.joined(chunks)
+        return _Texts.joined(chunks, torch.tensor([numbers[text] for text in part.texts]))
 
     # --- reports --------------------------------------------------------------------------------
 
@@ -263,21 +265,29 @@ class _LocalMedia:
 
 
 class _Texts:
-    """Encoded texts of a set, in order: unit features, and what a fusion encoder starts from."""
+    """Encoded texts of a set: unit features in order, and what a fusion encoder starts from.
 
-    def __init__(self, features: Tensor, states: Tensor | None, mask: Tensor | None) -> None:
-        self.features, self.states, self.mask = features, states, mask
+    ``states`` and ``mask`` are those of the distinct texts; ``places`` says where each text is
+    among them.
+    """
+
+    def __init__(
+        self, places: Tensor, features: Tensor, states: Tensor | None, mask: Tensor | None
+    ) -> None:
+        self.places, self.features = places, features[places]
+        self.states, self.mask = states, mask
 
     @classmethod
-    def joined(cls, chunks: dict[int, Any]) -> '_Texts':
-        """From the chunks that each process has encoded."""
+    def joined(cls, chunks: dict[int, Any], places: Tensor) -> '_Texts':
+        """From the chunks of distinct texts that each process has encoded."""
         mine = {
             number: (_unit(each), *(_cpu(getattr(each, key, None)) for key in ('tokens', 'mask')))
             for number, each in chunks.items()
         }
         merged = {k: v for part in all_gather_object(mine) for k, v in part.items()}
         columns = zip(*(merged[number] for number in sorted(merged)), strict=True)
-        return cls(*(None if column[0] is None else torch.cat(column) for column in columns))
+        joined = (None if column[0] is None else torch.cat(column) for column in columns)
+        return cls(places, *joined)
 
 
 class _Matcher:
@@ -320,7 +330,8 @@ class _Matcher:
         device = self.loop.runner.strategy.device
         held = self.held[medium]
         media = held._replace(tokens=held.tokens.to(device))
-        states, mask = (x[texts].to(device) for x in (self.texts.states, self.texts.mask))
+        places = self.texts.places[texts]
+        states, mask = (x[places].to(device) for x in (self.texts.states, self.texts.mask))
         text = held._replace(tokens=states, mask=mask)
         rows = torch.arange(len(texts), device=device)
         with self.loop.autocast:
