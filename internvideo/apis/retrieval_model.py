@@ -121,13 +121,8 @@ def _check_files(init: Mapping[str, Any]) -> None:
 def _load_given(model: nn.Module, init: Mapping[str, Any], file: Path) -> None:
     """Load a whole model or, where ``init_cfg`` is made up of files, the last of these."""
     from internvideo.checkpoint import load_checkpoint
-    from internvideo.checkpoint.files import read_state_dict
 
-    if init.get('extra') and not model.state_dict().keys() <= read_state_dict(file).keys():
-        _check_files(init | dict(extra=file))
-        _load_released(model, init | dict(extra=file))
-        return
-    if init and not is_released(init):  # what training starts from is not what is searched by
+    if init and not (is_released(init) or init.get('extra')):  # what training starts from
         options = {k: v for k, v in init.items() if k in INIT_FIELDS}
         model.init_cfg = options | dict(kind='released')
     load_checkpoint(model, file)

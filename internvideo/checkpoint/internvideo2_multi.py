@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from internvideo.registry import CHECKPOINT_ADAPTERS
 
 from .files import read_state_dict
-from .report import LoadReport
+from .report import CheckpointMismatchError, LoadReport, abbreviate
 from .surgery import (
     STAGE2_PREFIX,
     State,
@@ -257,7 +257,7 @@ class CLIPAdapter:
             ``'stage1'``: a bare vision tower, pretrained or fine-tuned.
         text: file of the text tower, InternVL-C or MobileCLIP; None with another kind than
             ``'released'`` leaves the text tower as it was initialised.
-        extra: file in a CLIP model's names whose entries override all others.
+        extra: file in a CLIP model's names (or its entries), which override all others.
         orig_t_size: time steps of the first file's position table; by default, and for a table
             of ``extra``, inferred.
         partial: a released file that holds the trained parts only; what it lacks comes from
@@ -272,7 +272,7 @@ class CLIPAdapter:
         self,
         kind: str = 'released',
         text: str | os.PathLike | None = None,
-        extra: str | os.PathLike | None = None,
+        extra: str | os.PathLike | Mapping[str, Tensor] | None = None,
         orig_t_size: int | None = None,
         partial: bool = False,
         trusted_pickle: bool = False,
@@ -290,9 +290,10 @@ class CLIPAdapter:
         if self.text is not None:
             text = read_state_dict(self.text, self.trusted_pickle)
             files.append({ours: text[name] for ours, name in clip_text_names(text).items()})
-        orig_t_size = self.orig_t_size
-        if self.extra is not None:
-            files.append(read_state_dict(self.extra, self.trusted_pickle))
+        orig_t_size, extra = self.orig_t_size, self.extra
+        if extra is not None:
+            given = isinstance(extra, Mapping)
+            files.append(extra if given else read_state_dict(extra, self.trusted_pickle))
             if f'{STAGE2_PREFIX}pos_embed' in files[-1]:  # then the first file's does not count
                 orig_t_size = None
         state = {base_layer_name(k, own): v for file in files for k, v in file.items()}
@@ -302,6 +303,46 @@ class CLIPAdapter:
         report.new = [name for name in own if name not in state and self._is_new(name, state)]
         grid = model.vision_encoder.grid
         _resize_tables(state, own, STAGE2_PREFIX, grid, orig_t_size, report)
+        return state
+
+    def complete(
+        self,
+        given: Mapping[str, Tensor],
+        first: str | os.PathLike,
+        model: nn.Module,
+        report: LoadReport,
+        trusted_pickle: bool = False,
+    ) -> State:
+        """What a file that is given for a whole model, in published names, makes of ``model``.
+
+        Where the model is made up of several files (``extra``) the given one may hold a part of
+        it: it stands in for ``extra``, and what training left as it was comes from the others.
+
+        Args:
+            given: the entries of the file.
+            first: the first of the files.
+            model, report: as of :meth:`to_ours`.
+            trusted_pickle: accept files with arbitrary Python objects.
+
+        Raises:
+            CheckpointMismatchError: a part without a parameter that training changes.
+        """
+        own = model.state_dict().keys()
+        names = {base_layer_name(name, own) for name in given}
+        if self.extra is None or own <= names:
+            return CLIPAdapter(orig_t_size=self.orig_t_size).to_ours(given, model, report)
+        trained = [name for name, each in model.named_parameters() if each.requires_grad]
+        if lost := [name for name in trained if name not in names]:
+            raise CheckpointMismatchError(
+                f'checkpoint {report.source} is no part of {type(model).__name__} to put in the '
+                f'place of model.init_cfg.extra: it holds no {abbreviate(lost)}, which training '
+                f'changes; its entries are {abbreviate(given)}'
+            )
+        settings = (self.kind, self.text, given, self.orig_t_size, self.partial, trusted_pickle)
+        published = read_state_dict(first, trusted_pickle)
+        state = CLIPAdapter(*settings).to_ours(published, model, report)
+        # Adapters start as nothing; any other part that no file brings would be random.
+        report.new = [name for name in report.new if '.lora_' in name]
         return state
 
     def select(self, published: Mapping[str, Tensor]) -> State:

@@ -71,7 +71,7 @@ def load_checkpoint(
     A file none of whose names the model has is taken for a published one when ``model.init_cfg``
     is of type ``Published``: it is loaded by the adapter and the options given there.  So is any
     file that does not have exactly the model's names, if published files share names with the
-    model (the adapter's ``shares_names``).
+    model (the adapter's ``shares_names``) or hold a part of it (the adapter's ``complete``).
 
     Args:
         model: the model to fill.
@@ -90,7 +90,9 @@ def load_checkpoint(
     init, own = getattr(model, 'init_cfg', None), model.state_dict().keys()
     converter = _init_adapter(init) if _is_published_init(init) else None
     shares_names = getattr(converter, 'shares_names', False) and state.keys() != own
-    if converter is not None and (shares_names or state.keys().isdisjoint(own)):
+    if hasattr(converter, 'complete') and state.keys() != own:
+        state = converter.complete(state, init['checkpoint'], model, report, trusted_pickle)
+    elif converter is not None and (shares_names or state.keys().isdisjoint(own)):
         state = converter.to_ours(state, model, report)
         if strict and report.new and not own.isdisjoint(state):
             raise CheckpointMismatchError(

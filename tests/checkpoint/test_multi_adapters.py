@@ -269,6 +269,62 @@ def test_clip_comes_back_with_its_values_and_trained_parts_alone_do_too(tmp_path
     torch.testing.assert_close(third.state_dict()[name], first.state_dict()[name])
 
 
+def clip_in_parts(tmp_path):
+    """A CLIP model's entries, which of these training changes, and a model of the files."""
+    model = clip()
+    trained = {name for name, each in model.named_parameters() if each.requires_grad}
+    state = CLIPAdapter().to_published(model.state_dict())
+    tower = {k: torch.zeros_like(v) if k in trained else v for k, v in state.items()}
+    text = {k: v for k, v in state.items() if k.startswith('text_encoder.')}
+    init = dict(
+        type='Published',
+        adapter='internvideo2_clip',
+        kind='stage2',
+        checkpoint=str(save(tmp_path, tower, 'tower.pth')),
+        text=str(save(tmp_path, text, 'text.pth')),
+        extra=str(tmp_path / 'absent.pth'),
+    )
+    return state, trained, clip(init_cfg=init)
+
+
+@pytest.mark.parametrize('is_whole', [True, False])
+def test_a_clip_file_is_tested_whole_or_over_those_that_the_config_names(tmp_path, is_whole):
+    state, trained, model = clip_in_parts(tmp_path)
+    given = state if is_whole else {name: state[name] for name in trained}
+    report = load_checkpoint(model, save(tmp_path, given, 'given.pth'))
+    assert report.explained and not report.new
+    torch.testing.assert_close(CLIPAdapter().to_published(model.state_dict()), state)
+
+
+@pytest.mark.parametrize(
+    ('lost', 'added', 'reason'),
+    [
+        ('temp', {}, 'given.pth is no part of .* it holds no temp, which training changes'),
+        (None, dict(tempo=torch.ones(())), 'unexpected in the checkpoint: tempo'),
+        (None, dict(temp=torch.ones(2)), 'temp 2 in the checkpoint, scalar in the model'),
+    ],
+    ids=['lacks', 'unexpected', 'shape'],
+)
+def test_a_part_of_a_clip_model_is_taken_strictly(tmp_path, lost, added, reason):
+    state, trained, model = clip_in_parts(tmp_path)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    given = {name: state[name] for name in trained if name != lost} | added
+    with pytest.raises(CheckpointMismatchError, match=reason):
+        load_checkpoint(model, save(tmp_path, given, 'given.pth'))
+    torch.testing.assert_close(dict(model.state_dict()), before)
+    model.init_cfg.pop('extra')  # a config that trains: the file must be whole
+    part = save(tmp_path, {name: state[name] for name in trained}, 'given.pth')
+    with pytest.raises(CheckpointMismatchError, match='missing in the checkpoint'):
+        load_checkpoint(model, part)
+
+
+def test_frozen_entries_that_no_file_holds_are_missing(tmp_path):
+    state, trained, model = clip_in_parts(tmp_path)
+    model.init_cfg['text'] = None
+    with pytest.raises(CheckpointMismatchError, match='missing in the checkpoint: text_encoder'):
+        load_checkpoint(model, save(tmp_path, {name: state[name] for name in trained}))
+
+
 @pytest.mark.parametrize('kind', ['FusionBert', 'FusionBertForMaskedLM'])
 def test_bert_files_of_the_hub(tmp_path, kind):
     donor = MODELS.build(BERT)

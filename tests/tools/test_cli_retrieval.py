@@ -250,6 +250,23 @@ def test_released_files_are_tested_without_a_checkpoint_at_another_length(
     assert prefix in figures(tmp_path / 'run')
 
 
+def test_the_trained_part_of_a_clip_model_is_tested_alone_too(world, tmp_path):
+    model = MODELS.build(CLIP)
+    trained = {name for name, each in model.named_parameters() if each.requires_grad}
+    state = model.state_dict()
+    parts = dict(whole=state, part={name: state[name] + 1 for name in trained})
+    for name, part in parts.items():
+        torch.save(part, tmp_path / f'{name}.pth')
+    init = dict(type='Published', adapter='internvideo2_clip', kind='stage2')
+    init |= dict.fromkeys(('checkpoint', 'text'), str(tmp_path / 'whole.pth'))
+    released = CLIP | dict(init_cfg=init | dict(extra=str(tmp_path / 'part.pth')))
+    file = write_config(tmp_path, released, world, ['seen'])
+    assert call(TEST, file, '--work-dir', tmp_path / 'named') == 0
+    (tmp_path / 'part.pth').rename(tmp_path / 'given.pth')
+    assert call(TEST, file, tmp_path / 'given.pth', '--work-dir', tmp_path / 'given') == 0
+    assert figures(tmp_path / 'given') == figures(tmp_path / 'named')
+
+
 SEEING = STAGE2 | dict(
     text_encoder=BERT | dict(type='FusionBert'),
     audio_encoder=None,
