@@ -253,8 +253,8 @@ class ChoiceSet(EvaluationSet):
     """Videos with options, one or several of which are right.
 
     ``option`` (or ``caption``) of a row is the list of options, ``answer`` the number of the right
-    one, or a 0 or 1 for each.  Equal options are one text.  A row is a question: a video that
-    several ask about comes several times.  Further arguments: see :class:`EvaluationSet`.
+    one, or a 0 or 1 for each.  Equal options are one text.  A row is a question; a video that
+    several ask about is one medium, decoded once.  Further arguments: see :class:`EvaluationSet`.
 
     Raises:
         ValueError: options that are no list of texts or of another number than before, or an
@@ -266,12 +266,9 @@ class ChoiceSet(EvaluationSet):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self.options: list[list[int]] = []
         self.answers: list[int] | list[list[int]] = []
+        self.media: list[int] = []
         self._number_of: dict[str, int] = {}
         super().__init__(*args, **kwargs)
-
-    def _identity(self, info: Mapping[str, Any]) -> tuple:
-        # A video may be asked about several times.
-        return (*super()._identity(info), len(self._rows))
 
     def add(self, medium: int, info: Mapping[str, Any]) -> None:
         """See :class:`EvaluationSet`."""
@@ -283,6 +280,7 @@ class ChoiceSet(EvaluationSet):
             raise ValueError(f'{len(options)} options, expected {wanted}')
         self.answers.append(_checked_answer(info.get('answer'), len(options), self.answers))
         self.options.append([self._number(normalise_caption(text)) for text in options])
+        self.media.append(medium)
 
     def _number(self, text: str) -> int:
         if text not in self._number_of:
@@ -292,8 +290,10 @@ class ChoiceSet(EvaluationSet):
 
     @property
     def truth(self) -> dict[str, list]:
-        """``options`` (N, K): texts of every video; ``answers``: (N,) numbers or (N, K) flags."""
-        return dict(options=self.options, answers=self.answers)
+        """Of every question: ``media`` (Q,), its video; ``options`` (Q, K), its texts; ``answers``,
+        (Q,) numbers or (Q, K) flags.
+        """
+        return dict(media=self.media, options=self.options, answers=self.answers)
 
 
 def _checked_answer(answer: Any, count: int, others: Sequence[Any]) -> int | list[int]:

@@ -4,6 +4,7 @@ Source: arXiv 2403.15377, section 4 and its published evaluation programs.
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -169,39 +170,68 @@ class ChoiceProtocol:
 
     def __call__(self, encoded: EncodedSet) -> SetReport:
         """Score one set."""
-        options = torch.tensor(encoded.truth['options'])[encoded.rows]
-        answers = torch.tensor(encoded.truth['answers'])
-        scores = option_scores(encoded.media, encoded.texts, options, encoded.temp)
-        variants = [Variant(encoded.name, self._figures(scores, answers, encoded))]
-        if encoded.match is not None and len(encoded.media):
-            media = torch.arange(len(encoded.media))[:, None].expand_as(options)
+        asked = _AskedQuestions.of(encoded)
+        media = encoded.media[asked.media]
+        scores = option_scores(media, encoded.texts, asked.options, encoded.temp)
+        variants = [Variant(encoded.name, asked.figures(scores))]
+        if encoded.match is not None and len(asked.media):
+            numbers = asked.media[:, None].expand_as(asked.options)
             pairs, place = torch.unique(
-                torch.stack([media, options], dim=-1).flatten(0, 1), dim=0, return_inverse=True
+                torch.stack([numbers, asked.options], dim=-1).flatten(0, 1),
+                dim=0,
+                return_inverse=True,
             )
-            judged = encoded.match(pairs)[place].view_as(options)
-            figures = self._figures(judged, answers, encoded)
-            count = options.shape[1]
+            figures = asked.figures(encoded.match(pairs)[place].view_as(asked.options))
+            count = asked.options.shape[1]
             variants.append(Variant(f'{encoded.name}_match', figures, reranked=count))
         facts = dict(
             videos=encoded.size,
-            options=len(encoded.truth['options'][0]),
+            questions=len(asked.answers),
+            options=asked.options.shape[1],
             texts=len(encoded.texts),
             unreadable=len(encoded.unreadable),
         )
         return SetReport(encoded.name, encoded.files, facts, variants)
 
-    def _figures(self, scores: Tensor, answers: Tensor, encoded: EncodedSet) -> dict[str, float]:
-        if answers.ndim == 2:
-            whole = scores.new_full((encoded.size, answers.shape[1]), -torch.inf)
-            whole[encoded.rows] = scores
+
+class _AskedQuestions(NamedTuple):
+    """Questions about a set's media, of which R can be asked since their medium is readable.
+
+    Attributes:
+        rows: (R,) which questions these are.
+        media: (R,) their medium, by its place among the readable ones.
+        options: (R, K) texts.
+        answers: (Q,) or (Q, K) of all questions.
+    """
+
+    rows: Tensor
+    media: Tensor
+    options: Tensor
+    answers: Tensor
+
+    @classmethod
+    def of(cls, encoded: EncodedSet) -> '_AskedQuestions':
+        place = torch.full((encoded.size,), -1)
+        place[encoded.rows] = torch.arange(len(encoded.rows))
+        media = place[torch.tensor(encoded.truth['media'])]
+        rows = (media >= 0).nonzero().flatten()
+        options, answers = (torch.tensor(encoded.truth[key]) for key in ('options', 'answers'))
+        return cls(rows, media[rows], options[rows], answers)
+
+    def figures(self, scores: Tensor) -> dict[str, float]:
+        """``accuracy`` or ``mAP`` of scores (R, K)."""
+        count = len(self.answers)
+        if self.answers.ndim == 2:
+            whole = scores.new_full(self.answers.shape, -torch.inf)
+            whole[self.rows] = scores
             # Options of an unreadable video come last, all alike, as do scores of no number.
             finite = scores[scores.isfinite()]
             last = float(finite.min()) - 1.0 if finite.numel() else 0.0
             whole = whole.nan_to_num(nan=last, neginf=last)
-            return dict(mAP=mean_average_precision(whole, answers.bool()))
-        best = scores.gather(1, answers[encoded.rows][:, None])
+            return dict(mAP=mean_average_precision(whole, self.answers.bool()))
+        best = scores.gather(1, self.answers[self.rows][:, None])
         right = ((scores >= best).sum(dim=1) == 1).sum().item()  # ties never help
-        return dict(accuracy=round(100 * right / encoded.size, 2))
+        return dict(accuracy=round(100 * right / count, 2))
 
 
 def option_scores(media: Tensor, texts: Tensor, options: Tensor, temp: float) -> Tensor:

@@ -77,9 +77,21 @@ def test_equal_options_are_one_text(root):
     ]
     made = build('ChoiceSet', root, rows)
     assert made.texts == ['up', 'down', 'left']
-    assert made.truth == dict(options=[[0, 1], [2, 0]], answers=[1, 0])
+    assert (len(made), made.truth) == (
+        1,
+        dict(media=[0, 0], options=[[0, 1], [2, 0]], answers=[1, 0]),
+    )
     several = build('ChoiceSet', root, [dict(rows[0], answer=[1, 1])])
     assert several.truth['answers'] == [[1, 1]]
+
+
+def test_questions_about_a_video_share_it(root):
+    asked = [0, 1, 0, 2, 1, 0]
+    rows = [dict(video=f'{i}.mp4', option=['up', 'down'], answer=0) for i in asked]
+    made = build('ChoiceSet', root, rows)
+    paths = [made[number]['data_samples'].path for number in range(len(made))]
+    assert paths == [str(root / f'{number}.mp4') for number in range(3)]
+    assert made.truth['media'] == asked
 
 
 def test_sounds_and_videos_that_cannot_be_read(root):

@@ -96,7 +96,7 @@ def test_the_mean_of_actions_is_taken_before_rounding():
 
 
 def test_a_choice_is_right_or_wrong():
-    truth = dict(options=[[0, 1], [1, 2], [0, 2]], answers=[0, 1, 1])
+    truth = dict(media=[0, 1, 2], options=[[0, 1], [1, 2], [0, 2]], answers=[0, 1, 1])
     case = encoded(media=AXES[:2], rows=[0, 1], truth=[[0], [0], [0]])
     case.truth = truth
     report, metrics = score('ChoiceProtocol', case)
@@ -107,8 +107,23 @@ def test_a_choice_is_right_or_wrong():
     assert metrics['set_match/accuracy'] == pytest.approx(33.33)
 
 
+def test_questions_about_one_video_are_asked_of_its_one_feature():
+    case = encoded(media=AXES[::2], rows=[0, 2], truth=[[0]] * 3)
+    options = [[0, 1], [2, 1], [0, 2], [2, 0], [0, 1]]
+    case.truth = dict(media=[0, 2, 0, 1, 2], options=options, answers=[0, 0, 1, 0, 0])
+    judged = []
+    case.match = lambda pairs: judged.extend(map(tuple, pairs.tolist())) or pairs[:, 1].float()
+    report, metrics = score('ChoiceProtocol', case)
+    # Right, right, wrong, unreadable, and a tie, which never helps.
+    assert metrics == {'set/accuracy': 40.0, 'set_match/accuracy': 40.0}
+    assert (report.facts['videos'], report.facts['questions']) == (3, 5)
+    assert judged == [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (1, 2)]  # (1, 0): of two questions
+
+
 def test_choices_with_several_answers_have_a_mean_average_precision():
-    truth = dict(options=[[0, 1, 2]] * 3, answers=[[1, 0, 0], [0, 1, 0], [1, 0, 1]])
+    truth = dict(
+        media=[0, 1, 2], options=[[0, 1, 2]] * 3, answers=[[1, 0, 0], [0, 1, 0], [1, 0, 1]]
+    )
     case = encoded(truth=[[0], [0], [0]])
     case.truth = truth
     _, metrics = score('ChoiceProtocol', case)

@@ -11,6 +11,7 @@ import torch
 from mmengine.config import Config
 
 from internvideo.checkpoint import export_published
+from internvideo.datasets.media_loading import MediaLoading
 from internvideo.registry import MODELS
 from tests.datasets.media_world import write_media, write_rows
 from tests.processes import free_port
@@ -83,7 +84,11 @@ def world(tmp_path_factory):
     captions = [dict(v, caption=[t, f'{t} again']) for v, t in zip(videos, texts, strict=True)]
     many = [f'no {i} of {word}' for i in range(35) for word in WORDS]
     lost = dict(video='broken.mp4', caption='a lost thing')
-    options = [dict(v, option=texts[:3], answer=i % 3) for i, v in enumerate(videos)]
+    options = [
+        dict(v, option=texts[first : first + 3], answer=(first + i) % 3)
+        for first in range(2)
+        for i, v in enumerate([*videos, dict(video='broken.mp4')])
+    ]
     rows = dict(
         seen=('RetrievalSet', [*captions, lost]),
         lost=('RetrievalSet', [lost]),
@@ -191,6 +196,19 @@ def test_a_clip_model_has_no_matching_head(world, tmp_path):
     file = write_config(tmp_path, CLIP, world, ['seen', 'choice'])
     assert call(TEST, file, tmp_path / 'model.pth', '--work-dir', tmp_path / 'run') == 0
     assert set(figures(tmp_path / 'run')) == {'seen_emb', 'seen', 'choice'}
+
+
+def test_each_video_is_decoded_once_however_many_ask_about_it(world, tmp_path, monkeypatch):
+    file = write_config(tmp_path, STAGE2, world, ['choice'])
+    decoded, load = [], MediaLoading.__call__
+    monkeypatch.setattr(
+        MediaLoading, '__call__', lambda own, s: decoded.append(s['path']) or load(own, s)
+    )
+    assert call(TEST, file, tmp_path / 'model.pth', '--work-dir', tmp_path / 'run') == 0
+    (report,) = json.loads((tmp_path / 'run/evaluation.json').read_text())
+    facts = report['facts']
+    assert (facts['videos'], facts['questions'], facts['unreadable']) == (9, 18, 1)
+    assert len(decoded) == len(set(decoded)) == 9
 
 
 @pytest.mark.parametrize(
