@@ -17,6 +17,8 @@ from typing import Any
 
 DEBUG_VARIABLE = 'INTERNVIDEO_DEBUG'
 USAGE_ERROR = 2
+MISTYPED = 0.85
+"""Likeness from which on a name is taken for another one, mistyped."""
 # What Python says of a field that the class does not have or cannot do without; it names both.
 WRONG_FIELDS = (
     'unexpected keyword argument',
@@ -54,7 +56,8 @@ def load_config(args: argparse.Namespace) -> Any:
     """The config of ``args`` with the common arguments applied.
 
     Raises:
-        UsageError: the file is missing or does not parse, or an option fits nothing.
+        UsageError: the file is missing or does not parse, a field of it looks like a mistyped one
+            of the runner, or an option fits nothing.
     """
     path = Path(args.config)
     if not path.is_file():
@@ -68,10 +71,25 @@ def load_config(args: argparse.Namespace) -> Any:
     except (SyntaxError, FileNotFoundError, KeyError, NameError, AttributeError) as error:
         raise UsageError(f'config file {path} cannot be read: {error}') from error
     apply_options(config, options)
+    check_field_names(config, path)
     config.work_dir = args.work_dir or config.get('work_dir') or f'work_dirs/{path.stem}'
     config.launcher = args.launcher
     config.setdefault('default_scope', 'internvideo')
     return config
+
+
+def check_field_names(config: Any, path: Path) -> None:
+    """Raise :class:`UsageError` for a top field that nearly has the name of one of the runner's.
+
+    Fields of a config's own are welcome, so other mistakes cannot be told.
+    """
+    known = fields_of(config, top=True)
+    for name in config.keys() - known:
+        if near := difflib.get_close_matches(name, known, n=1, cutoff=MISTYPED):
+            raise UsageError(
+                f'config file {path}: a run has no field {name!r}; did you mean {near[0]}? (a '
+                f"variable of the config's own goes by `del {name}` at its end)"
+            )
 
 
 def make_projects_importable() -> None:

@@ -5,7 +5,12 @@ from pathlib import Path
 import pytest
 from mmengine.config import Config
 
-from internvideo.engine.command_line import UsageError, apply_options, split_option
+from internvideo.engine.command_line import (
+    UsageError,
+    apply_options,
+    check_field_names,
+    split_option,
+)
 
 CONFIG = Path(__file__).parents[2] / 'configs' / 'internvideo2' / 'S14_k400.py'
 
@@ -53,3 +58,17 @@ def test_keys_that_exist_or_that_the_class_takes_are_set(config, option, value_o
 def test_keys_that_lead_nowhere_are_named(config, option, message):
     with pytest.raises(UsageError, match=message.replace('[', r'\[')):
         changed(config, option)
+
+
+@pytest.mark.parametrize(
+    ('name', 'meant'),
+    [('trian_cfg', 'train_cfg'), ('optim_wraper', 'optim_wrapper'), ('data_root', None)],
+)
+def test_mistyped_fields_of_the_runner_are_named(config, name, meant):
+    config = config.copy()
+    check_field_names(config, CONFIG)
+    config[name] = dict(max_epochs=1)
+    if meant is None:
+        return check_field_names(config, CONFIG)
+    with pytest.raises(UsageError, match=f"S14_k400.py: .* no field '{name}'; .* mean {meant}"):
+        check_field_names(config, CONFIG)
