@@ -17,6 +17,7 @@ from internvideo.engine.optimizers.optim_wrappers import (
 from internvideo.engine.schedulers.step_schedules import (
     CosineWeightDecay,
     Horizon,
+    LinearWarmupCosine,
     WarmupCosine,
     linear_warmup_cosine_factor,
     warmup_cosine_value,
@@ -115,6 +116,11 @@ def test_schedule_stays_between_its_ends(cosine, warmup, base, low):
 def test_impossible_warmup(epochs, steps):
     with pytest.raises(ValueError, match='warm'):
         warmup_length(Horizon(10, 2), epochs, steps)
+
+
+def test_a_linear_warmup_longer_than_the_run_names_both_fields():
+    with pytest.raises(ValueError, match=r'warmup_epochs=3\) in a run of 10 \(max_epochs=2\)'):
+        LinearWarmupCosine(optimizer(), Horizon(5, 2), warmup_epochs=3)
 
 
 @pytest.mark.parametrize('warmup', [0, 0.5, 9.5, 10])

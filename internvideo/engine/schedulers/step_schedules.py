@@ -171,7 +171,8 @@ class LinearWarmupCosine(StepSchedule):
         self.warmup = warmup_epochs * horizon.steps_per_epoch
         if self.warmup >= horizon.steps:
             raise ValueError(
-                f'LinearWarmupCosine: warm-up of {self.warmup:g} steps in a run of {horizon.steps}'
+                f'LinearWarmupCosine: warm-up of {self.warmup:g} steps (warmup_epochs='
+                f'{warmup_epochs:g}) in a run of {horizon.steps} (max_epochs={horizon.epochs:g})'
             )
         self.min_lr_factor = min_lr_factor
         super().__init__(optimizer, 'lr', horizon)
