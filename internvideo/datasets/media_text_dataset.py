@@ -137,7 +137,17 @@ class MediaTextDataset:
                 'current',
             )
         if kept == 0:
-            raise ValueError(f'{files}: none of {rows} rows can be used')
+            raise ValueError(f'{files}: none of {rows} rows can be used{self._first_fault()}')
+
+    def _first_fault(self) -> str:
+        """What is wrong with the first row, where none can be used."""
+        fault = next(self.annotations.scan(), None)
+        if isinstance(fault, dict):
+            try:
+                self.captions.usable(fault)
+            except ValueError as error:
+                fault = self.annotations.located(0, error)
+        return '' if fault is None else f', such as {fault}'
 
     def __getstate__(self) -> dict:
         mapped = isinstance(self._items, np.memmap)

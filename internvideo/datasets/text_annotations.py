@@ -29,6 +29,10 @@ MAX_ROW_BYTES = 1 << 28
 BLANKS = b' \t\r\n'
 BYTE_ORDER_MARK = b'\xef\xbb\xbf'
 DECODER = json.JSONDecoder()
+LAYOUTS = (
+    'annotations are a JSON list of objects, JSON Lines (.jsonl) or an SQLite table (.sqlite): see '
+    'docs/datasets.md#annotations'
+)
 
 
 class TextAnnotations:
@@ -143,7 +147,10 @@ class JsonRows:
 
     def _parse(self, start: int, end: int) -> Any:
         text = self._text[start:end].removeprefix(BYTE_ORDER_MARK).decode()
-        value, stop = DECODER.raw_decode(text)
+        try:
+            value, stop = DECODER.raw_decode(text)
+        except ValueError as error:  # which tells lines and columns of the element
+            raise ValueError(f'no JSON: {str(error).partition(":")[0]} in {text[:40]!r}') from None
         if self._is_lines and text[stop:].strip():
             raise ValueError(f'more than one value in a line: {text[stop:][:40]!r}')
         return value
@@ -169,7 +176,7 @@ def element_starts(path: Path, text: mmap.mmap) -> np.ndarray:
     begin = _after_blanks(text, begin)
     if text[begin : begin + 1] != b'[':
         kind = 'is no JSON' if text[begin : begin + 1] not in (b'{', b'"') else 'holds no JSON list'
-        raise ValueError(f'{path} {kind}')
+        raise ValueError(f'{path} {kind}; {LAYOUTS}')
     return np.fromiter(_elements(path, text, begin + 1), np.int64)
 
 

@@ -120,7 +120,8 @@ def test_gaps_and_lists_of_a_table(tmp_path) -> None:
 @pytest.mark.parametrize(
     ('name', 'text', 'message'),
     [
-        ('a.json', '{"video": 1}', 'holds no JSON list'),
+        ('a.json', '{"video": 1}', r'holds no JSON list; annotations are .*JSON Lines \(.jsonl\)'),
+        ('a.csv', 'path,text', r'a\.csv is no JSON; annotations are'),
         ('a.json', '[', 'is no JSON'),
         ('a.json', '', 'is empty'),
         ('a.json', '[{}', 'a comma is missing at byte 3'),
@@ -143,7 +144,7 @@ def test_unusable_files_are_named(name, text, message, tmp_path) -> None:
         ('"a.mp4"', r'a\.jsonl:2: no object but'),
         ('{"caption": "x"}', r'a\.jsonl:2: none of video, .* is a path'),
         ('{"video": ""}', r'a\.jsonl:2: none of'),
-        ('{"video"', r'a\.jsonl:2: '),
+        ('{"video": "a', r"""a\.jsonl:2: no JSON: Invalid control character at in"""),
         ('{} {}', r'a\.jsonl:2: more than one value'),
     ],
 )
