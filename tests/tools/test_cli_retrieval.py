@@ -12,6 +12,7 @@ from mmengine.config import Config
 
 from internvideo.checkpoint import export_published
 from internvideo.datasets.media_loading import MediaLoading
+from internvideo.engine.loops.multi_modal_loops import _Texts
 from internvideo.registry import MODELS
 from tests.datasets.media_world import write_media, write_rows
 from tests.processes import free_port
@@ -209,6 +210,20 @@ def test_each_video_is_decoded_once_however_many_ask_about_it(world, tmp_path, m
     facts = report['facts']
     assert (facts['videos'], facts['questions'], facts['unreadable']) == (9, 18, 1)
     assert len(decoded) == len(set(decoded)) == 9
+
+
+@pytest.mark.parametrize('k_test', [0, 4])
+def test_states_of_texts_are_kept_only_to_be_matched(world, tmp_path, monkeypatch, k_test):
+    file, kept, joined = (
+        write_config(tmp_path, STAGE2, world, ['seen'], k_test=k_test),
+        [],
+        _Texts.joined,
+    )
+    monkeypatch.setattr(_Texts, 'joined', lambda chunks: kept.append(joined(chunks)) or kept[0])
+    assert call(TEST, file, tmp_path / 'model.pth', '--work-dir', tmp_path / 'run') == 0
+    assert [each.states is not None for each in kept] == [k_test > 0]
+    prefix = 'seen_sim' if k_test else 'seen_emb'
+    assert prefix in figures(tmp_path / 'run')
 
 
 @pytest.mark.parametrize(

@@ -127,7 +127,7 @@ class MultiModalEvaluation(BaseLoop):
         modality = self._modality_of(part)
         has_head = self.k_test > 0 and self._can_match(MATCH_KINDS[modality], part.name)
         media = self._encode_media(part, modality, keep_tokens=has_head)
-        texts = self._encode_texts(part)
+        texts = self._encode_texts(part, keep_states=has_head)
         encoded = EncodedSet(
             name=part.name,
             files=part.files,
@@ -200,7 +200,7 @@ class MultiModalEvaluation(BaseLoop):
             worker_init_fn=whole.worker_init_fn,
         )
 
-    def _encode_texts(self, part: Any) -> '_Texts':
+    def _encode_texts(self, part: Any, keep_states: bool) -> '_Texts':
         rank, world = get_dist_info()
         # Equal texts are encoded once: in other rows of a batch their last bits would differ.
         numbers = {text: number for number, text in enumerate(dict.fromkeys(part.texts))}
@@ -210,10 +210,11 @@ class MultiModalEvaluation(BaseLoop):
             tokens = self.model.data_preprocessor.tokenize(chunk, part.max_text_length)
             try:
                 with self.autocast:
-                    chunks[number] = self.model.encode(dict(text=tokens))['text']
+                    encoded = self.model.encode(dict(text=tokens))['text']
             except ValueError as error:
                 field = f'table.{part.name}.max_text_length={part.max_text_length}'
                 raise ValueError(f'{field}: {error}') from error
+            chunks[number] = encoded if keep_states else getattr(encoded, 'feature', encoded)
         return _Texts.joined(chunks, torch.tensor([numbers[text] for text in part.texts]))
 
     # --- reports --------------------------------------------------------------------------------
@@ -266,6 +267,8 @@ class _LocalMedia:
 
 class _Texts:
     """Encoded texts of a set: unit features in order, and what a fusion encoder starts from.
+
+    The latter, many times the former, are kept only where something is matched.
 
     ``states`` and ``mask`` are those of the distinct texts; ``places`` says where each text is
     among them.
