@@ -303,7 +303,10 @@ class VideoTextRetriever:
 
         Raises:
             MediaError: a video cannot be read.
+            ValueError: there is no video.
         """
+        if not videos:
+            raise ValueError('there is no video')
         rows = [self.encoder.media(collate_media([self.reader(v)])).feature for v in videos]
         return torch.cat(rows).cpu()
 

@@ -326,6 +326,7 @@ class CLIPAdapter:
 
         Raises:
             CheckpointMismatchError: a part without a parameter that training changes.
+            FileNotFoundError: the files for the rest are not there.
         """
         own = model.state_dict().keys()
         names = {base_layer_name(name, own) for name in given}
@@ -339,8 +340,14 @@ class CLIPAdapter:
                 f'changes; its entries are {abbreviate(given)}'
             )
         settings = (self.kind, self.text, given, self.orig_t_size, self.partial, trusted_pickle)
-        published = read_state_dict(first, trusted_pickle)
-        state = CLIPAdapter(*settings).to_ours(published, model, report)
+        try:
+            published = read_state_dict(first, trusted_pickle)
+            state = CLIPAdapter(*settings).to_ours(published, model, report)
+        except FileNotFoundError as error:
+            raise FileNotFoundError(
+                f'{error}: {report.source} holds a part of the model, and model.init_cfg names '
+                'this file for the rest'
+            ) from error
         # Adapters start as nothing; any other part that no file brings would be random.
         report.new = [name for name in report.new if '.lora_' in name]
         return state

@@ -176,6 +176,7 @@ def test_what_cannot_be_searched_is_refused(retriever, clip, tiny, videos, tmp_p
         (lambda: clip.search(text='a', video='b'), 'give one of them'),
         (lambda: clip.search(text=' ?! '), 'holds no word'),
         (lambda: clip.search(text=[]), 'there is no text'),
+        (lambda: clip.search(video=[]), 'there is no video'),
         (lambda: clip.search(text='a', top_k=0), 'top_k=0'),
         (lambda: clip.search(text='a', rerank=5), 'InternVideo2CLIP has no itm_head'),
         (lambda: clip.index(videos, tmp_path / 'x', store_tokens=True), 'no itm_head'),

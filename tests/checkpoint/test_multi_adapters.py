@@ -321,8 +321,12 @@ def test_a_part_of_a_clip_model_is_taken_strictly(tmp_path, lost, added, reason)
 def test_frozen_entries_that_no_file_holds_are_missing(tmp_path):
     state, trained, model = clip_in_parts(tmp_path)
     model.init_cfg['text'] = None
+    part = save(tmp_path, {name: state[name] for name in trained}, 'part.pth')
     with pytest.raises(CheckpointMismatchError, match='missing in the checkpoint: text_encoder'):
-        load_checkpoint(model, save(tmp_path, {name: state[name] for name in trained}))
+        load_checkpoint(model, part)
+    (tmp_path / 'tower.pth').unlink()
+    with pytest.raises(FileNotFoundError, match=r'tower.pth .*part.pth holds a part of the model'):
+        load_checkpoint(model, part)
 
 
 @pytest.mark.parametrize('kind', ['FusionBert', 'FusionBertForMaskedLM'])

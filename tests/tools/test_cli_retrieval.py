@@ -214,11 +214,8 @@ def test_each_video_is_decoded_once_however_many_ask_about_it(world, tmp_path, m
 
 @pytest.mark.parametrize('k_test', [0, 4])
 def test_states_of_texts_are_kept_only_to_be_matched(world, tmp_path, monkeypatch, k_test):
-    file, kept, joined = (
-        write_config(tmp_path, STAGE2, world, ['seen'], k_test=k_test),
-        [],
-        _Texts.joined,
-    )
+    file = write_config(tmp_path, STAGE2, world, ['seen'], k_test=k_test)
+    kept, joined = [], _Texts.joined
     monkeypatch.setattr(_Texts, 'joined', lambda chunks: kept.append(joined(chunks)) or kept[0])
     assert call(TEST, file, tmp_path / 'model.pth', '--work-dir', tmp_path / 'run') == 0
     assert [each.states is not None for each in kept] == [k_test > 0]
