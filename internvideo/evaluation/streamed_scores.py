@@ -97,11 +97,14 @@ def streamed_top(
 ) -> Tensor:
     """(Q, k) the best candidates of each query, best first; of equal ones the first comes first."""
     k = min(k, len(candidates))
-    best = [
-        scores.sort(dim=1, descending=True, stable=True).indices[:, :k]
-        for _, scores in score_blocks(queries, candidates, dual, entries)
-    ]
+    best = [best_of(scores, k) for _, scores in score_blocks(queries, candidates, dual, entries)]
     return torch.cat(best) if best else torch.zeros(0, k, dtype=torch.long)
+
+
+def best_of(scores: Tensor, k: int) -> Tensor:
+    """(B, k) places of the largest of scores (B, N), the first of equal ones first."""
+    order = scores.sort(dim=1, descending=True, stable=True).indices
+    return order[:, :k].clone()  # a view would keep the order of all
 
 
 def reranked_ranks(

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from internvideo.evaluation.retrieval import dual_softmax, true_ranks
 from internvideo.evaluation.streamed_scores import (
     NOT_FOUND,
+    best_of,
     filled_scores,
     reranked_ranks,
     score_blocks,
@@ -92,3 +93,9 @@ def test_a_matrix_larger_than_memory_is_scored():
     ).stdout.split()
     assert int(worst) == 0  # everything finds itself
     assert int(megabytes) < 400  # 4000 x 40 000 scores alone would take 640
+
+
+def test_the_best_of_a_block_do_not_keep_the_order_of_all():
+    best = best_of(torch.tensor([[0.0, 2.0, 1.0, 2.0]]).expand(3, 4), 2)
+    assert best.tolist() == [[1, 3]] * 3
+    assert best.untyped_storage().nbytes() == best.numel() * best.element_size()
