@@ -67,6 +67,21 @@ def test_equal_candidates_have_equal_scores_wherever_they_lie(dual):
         assert scores.dtype == torch.float and torch.equal(scores, scores[:, :1].expand_as(scores))
 
 
+@given(st.integers(1, 6), st.integers(1, 40), st.integers(1, 40), st.integers(0, 9))
+def test_the_best_are_those_of_a_whole_stable_sort(rows, columns, k, seed):
+    values = torch.tensor([-torch.inf, -1.0, 0.0, 0.5, 2.0, torch.inf])
+    scores = values[
+        torch.randint(6, (rows, columns), generator=torch.Generator().manual_seed(seed))
+    ]
+    whole = scores.sort(dim=1, descending=True, stable=True).indices
+    assert torch.equal(best_of(scores, min(k, columns)), whole[:, :k])
+
+
+def test_what_is_no_number_is_not_among_the_best():
+    scores = torch.tensor([[torch.nan, 1.0, 2.0], [torch.nan] * 3])
+    assert best_of(scores, 2).tolist() == [[2, 1], [0, 1]]
+
+
 def test_candidates_that_were_not_judged_come_last():
     top, scores = torch.tensor([[2, 0], [1, 2]]), torch.tensor([[-3.0, 4.0], [1.0, 2.0]])
     assert filled_scores(top, scores, 4)[0].tolist() == [4.0, -100.0, -3.0, -100.0]
