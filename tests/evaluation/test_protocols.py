@@ -133,7 +133,8 @@ def test_choices_with_several_answers_have_a_mean_average_precision():
 
 def test_a_video_without_features_comes_last_among_those_of_an_option():
     case = encoded(media=[AXES[0], AXES[1], [float('nan')] * 3], truth=[[0], [0], [0]])
-    case.truth = dict(options=[[0, 1]] * 3, answers=[[1, 0], [0, 1], [1, 0]])
+    answers = [[1, 0], [0, 1], [1, 0]]
+    case.truth = dict(media=[0, 1, 2], options=[[0, 1]] * 3, answers=answers)
     _, metrics = score('ChoiceProtocol', case)
     assert metrics == {'set/mAP': pytest.approx(100 * ((1 + 2 / 3) / 2 + 1) / 2, abs=0.01)}
 

@@ -216,7 +216,7 @@ def test_each_video_is_decoded_once_however_many_ask_about_it(world, tmp_path, m
 def test_states_of_texts_are_kept_only_to_be_matched(world, tmp_path, monkeypatch, k_test):
     file = write_config(tmp_path, STAGE2, world, ['seen'], k_test=k_test)
     kept, joined = [], _Texts.joined
-    monkeypatch.setattr(_Texts, 'joined', lambda chunks: kept.append(joined(chunks)) or kept[0])
+    monkeypatch.setattr(_Texts, 'joined', lambda *args: kept.append(joined(*args)) or kept[0])
     assert call(TEST, file, tmp_path / 'model.pth', '--work-dir', tmp_path / 'run') == 0
     assert [each.states is not None for each in kept] == [k_test > 0]
     prefix = 'seen_sim' if k_test else 'seen_emb'
