@@ -337,6 +337,14 @@ def test_training_keeps_what_is_best_by_a_set(world, tmp_path):
     assert 'seen_match' in figures(tmp_path / 'run')
 
 
+def test_the_best_by_a_set_that_is_not_validated_is_refused_at_once(world, tmp_path, capsys):
+    file = write_training(tmp_path, world)
+    option = 'default_hooks.checkpoint.save_best=unseen_match/t2v_r1'
+    assert call(TRAIN, file, '--work-dir', tmp_path / 'run', '--cfg-options', option) != 0
+    assert "save_best='unseen_match/t2v_r1' is of no set" in capsys.readouterr().err
+    assert not list((tmp_path / 'run').glob('*.pth'))
+
+
 def in_two_processes(tool, *arguments):
     environment = {**os.environ, **ENVIRONMENT, 'PYTHON': sys.executable, 'PORT': str(free_port())}
     command = list(map(str, (ROOT / 'tools' / tool, *arguments)))

@@ -53,7 +53,16 @@ class CheckpointHook(Hook):
         remove_temporary_files(directory)
 
     def before_train(self, runner: Any) -> None:
-        """Clear away what a killed run was writing."""
+        """Clear away what a killed run was writing.
+
+        Raises ValueError where validation will not report ``save_best``, if that is known by now.
+        """
+        may_report = getattr(runner.val_loop, 'may_report', None) if self.save_best else None
+        if may_report is not None and not may_report(self.save_best):
+            raise ValueError(
+                f'default_hooks.checkpoint.save_best={self.save_best!r} is of no set of '
+                'val_dataloader.dataset.sets'
+            )
         self._clean(runner.work_dir)
 
     def after_train_iter(

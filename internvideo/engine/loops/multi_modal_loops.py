@@ -76,6 +76,12 @@ class MultiModalEvaluation(BaseLoop):
         """The model as its author wrote it."""
         return self.runner.strategy.unwrap(self._evaluated or self.runner.model)
 
+    def may_report(self, figure: str) -> bool:
+        """Whether one of the sets has ``figure``: ``SET[_VARIANT]/NAME`` or bare ``NAME``."""
+        prefix, slash, _ = figure.rpartition('/')
+        names = [part.name for part in self.dataloader.dataset.sets]
+        return not slash or any(prefix == n or prefix.startswith(f'{n}_') for n in names)
+
     @property
     def dtype(self) -> torch.dtype:
         """Of the weights, which engines may keep in half precision."""
