@@ -3,7 +3,7 @@
 import json
 import logging
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -265,7 +265,10 @@ class VideoTextRetriever:
             raise ValueError('there is no index to search: call index() or open() first')
         index, given = self._index, text if video is None else video
         is_single = isinstance(given, str | os.PathLike)
-        queries = [given] if is_single else list(given)
+        queries = [given] if is_single or not isinstance(given, Iterable) else list(given)
+        kind, name = (str, 'text') if video is None else (str | os.PathLike, 'video file')
+        if strange := [query for query in queries if not isinstance(query, kind)]:
+            raise ValueError(f'{strange[0]!r} is no {name} to search by')
         texts = self.encoder.texts(queries) if video is None else None
         features = self.encode_videos(queries) if texts is None else texts.feature
         found = index.search(features, max(top_k, rerank))

@@ -224,9 +224,11 @@ class _AskedQuestions(NamedTuple):
         if self.answers.ndim == 2:
             whole = scores.new_full(self.answers.shape, -torch.inf)
             whole[self.rows] = scores
-            # Options of an unreadable video come last, all alike, as do scores of no number.
             finite = scores[scores.isfinite()]
-            last = float(finite.min()) - 1.0 if finite.numel() else 0.0
+            if not finite.numel():
+                return dict(mAP=0.0)
+            # Options of an unreadable video come last, all alike, as do scores of no number.
+            last = float(finite.min()) - 1.0
             whole = whole.nan_to_num(nan=last, neginf=last)
             return dict(mAP=mean_average_precision(whole, self.answers.bool()))
         best = scores.gather(1, self.answers[self.rows][:, None])

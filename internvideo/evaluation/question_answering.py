@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from internvideo.registry import METRICS
 
 from .accuracy import percent, report_unreadable, write_whole
@@ -148,7 +150,10 @@ class OpenEndedAccuracy(QuestionMetric):
 
 @METRICS.register_module()
 class ChoiceAccuracy(QuestionMetric):
-    """Questions whose likeliest option is the right one; see :class:`QuestionMetric`."""
+    """Questions whose likeliest option is the right one; see :class:`QuestionMetric`.
+
+    Ties never help: an option as likely as the right one makes the answer wrong.
+    """
 
     default_prefix = 'choice'
 
@@ -163,4 +168,6 @@ class ChoiceAccuracy(QuestionMetric):
                 f'{sample["path"]}: answer {truth["truth"]} and {len(sample["pred_score"])} scores '
                 f'for {options} options'
             )
-        return truth | dict(prediction=guess, accuracy=float(guess == truth['truth']))
+        scores = torch.as_tensor(sample['pred_score'])
+        rivals = ~(scores < scores[truth['truth']])  # itself, and scores that are no number
+        return truth | dict(prediction=guess, accuracy=float(rivals.sum() == 1))

@@ -139,6 +139,15 @@ def test_a_video_without_features_comes_last_among_those_of_an_option():
     assert metrics == {'set/mAP': pytest.approx(100 * ((1 + 2 / 3) / 2 + 1) / 2, abs=0.01)}
 
 
+def test_options_of_unreadable_videos_alone_find_nothing():
+    case = encoded(media=AXES[:1], rows=[0], truth=[[0], [0]])
+    case.media, case.rows = torch.zeros(0, 3), torch.zeros(0, dtype=torch.long)
+    case.size = 2
+    case.truth = dict(media=[0, 1], options=[[0, 1]] * 2, answers=[[1, 0], [1, 1]])
+    _, metrics = score('ChoiceProtocol', case)
+    assert metrics == {'set/mAP': 0.0}
+
+
 def test_k_test_must_be_positive():
     with pytest.raises(ValueError, match='k_test'):
         METRICS.build(dict(type='RetrievalProtocol', k_test=0))

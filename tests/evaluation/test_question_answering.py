@@ -107,6 +107,12 @@ def test_choice_figures():
     assert figures['choice/accuracy_readable'] == pytest.approx(100 * 4 / 9)
 
 
+@pytest.mark.parametrize('scores', [(0.4, 0.4, 0.2), (float('nan'),) * 3], ids=str)
+def test_an_option_as_likely_as_the_right_one_is_a_miss(scores):
+    figures = evaluate(ChoiceAccuracy(), [choice_sample(0, answer=0, scores=scores)])
+    assert figures['choice/accuracy'] == 0.0
+
+
 def share_of(rank, folder, kind):
     samples = [(open_sample if kind == 'open' else choice_sample)(i) for i in range(SIZE)]
     metric = OpenEndedAccuracy if kind == 'open' else ChoiceAccuracy
