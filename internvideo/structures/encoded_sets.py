@@ -1,6 +1,6 @@
 """What an evaluation of media and texts works on once both are encoded."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -60,6 +60,12 @@ class Variant:
     def metrics(self) -> dict[str, float]:
         """Figures under their full names."""
         return {f'{self.prefix}/{name}': value for name, value in self.figures.items()}
+
+
+def is_figure_of(figure: str, sets: Iterable[str]) -> bool:
+    """Whether one of ``sets`` may report ``figure``: ``SET[_VARIANT]/NAME`` or bare ``NAME``."""
+    prefix, slash, _ = figure.rpartition('/')
+    return not slash or any(prefix == name or prefix.startswith(f'{name}_') for name in sets)
 
 
 @dataclass

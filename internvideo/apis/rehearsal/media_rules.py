@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from internvideo.packaged import is_packaged
+from internvideo.structures.encoded_sets import is_figure_of
 
 from .data_rules import TRAIN
 from .findings import Finding, one_line
@@ -197,8 +198,7 @@ def best_set(subject: Subject) -> Iterator[Finding]:
         yield Finding(field, f'{wanted!r}, but nothing is validated')
         return
     sets = chosen(loader['dataset'])
-    first = str(wanted).split('/')[0]
-    if not any(first == name or first.startswith(f'{name}_') for name in sets):
+    if not is_figure_of(str(wanted), sets):
         yield Finding(field, f'{wanted!r} is of none of the sets validated: {", ".join(sets)}')
 
 

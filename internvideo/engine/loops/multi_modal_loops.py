@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 
 from internvideo.engine.loops.evaluation_loops import evaluation_autocast
 from internvideo.registry import LOOPS, METRICS
-from internvideo.structures.encoded_sets import EncodedSet, SetReport, Variant
+from internvideo.structures.encoded_sets import EncodedSet, SetReport, Variant, is_figure_of
 
 TEXTS_AT_ONCE = 256
 PAIRS_AT_ONCE = 64
@@ -77,10 +77,8 @@ class MultiModalEvaluation(BaseLoop):
         return self.runner.strategy.unwrap(self._evaluated or self.runner.model)
 
     def may_report(self, figure: str) -> bool:
-        """Whether one of the sets has ``figure``: ``SET[_VARIANT]/NAME`` or bare ``NAME``."""
-        prefix, slash, _ = figure.rpartition('/')
-        names = [part.name for part in self.dataloader.dataset.sets]
-        return not slash or any(prefix == n or prefix.startswith(f'{n}_') for n in names)
+        """Whether one of the sets may report ``figure``; see :func:`is_figure_of`."""
+        return is_figure_of(figure, (part.name for part in self.dataloader.dataset.sets))
 
     @property
     def dtype(self) -> torch.dtype:
