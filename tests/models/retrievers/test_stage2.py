@@ -98,16 +98,19 @@ def test_masked_training_shows_fewer_tokens():
         assert model.encode_video(video).tokens.shape[1] == 1 + 4 * frames
 
 
-def test_alignment_of_images_only():
-    teacher = dict(
-        type='InternVLVision', arch=dict(embed_dim=16, depth=1, num_heads=2, mlp_ratio=2)
-    )
-    encoder = teacher | dict(img_size=28, attn_pool_num_heads=2, clip_embed_dim=6)
+def teacher(final_dim):
+    arch = dict(embed_dim=16, depth=1, num_heads=2, mlp_ratio=2)
+    encoder = dict(type='InternVLVision', arch=arch, img_size=28, attn_pool_num_heads=2)
+    encoder['clip_embed_dim'] = final_dim
     clip = dict(encoder=encoder, layers=[0], init_cfg=None, dtype=None)
+    return dict(type='InlineTeachers', clip=clip)
+
+
+def test_alignment_of_images_only():
     model = stage2(
         neck=dict(type='AlignmentNeck', clip_dim=16, clip_final_dim=6),
         clip_layers=[1],
-        targets=dict(type='InlineTeachers', clip=clip),
+        targets=teacher(6),
         image_masker=dict(type='AttentionMask', ratio=0.5),
         video_masker=dict(type='RandomMask', ratio=0.5),
         uta_image_only=True,
@@ -119,15 +122,10 @@ def test_alignment_of_images_only():
 
 
 def test_without_a_final_decoder_the_pooled_vector_itself_is_aligned():
-    teacher = dict(
-        type='InternVLVision', arch=dict(embed_dim=16, depth=1, num_heads=2, mlp_ratio=2)
-    )
-    encoder = teacher | dict(img_size=28, attn_pool_num_heads=2, clip_embed_dim=12)
-    clip = dict(encoder=encoder, layers=[0], init_cfg=None, dtype=None)
     model = stage2(
         neck=dict(type='AlignmentNeck', clip_dim=16, clip_final_dim=0),
         clip_layers=[1],
-        targets=dict(type='InlineTeachers', clip=clip),
+        targets=teacher(12),
         loss_weights=dict(uta=1),
     ).eval()
     video = batch()['video']
