@@ -126,15 +126,21 @@ class RetrievalIndex:
             )
 
     def parts(self) -> list[Part]:
-        """The complete parts, in the order of their names."""
-        opened: dict[Path, Part | None] = {}
+        """The complete parts, in the order of their names.
+
+        Another process may put one part in the place of others while they are opened.  Then they
+        are listed again; where that goes on, it is kept waiting.
+        """
         for _ in range(TRIES):
             records = self._records()
-            opened = {record: self._open_part(record) for record in records}
-            # Else another process may have put one part in the place of others meanwhile.
-            if None not in opened.values() and self._records() == records:
-                break
-        return [part for part in opened.values() if part is not None]
+            parts = self._open_parts(records)
+            if self._records() == records:
+                return parts
+        with locked(self.folder):
+            return self._open_parts(self._records())
+
+    def _open_parts(self, records: Sequence[Path]) -> list[Part]:
+        return [part for part in map(self._open_part, records) if part is not None]
 
     def _records(self) -> list[Path]:
         return sorted((self.folder / 'features').glob('*.json'))
@@ -170,7 +176,7 @@ class RetrievalIndex:
         with locked(self.folder):
             self._remove_leftovers()
             kept, stale, seen = {}, [], set()
-            for part in self.parts():
+            for part in self._open_parts(self._records()):
                 rows = kept[part] = []
                 for row, file in enumerate(part.files()):
                     if is_stale(file):

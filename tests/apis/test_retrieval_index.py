@@ -4,11 +4,14 @@ import os
 import subprocess
 import sys
 import threading
+import uuid
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock, Timeout
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -182,6 +185,26 @@ def test_searching_goes_on_while_parts_are_replaced(index: RetrievalIndex) -> No
         stop.set()
         thread.join()
     assert len(index) == 40
+
+
+def test_parts_that_are_always_being_replaced_are_listed(
+    index: RetrievalIndex, monkeypatch
+) -> None:
+    """A process that joins parts between every listing and opening is kept waiting at last."""
+    fill(index, unit_rows(6, 4), 3)
+    listing = RetrievalIndex._records
+
+    def list_and_replace(index: RetrievalIndex) -> list[Path]:
+        records = listing(index)
+        with suppress(Timeout), FileLock(index.folder / 'index.lock', timeout=0):
+            for record in records:
+                other = record.with_stem(uuid.uuid4().hex)
+                record.with_suffix('.npy').rename(other.with_suffix('.npy'))
+                record.rename(other)
+        return records
+
+    monkeypatch.setattr(RetrievalIndex, '_records', list_and_replace)
+    assert len(index) == 6 and len(index.parts()) == 2
 
 
 @pytest.mark.parametrize(
