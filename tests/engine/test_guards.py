@@ -62,7 +62,7 @@ def test_nonfinite_error_leaves_the_weights_alone(tmp_path):
 
 def test_overdue_batch_is_named_while_it_is_missing(tmp_path, capfd, monkeypatch):
     def slow(self, index, get=ToyClips.__getitem__):
-        time.sleep(0.5 * (index[1] == 7))
+        time.sleep(2 * (index[1] == 7))
         return get(self, index)
 
     monkeypatch.setattr(ToyClips, '__getitem__', slow)

@@ -97,6 +97,7 @@ class ModelSizes:
         states: float32 numbers an optimiser keeps per trainable parameter.
         ema: whether a moving average is kept.
         constant: bytes of frozen models beside it (teachers), whole on every process.
+        validates: whether training is interrupted by validations.
     """
 
     total: int
@@ -106,6 +107,7 @@ class ModelSizes:
     states: int = ADAM_STATES
     ema: bool = False
     constant: int = 0
+    validates: bool = False
 
 
 @dataclass(frozen=True)
@@ -116,6 +118,7 @@ class StaticBytes:
         params, grads, optimizer: as they say; master weights count as optimiser.
         buffers: communication buckets, gathered blocks, the moving average and teachers.
         scratch: needed during the optimiser's step only.
+        validation: float32 weights that sharded training gathers for a validation, and only then.
     """
 
     params: int
@@ -123,6 +126,7 @@ class StaticBytes:
     optimizer: int
     buffers: int
     scratch: int
+    validation: int = 0
 
     @property
     def held(self) -> int:
@@ -164,6 +168,7 @@ def static_bytes(
         optimizer=0 if layout.offload else optimizer,
         buffers=aside + _transfer_buffers(layout, sizes, bucket),
         scratch=0 if layout.offload else math.ceil(FULL * sizes.trainable / world_size),
+        validation=FULL * sizes.total if layout.shard_params and sizes.validates else 0,
     )
 
 
@@ -180,7 +185,7 @@ def step_peak(
     clips: float,
     accumulates: bool = False,
 ) -> int:
-    """Largest number of bytes of one process in a training step.
+    """Largest number of bytes of one process in a training step, or between steps.
 
     Args:
         static: what the strategy keeps.
@@ -195,7 +200,7 @@ def step_peak(
         m.activations + (static.grads if accumulates else share * m.gradients) for m in moments
     )
     in_step = static.grads + static.scratch
-    return static.held + math.ceil(max(in_pass, in_step))
+    return static.held + math.ceil(max(in_pass, in_step, static.validation))
 
 
 def most_clips(

@@ -347,6 +347,7 @@ def model_sizes(subject: Subject, total: int, trainable: int) -> ModelSizes:
         states=OPTIMIZER_STATES.get(kind, 2),
         ema=any('EMA' in hook.get('type', '') for hook in hooks),
         constant=subject.dry.teacher_bytes,
+        validates=config.get('val_cfg') is not None,
     )
 
 

@@ -95,14 +95,18 @@ def memory_table(facts: Facts) -> Iterator[str]:
         f'memory per GPU, {facts.plan.world_size} GPUs, {facts.clips_per_batch} clips a forward '
         'pass (most clips | frames that fit):'
     )
-    head = ['strategy', 'weights', 'grads', 'optimizer', 'buffers', 'activations', 'peak', *sizes]
+    parts = ('weights', 'grads', 'optimizer', 'buffers', 'activations', 'validation', 'peak')
+    head = ['strategy', *parts, *sizes]
     rows = [head, *(_memory_row(layout, facts.configured) for layout in facts.layouts)]
     yield from aligned(rows)
 
 
 def _memory_row(layout: LayoutFacts, configured: str) -> list[str]:
     static = layout.static
-    parts = (static.params, static.grads, static.optimizer, static.buffers, layout.activations)
+    parts = (
+        *(static.params, static.grads, static.optimizer, static.buffers),
+        *(layout.activations, static.validation),
+    )
     fits = [f'{layout.clips[m]} | {layout.frames[m]}' if layout.clips[m] else '-' for m in MEMORIES]
     star = '*' if layout.name == configured else ''
     return [layout.name + star, *(gigabytes(part) for part in (*parts, layout.peak)), *fits]

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -158,6 +159,21 @@ def test_sharding_divides_what_it_says():
     assert at['deepspeed_zero3'].params == 2 * 1000 // 8
     assert at['deepspeed_zero3_offload'].optimizer == 0
     assert at['fsdp'].params == 4 * 1000 // 8
+
+
+def test_sharded_training_gathers_whole_weights_to_validate():
+    sizes = ModelSizes(total=1000, trainable=800, unit=100, group=400, validates=True)
+    validation = {
+        name: static_bytes(layout, sizes, 8).validation for name, layout in LAYOUTS.items()
+    }
+    sharded = ('deepspeed_zero3', 'deepspeed_zero3_offload', 'fsdp')
+    assert validation == {name: 4000 * (name in sharded) for name in LAYOUTS}
+    static = static_bytes(LAYOUTS['fsdp'], sizes, 8)
+    dry = DryModel(recognizer())
+    activations, _ = model_activations(dry, ClipShape(1, 3, 4, 56, 56, CLASSES))
+    without, large = (replace(static, validation=size) for size in (0, 10**12))
+    assert step_peak(large, activations, 1) == static.held + 10**12
+    assert step_peak(static, activations, 1) == step_peak(without, activations, 1)
 
 
 @pytest.mark.parametrize(
