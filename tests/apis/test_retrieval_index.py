@@ -66,7 +66,7 @@ def brute_force(features: np.ndarray, queries: np.ndarray, top_k: int) -> np.nda
     return -np.sort(-scores, axis=1)[:, :top_k]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     count=st.integers(1, 60),
     part=st.integers(1, 30),

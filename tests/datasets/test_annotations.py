@@ -81,7 +81,7 @@ def test_unknown_column_and_unfit_delimiter(tmp_path: Path) -> None:
     assert AnnotationList(path, delimiter=';')[0]['label'] == 3
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(labels=st.lists(st.integers(-3, 10**6), min_size=1), limit=st.integers(1, 10**6))
 def test_fast_check_agrees_with_parsing(tmp_path_factory, labels: list[int], limit: int) -> None:
     path = write(tmp_path_factory.mktemp('x'), ''.join(f'v 1,{n}\n' for n in labels))

@@ -81,7 +81,7 @@ def test_labels_do_not_show_in_the_place_of_the_sprite(motion):
     np.testing.assert_allclose(np.mean(places, 0), 0.5, atol=0.06)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(0, 2**20), st.sampled_from(MOTIONS), st.sampled_from([16, 48, 80]))
 def test_boxes_lie_within_the_frame_and_around_the_sprite(seed, motion, size):
     spec = clip(motion, seed, size)

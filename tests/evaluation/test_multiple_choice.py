@@ -8,11 +8,12 @@ from internvideo.evaluation.multiple_choice import (
 
 
 def test_low_temperatures_leave_no_ties():
-    vision, options = torch.randn(6, 8), torch.randn(6, 50, 8)
-    scores = choice_scores(vision, options, 0.001)
+    angles = torch.stack([torch.linspace(0.1, 3, 50)[torch.randperm(50)] for _ in range(6)])
+    options = 7 * torch.stack([angles.cos(), angles.sin()], dim=-1)
+    scores = choice_scores(torch.tensor([[3.0, 0.0]]).expand(6, 2), options, 0.001)
+    assert torch.equal(scores.argsort(dim=1, descending=True), angles.argsort(dim=1))
     assert (scores.sort(dim=1).values.diff(dim=1) > 0).all()
-    answers = torch.nn.functional.cosine_similarity(vision[:, None], options, dim=-1).argmax(1)
-    assert choice_accuracy(scores, answers) == 100.0
+    assert choice_accuracy(scores, angles.argmin(dim=1)) == 100.0
 
 
 def test_an_option_that_is_never_true_counts_zero():

@@ -1,6 +1,6 @@
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from internvideo.evaluation.retrieval import (
@@ -27,7 +27,6 @@ def test_what_cannot_be_scored_is_named():
         retrieval_figures(torch.zeros(2, 3), torch.zeros(2, 3), torch.eye(2, 3).bool())
 
 
-@settings(deadline=None)
 @given(st.lists(st.lists(st.integers(0, 3), min_size=5, max_size=5), min_size=1, max_size=6))
 def test_ranks_count_the_false_candidates_that_do_not_score_less(rows):
     scores = torch.tensor(rows, dtype=torch.float)

@@ -6,7 +6,7 @@ import textwrap
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from internvideo.evaluation.retrieval import dual_softmax, true_ranks
@@ -38,7 +38,6 @@ def drawn(queries, candidates, seed):
     return *(torch.nn.functional.normalize(side, dim=-1) for side in sides), links
 
 
-@settings(deadline=None)
 @given(**SIZES)
 def test_blocks_equal_the_whole_matrix(queries, candidates, entries, dual, seed):
     mine, theirs, links = drawn(queries, candidates, seed)

@@ -22,7 +22,7 @@ def draw(masker, batch=3, grid=GRID, seed=0):
     return masker(None, batch, grid, 'cpu')
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     grid=st.tuples(*[st.integers(1, 7)] * 3),
     num_blocks=st.integers(1, 3),
@@ -44,7 +44,7 @@ def test_every_row_shows_the_same_positive_number(grid, num_blocks, spatial, kee
     assert mask.view(3, *grid)[:, max(1, int(grid[0] * keep)) :].all()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(share=st.tuples(*[st.floats(0, 1)] * 3), low=st.floats(0.05, 1), high=st.floats(0.05, 1))
 def test_blocks_have_the_area_and_ratio_asked_for(share, low, high):
     steps, rows, columns = block_size((8, 40, 40), share, (low, high), (low, high), (0.75, 1.5))

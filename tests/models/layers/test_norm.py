@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from internvideo.models.layers.norm import RMSNorm, rms_norm
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(st.integers(1, 3), st.integers(1, 5), st.integers(1, 9), st.sampled_from([1e-3, 1.0, 1e3]))
 def test_backward_equals_autograd(batch, tokens, dim, scale):
     norm = RMSNorm(dim).double()
