@@ -1,16 +1,20 @@
 """Runs a function in several processes that form one gloo group."""
 
+import itertools
 import os
 import pickle
 import socket
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
+
+_NUMBERS = itertools.count(os.getpid())
 
 
 def _work(rank: int, world: int, port: int, function: Callable, args: tuple, folder: str) -> None:
@@ -24,10 +28,17 @@ def _work(rank: int, world: int, port: int, function: Callable, args: tuple, fol
 
 
 def free_port() -> int:
-    """A port of this machine on which nothing listens."""
-    with socket.socket() as probe:
-        probe.bind(('127.0.0.1', 0))
-        return probe.getsockname()[1]
+    """A port of this machine on which nothing listens, and which stays free until it is used.
+
+    That is, below those that the system gives to connections (from 32768 on), another at each call,
+    and of a range that other workers of pytest-xdist do not use.
+    """
+    worker = int(os.environ.get('PYTEST_XDIST_WORKER', 'gw0').removeprefix('gw'))
+    while True:
+        port = 20000 + 1500 * (worker % 8) + next(_NUMBERS) % 1500
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(('127.0.0.1', port))
+            return port
 
 
 def in_processes(world: int, function: Callable, *args: Any) -> list[Any]:

@@ -9,6 +9,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from tests.processes import free_port
+
 DAEMONS = ('munged', 'slurmctld', 'slurmd')
 CONFIG = """\
 ClusterName=lab
@@ -60,7 +62,8 @@ class Cluster:
         for name in ('munge', 'state', 'spool-n1', 'spool-n2'):
             (self.root / name).mkdir(mode=0o755)
         self.root.chmod(0o755)
-        facts = dict(host=socket.gethostname().partition('.')[0], ports=_free_ports(3))
+        host, ports = socket.gethostname().partition('.')[0], [free_port() for _ in range(3)]
+        facts = dict(host=host, ports=ports)
         (self.root / 'slurm.conf').write_text(CONFIG.format(root=self.root, **facts))
         kept = {k: v for k, v in os.environ.items() if not k.startswith('SLURM')}
         self.environ = kept | dict(SLURM_CONF=str(self.root / 'slurm.conf'))
@@ -138,14 +141,3 @@ def _wait(condition, seconds, describe):
         if time.monotonic() > deadline:
             raise TimeoutError(describe())
         time.sleep(0.2)
-
-
-def _free_ports(count):
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for free in sockets:
-            free.bind(('127.0.0.1', 0))
-        return [free.getsockname()[1] for free in sockets]
-    finally:
-        for free in sockets:
-            free.close()

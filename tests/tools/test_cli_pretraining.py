@@ -1,6 +1,5 @@
 """Pretraining, distillation and probing through the command line, on generated mp4 files."""
 
-import socket
 import subprocess
 import sys
 
@@ -11,6 +10,7 @@ from mmengine.config import Config
 from internvideo.checkpoint.loading import load_pretrained
 from internvideo.datasets.synthetic import make_world
 from internvideo.registry import MODELS
+from tests.processes import free_port
 from tests.tools.test_cli import ENVIRONMENT, ROOT, TRAIN, call
 
 CONFIGS = ROOT / 'configs/internvideo2'
@@ -90,10 +90,7 @@ def test_probing_trains_the_head_and_leaves_the_encoder(folder, task, trained):
 
 
 def train_on_two(folder, epochs, *arguments):
-    with socket.socket() as free:
-        free.bind(('127.0.0.1', 0))
-        port = free.getsockname()[1]
-    launch = f'-m torch.distributed.run --nproc_per_node 2 --master_port {port}'
+    launch = f'-m torch.distributed.run --nproc_per_node 2 --master_port {free_port()}'
     config = CONFIGS / 'pretrain/tiny_synthetic.py'
     paths = dict(INTERNVIDEO2_DATA_PATH=f'{folder}/data', INTERNVIDEO2_MODEL_PATH=str(folder))
     options = [*SHORT, f'train_cfg.max_epochs={epochs}']
