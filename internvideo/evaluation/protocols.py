@@ -85,7 +85,8 @@ class RetrievalProtocol:
         figures = figures_of_ranks(_with_lost(ranks[0], encoded), ranks[1])
         chosen_by = 'dual_softmax' if self.dsl_for_match else 'similarity'
         prefix = f'{encoded.name}_match'
-        return Variant(prefix, figures, reranked=self.k_test, candidates=chosen_by)
+        judged = min(self.k_test, max(len(encoded.media), len(encoded.texts)))
+        return Variant(prefix, figures, reranked=judged, candidates=chosen_by)
 
 
 def match_ranks(

@@ -46,7 +46,7 @@ class Variant:
         prefix: of the figures in logs, as published.
         figures: name -> percent.
         dual_softmax: whether scores were multiplied by their soft-max over the queries.
-        reranked: how many candidates of each query the matching head has judged; 0: it has not.
+        reranked: how many candidates of a query the matching head has judged at most; 0: none.
         candidates: by what these were chosen, ``'similarity'`` or ``'dual_softmax'``.
     """
 

@@ -35,14 +35,15 @@ def test_models_without_a_matching_head_have_two_variants():
     assert report.facts['captions_per_video'] == '1'
 
 
-def test_the_matching_head_has_the_last_word():
+@pytest.mark.parametrize('k_test', [3, 128])
+def test_the_matching_head_has_the_last_word(k_test):
     asked = []
 
     def reversed_order(pairs):
         asked.extend(map(tuple, pairs.tolist()))
         return ((pairs[:, 0] + pairs[:, 1]) == 2).float()
 
-    report, metrics = score('RetrievalProtocol', encoded(match=reversed_order), k_test=3)
+    report, metrics = score('RetrievalProtocol', encoded(match=reversed_order), k_test=k_test)
     assert [each.prefix for each in report.variants] == ['set_sim', 'set_dsl', 'set_match']
     assert len(asked) == len(set(asked)) == 9  # every pair once, though both directions want it
     assert metrics['set_sim/v2t_r1'] == 100.0
