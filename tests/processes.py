@@ -14,6 +14,8 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
+from internvideo.engine.distributed import leave_process_group
+
 _NUMBERS = itertools.count(os.getpid())
 
 
@@ -24,7 +26,7 @@ def _work(rank: int, world: int, port: int, function: Callable, args: tuple, fol
     try:
         Path(folder, str(rank)).write_bytes(pickle.dumps(function(rank, *args)))
     finally:
-        dist.destroy_process_group()
+        leave_process_group()
 
 
 def free_port() -> int:

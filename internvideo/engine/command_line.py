@@ -260,7 +260,10 @@ def guarded(
     except Exception as error:
         _report(error, args.debug or not _is_for_user(error))
         return 1
-    _leave_process_group()  # after an error the others may be gone, and leaving would wait for them
+    if 'torch' in sys.modules:
+        from internvideo.engine.distributed import leave_process_group
+
+        leave_process_group()  # not after an error: the others may be gone, it would wait for them
     return 0
 
 
@@ -289,12 +292,3 @@ def _without_worker_traceback(error: Exception) -> str:
     if not text.startswith('Caught ') or 'Original Traceback' not in text:
         return text
     return re.split(rf'\n(?:[\w.]+\.)?{type(error).__name__}: ', text)[-1].strip()
-
-
-def _leave_process_group() -> None:
-    if 'torch' not in sys.modules:
-        return
-    import torch.distributed as dist
-
-    if dist.is_available() and dist.is_initialized():
-        dist.destroy_process_group()

@@ -5,6 +5,7 @@ driver and ``scontrol``.  The rank facts end up in ``RANK``, ``WORLD_SIZE``, ``L
 ``MASTER_ADDR`` and ``MASTER_PORT``, which torch and DeepSpeed both read.
 """
 
+import gc
 import os
 import re
 from collections.abc import Mapping
@@ -148,6 +149,19 @@ def init_process_group(launcher: str, timeout: float = 1800) -> LaunchFacts | No
             f'rank {facts.rank} of {facts.world_size} cannot meet the others at {where}: {error}'
         ) from error
     return facts
+
+
+def leave_process_group() -> None:
+    """Leave the processes of a job, if this one is among several.
+
+    Call it once nothing is left of the runner but cycles: whoever holds the group, as a wrapped
+    model does, keeps its threads, and one that outlives the interpreter may abort the process.
+    """
+    import torch.distributed as dist
+
+    if dist.is_available() and dist.is_initialized():
+        gc.collect()
+        dist.destroy_process_group()
 
 
 def _choose_gpu(local_rank: int) -> None:

@@ -11,7 +11,7 @@ import torch
 from mmengine.model import BaseDataPreprocessor, BaseModel
 from torch import nn
 
-from internvideo.engine.distributed import init_process_group
+from internvideo.engine.distributed import init_process_group, leave_process_group
 from internvideo.registry import MODELS
 from tests.datasets.media_world import mixture
 from tests.engine.run_toy import KillHook
@@ -76,3 +76,4 @@ def main():
 
 if __name__ == '__main__':
     main()
+    leave_process_group()

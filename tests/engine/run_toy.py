@@ -9,7 +9,7 @@ import signal
 
 from mmengine.hooks import Hook
 
-from internvideo.engine.distributed import init_process_group
+from internvideo.engine.distributed import init_process_group, leave_process_group
 from tests.engine.toys import build, toy_config
 
 
@@ -45,3 +45,4 @@ def main():
 
 if __name__ == '__main__':
     main()
+    leave_process_group()

@@ -15,7 +15,7 @@ from mmengine.hooks import Hook
 from mmengine.model import BaseModel
 from torch import nn
 
-from internvideo.engine.distributed import init_process_group
+from internvideo.engine.distributed import init_process_group, leave_process_group
 from internvideo.registry import MODELS
 from tests.engine.toys import NUM_CLASSES, WIDTH, build, toy_config
 from tests.processes import free_port
@@ -150,3 +150,4 @@ def main():
 
 if __name__ == '__main__':
     main()
+    leave_process_group()

@@ -3,7 +3,9 @@
 import os
 import re
 import signal
+import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -13,6 +15,7 @@ from internvideo.engine.hooks.heartbeat_hook import Beat, HeartbeatHook, is_coll
 from internvideo.engine.optimizers.optim_wrappers import NonFiniteError
 from tests.engine.crash_lab import Run, make_lab
 from tests.engine.toys import WIDTH, ToyClips, build, toy_config
+from tests.processes import in_processes
 
 
 def config_of(work_dir, *hooks, **changes):
@@ -108,6 +111,30 @@ def test_missing_ranks_are_told_apart():
     assert 'rank 5 (never started to train)' in text
     assert 'rank 1 (' not in text
     assert hook._speaks()
+
+
+def names_of_threads(rank):
+    """Those that a heartbeat leaves behind which was in the store when training ended."""
+    hook, publish = HeartbeatHook(interval=1), HeartbeatHook._publish
+    inside = threading.Event()
+
+    def slow(self):
+        inside.set()
+        time.sleep(0.5)
+        publish(self)
+
+    HeartbeatHook._publish = slow
+    runner = SimpleNamespace(strategy=SimpleNamespace(rank=rank, world_size=2))
+    hook.before_train(runner)
+    inside.wait()
+    running = [thread.name for thread in threading.enumerate()]
+    hook.after_train(runner)
+    return running, [thread.name for thread in threading.enumerate()]
+
+
+def test_heart_stops_with_training():
+    for running, left in in_processes(2, names_of_threads):
+        assert 'heartbeat' in running and 'heartbeat' not in left
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,17 @@ from tests.processes import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 ENVIRONMENT = dict(os.environ, OMP_NUM_THREADS='1', OMP_WAIT_POLICY='PASSIVE', PYTHONPATH=str(ROOT))
+THREADS_AT_EXIT = """
+import atexit, os, pathlib
+
+def show():
+    tasks = pathlib.Path('/proc/self/task').iterdir()
+    names = sorted((task / 'comm').read_text().strip() for task in tasks)
+    print('threads at exit:', *names, flush=True)
+
+if 'RANK' in os.environ:
+    atexit.register(show)
+"""
 
 
 def load(name):
@@ -215,8 +226,13 @@ def test_slurm_script_places_tasks(tmp_path, gpus_per_node, placed):
 def test_dist_script_trains_two_processes(config, tmp_path):
     command = [ROOT / 'tools/dist_train.sh', config, '2', '--work-dir', tmp_path / 'two']
     command += ['--cfg-options', 'train_cfg.max_epochs=1', 'log_level=INFO']
-    environ = dict(ENVIRONMENT, PYTHON=sys.executable, PORT=str(free_port()))
+    (tmp_path / 'sitecustomize.py').write_text(THREADS_AT_EXIT)
+    path = f'{ROOT}:{tmp_path}'
+    environ = ENVIRONMENT | dict(PYTHON=sys.executable, PORT=str(free_port()), PYTHONPATH=path)
     done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     assert 'strategy DDP: 2 process(es)' in done.stdout + done.stderr
+    # A thread of gloo that outlives the interpreter now and then aborts the process.
+    threads = [line for line in done.stdout.splitlines() if 'threads at exit:' in line]
+    assert len(threads) == 2 and not any('gloo' in line for line in threads)
     assert torch.load(tmp_path / 'two/epoch_1.pth', weights_only=True)['meta']['world_size'] == 2

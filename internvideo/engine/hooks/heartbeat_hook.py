@@ -64,6 +64,7 @@ class HeartbeatHook(Hook):
         self._state = (0, 'starting')
         self._over = threading.Event()
         self._store: dist.Store | None = None
+        self._thread: threading.Thread | None = None
 
     def before_train(self, runner: Any) -> None:
         """Start to beat, where there are several processes."""
@@ -74,11 +75,17 @@ class HeartbeatHook(Hook):
         store.set_timeout(timedelta(seconds=max(2 * self.interval, 1)))
         self._store = dist.PrefixStore('heartbeat', store)
         self._over.clear()
-        threading.Thread(target=self._live, args=(runner,), daemon=True).start()
+        self._thread = threading.Thread(
+            target=self._live, args=(runner,), name='heartbeat', daemon=True
+        )
+        self._thread.start()
 
     def after_train(self, runner: Any) -> None:
-        """Stop."""
+        """Stop: a thread that is still in the store would abort an interpreter that exits."""
         self._over.set()
+        if self._thread is not None:
+            self._thread.join(3 * self.interval)
+            self._thread = None
 
     def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
         """The batch is there."""
