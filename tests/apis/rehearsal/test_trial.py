@@ -12,7 +12,7 @@ from internvideo.apis.rehearsal.trial_run import STEPS, try_run
 
 CONFIGS = Path(__file__).parents[3] / 'configs' / 'internvideo2'
 HANDFUL = ('6B_k400_f16', 'S14_ssv2', 'linear_probe/1B_hmdb51_f16', 'pretrain/1B')
-MAX_SECONDS, MAX_BYTES = 120, 2e9
+MAX_SECONDS, MAX_BYTES = 40, 2e9
 
 
 @pytest.fixture(scope='module')
