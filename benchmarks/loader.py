@@ -27,7 +27,7 @@ import cv2
 import numpy as np
 import torch
 
-from internvideo.datasets.readers import open_video
+from internvideo.datasets.media.readers import open_video
 from internvideo.datasets.video_dataset import VideoDataset
 
 FRAMES, SIZE, VIEWS, CROPS = 8, 224, 4, 3

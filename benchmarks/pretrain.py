@@ -24,9 +24,13 @@ from typing import Any
 
 import torch
 
-from internvideo.models.pretrainers.masked_alignment import MaskedAlignment
-from internvideo.models.pretrainers.precomputed import TargetManifest, compute_entries, write_part
-from internvideo.models.pretrainers.targets import TargetFacts, Targets
+from internvideo.models.tasks.pretraining.masked_alignment import MaskedAlignment
+from internvideo.models.tasks.pretraining.precomputed import (
+    TargetManifest,
+    compute_entries,
+    write_part,
+)
+from internvideo.models.tasks.pretraining.targets import TargetFacts, Targets
 from internvideo.structures import VideoDataSample
 
 ARCHS = dict(S='small', B='base', L='large')

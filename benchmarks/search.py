@@ -30,10 +30,10 @@ import torch
 from loader import SHORT, make_video
 
 from internvideo.apis import VideoTextRetriever, get_config
-from internvideo.apis.retrieval_index import RetrievalIndex
-from internvideo.apis.retrieval_parts import PART_ROWS, IndexedFile
-from internvideo.datasets.readers import open_video
+from internvideo.datasets.media.readers import open_video
 from internvideo.datasets.transforms.interval_sampling import interval_middle
+from internvideo.search.index_parts import PART_ROWS, IndexedFile
+from internvideo.search.video_index import RetrievalIndex
 
 CONFIG, WIDTH, FRAMES = 'internvideo2/retrieval/clip_S14_msrvtt', 512, 8
 SMALL = dict(embed_dim=16, depth=1, num_heads=2, mlp_ratio=2)
@@ -41,7 +41,7 @@ SMALL_TEXT = dict(dim=16, n_transformer_layers=1, n_heads_per_layer=2)
 PEAK = """
 import sys, torch
 from pathlib import Path
-from internvideo.apis.retrieval_index import RetrievalIndex
+from internvideo.search.video_index import RetrievalIndex
 torch.set_num_threads(1)
 queries = torch.full((int(sys.argv[1]), 512), 512**-0.5)
 small, large = map(RetrievalIndex, sys.argv[2:])

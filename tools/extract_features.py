@@ -24,7 +24,7 @@ from internvideo.engine.command_line import (
 
 if TYPE_CHECKING:
     from internvideo.apis import FeatureExtractor, FeaturePlan
-    from internvideo.apis.video_lists import NamedVideo
+    from internvideo.datasets.inference.video_lists import NamedVideo
 
 os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
 POOLS = ('pooled', 'cls', 'mean', 'tokens')
@@ -75,8 +75,8 @@ class Outcome(NamedTuple):
 
 def make_jobs(args: argparse.Namespace) -> tuple[list[Job], str]:
     """The jobs of this shard, and the name of its list of failures."""
-    from internvideo.apis.feature_files import SUFFIXES
-    from internvideo.apis.video_lists import collect_videos, failures_file, shard_of
+    from internvideo.datasets.inference.video_lists import collect_videos, failures_file, shard_of
+    from internvideo.fileio.feature_files import SUFFIXES
 
     index, count = shard_of(args.shard)
     videos = collect_videos(args.videos, args.root)[index::count]
@@ -91,7 +91,7 @@ def pending_jobs(jobs: list[Job], args: argparse.Namespace, plan: 'FeaturePlan')
     Raises ValueError when files of other settings are there and may not be overwritten.
     """
     from internvideo.apis.feature_extractor import same_settings
-    from internvideo.apis.feature_files import read_metadata
+    from internvideo.fileio.feature_files import read_metadata
 
     pending, others = [], []
     for job in jobs:
@@ -115,8 +115,8 @@ def _is_stale(metadata: dict, job: Job) -> bool:
 
 def run_job(extractor: 'FeatureExtractor', job: Job, kind: str) -> Outcome:
     """Extract one video; an unreadable one is an outcome, not an exception."""
-    from internvideo.apis.feature_files import open_writer
     from internvideo.datasets.bad_samples import MediaError
+    from internvideo.fileio.feature_files import open_writer
 
     try:
         metadata = extractor.write(job.video.path, open_writer(job.target, kind))
@@ -159,7 +159,7 @@ def run_in_worker(job: Job) -> Outcome:
 def outcomes(jobs: list[Job], args: argparse.Namespace, plan: 'FeaturePlan') -> Iterator[Outcome]:
     """Do the jobs, in this process or in several, yielding each as it is done."""
     from internvideo.apis import FeatureExtractor
-    from internvideo.apis.action_recognizer import pick_device
+    from internvideo.engine.inference.devices import pick_device
 
     workers = min(args.workers, len(jobs))
     device = pick_device(args.device)
@@ -207,7 +207,7 @@ def make_plan(args: argparse.Namespace) -> 'FeaturePlan':
 
 def main(args: argparse.Namespace) -> None:
     """Extract; exits with 1 when a video failed."""
-    from internvideo.apis.feature_files import import_h5py
+    from internvideo.fileio.feature_files import import_h5py
 
     if args.workers < 1:
         raise UsageError(f'--workers must be positive, got {args.workers}')

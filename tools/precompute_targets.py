@@ -43,7 +43,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def find_shard(text: str | None) -> tuple[int, int]:
     """This job and the number of jobs, from ``--shard`` or the SLURM array; UsageError if bad."""
-    from internvideo.apis.video_lists import shard_of
+    from internvideo.datasets.inference.video_lists import shard_of
 
     try:
         return shard_of(text)
@@ -53,7 +53,7 @@ def find_shard(text: str | None) -> tuple[int, int]:
 
 def build_model(config: Any, device: str) -> Any:
     """The model of the config with its teachers loaded."""
-    from internvideo.models.pretrainers.masked_alignment import MaskedAlignment
+    from internvideo.models.tasks.pretraining.masked_alignment import MaskedAlignment
     from internvideo.registry import MODELS
 
     model = MODELS.build(config.model)
@@ -82,7 +82,7 @@ def build_dataset(config: Any, out: str) -> tuple[Any, int]:
 
 def make_manifest(args: argparse.Namespace, model: Any, num_rows: int, seed: int) -> Any:
     """What the folder is made with."""
-    from internvideo.models.pretrainers.precomputed import TargetManifest
+    from internvideo.models.tasks.pretraining.precomputed import TargetManifest
 
     return TargetManifest(
         facts=model.targets.facts,
@@ -102,7 +102,7 @@ def plan(
     manifest: Any, args: argparse.Namespace, index: int, count: int
 ) -> list[tuple[int, list, bool]]:
     """Batches of job ``index`` of ``count``: (part, (crop, row) pairs, whether they end it)."""
-    from internvideo.models.pretrainers.precomputed import part_path
+    from internvideo.models.tasks.pretraining.precomputed import part_path
 
     batches = []
     for part in range(index, manifest.num_parts, count):
@@ -121,7 +121,7 @@ def compute(model: Any, dataset: Any, batches: list, args: argparse.Namespace, s
     import torch
     from torch.utils.data import DataLoader
 
-    from internvideo.models.pretrainers.precomputed import compute_entries, write_part
+    from internvideo.models.tasks.pretraining.precomputed import compute_entries, write_part
     from internvideo.registry import FUNCTIONS
 
     loader = DataLoader(

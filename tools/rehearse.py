@@ -42,7 +42,7 @@ def config_paths(args: argparse.Namespace) -> list[Path]:
     Raises:
         ValueError, FileNotFoundError: none, or one that does not exist.
     """
-    from internvideo.apis.rehearsal.rehearsal import leaves
+    from internvideo.rehearsal.rehearsal import leaves
 
     if not args.configs and not args.all:
         raise ValueError('name a CONFIG, or --all DIR')
@@ -61,10 +61,10 @@ def main(argv: list[str] | None = None) -> int:
     """Rehearse and report."""
     parser = build_parser()
     args = parser.parse_args(argv)
-    from internvideo.apis.rehearsal.generated_data import MediaCache
-    from internvideo.apis.rehearsal.rehearsal import Options, rehearse_all
-    from internvideo.apis.rehearsal.report import as_json, describe, sweep_table
     from internvideo.engine.command_line import make_projects_importable
+    from internvideo.rehearsal.generated_data import MediaCache
+    from internvideo.rehearsal.rehearsal import Options, rehearse_all
+    from internvideo.rehearsal.report import as_json, describe, sweep_table
 
     make_projects_importable()
     options = Options(

@@ -108,7 +108,7 @@ def make_retriever(args: argparse.Namespace) -> 'VideoTextRetriever':
 
 def check_queries(args: argparse.Namespace, retriever: 'VideoTextRetriever') -> None:
     """Raise what would otherwise be raised after hours of encoding."""
-    from internvideo.apis.retrieval_encoder import normalise_query
+    from internvideo.engine.inference.retrieval_encoder import normalise_query
 
     for text in args.query:
         normalise_query(text)
@@ -130,7 +130,7 @@ def default_index(args: argparse.Namespace, retriever: 'VideoTextRetriever') -> 
 
 def fill_index(args: argparse.Namespace, retriever: 'VideoTextRetriever', folder: Path) -> bool:
     """Encode what is missing and say what was done; whether all could be read."""
-    from internvideo.apis.video_lists import failures_file, shard_of
+    from internvideo.datasets.inference.video_lists import failures_file, shard_of
 
     shard = shard_of(args.shard)
     report = retriever.index(
@@ -205,7 +205,7 @@ def film_strip(rank: int, match: 'VideoMatch') -> 'FoundStrip':
     import numpy as np
 
     from internvideo.datasets.bad_samples import MediaError
-    from internvideo.datasets.readers import open_video
+    from internvideo.datasets.media.readers import open_video
     from internvideo.visualization.contact_sheet import FoundStrip
 
     caption = f'{rank}. {match.score:.3f}  {Path(match.path).name}'

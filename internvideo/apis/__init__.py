@@ -1,29 +1,31 @@
-"""Inferencers and the model zoo."""
+"""Inferencers, one a file, and the functions that find their models."""
 
 import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .action_recognizer import ActionRecognizer, Recognition
+    from internvideo.hub.model_zoo import get_config, get_encoder, get_model, list_models
+    from internvideo.search.video_index import IndexMismatchError
+    from internvideo.structures import Recognition
+
+    from .action_recognizer import ActionRecognizer
     from .feature_extractor import FeatureExtractor, FeaturePlan, plan_features
-    from .model_zoo import get_config, get_encoder, get_model, list_models
-    from .retrieval_index import IndexMismatchError
     from .video_text_retriever import IndexReport, VideoMatch, VideoTextRetriever
 
 _EXPORTS = {
-    'ActionRecognizer': 'action_recognizer',
-    'FeatureExtractor': 'feature_extractor',
-    'FeaturePlan': 'feature_extractor',
-    'IndexMismatchError': 'retrieval_index',
-    'IndexReport': 'video_text_retriever',
-    'Recognition': 'action_recognizer',
-    'VideoMatch': 'video_text_retriever',
-    'VideoTextRetriever': 'video_text_retriever',
-    'get_config': 'model_zoo',
-    'get_encoder': 'model_zoo',
-    'get_model': 'model_zoo',
-    'list_models': 'model_zoo',
-    'plan_features': 'feature_extractor',
+    'ActionRecognizer': 'internvideo.apis.action_recognizer',
+    'FeatureExtractor': 'internvideo.apis.feature_extractor',
+    'FeaturePlan': 'internvideo.apis.feature_extractor',
+    'IndexMismatchError': 'internvideo.search.video_index',
+    'IndexReport': 'internvideo.apis.video_text_retriever',
+    'Recognition': 'internvideo.structures',
+    'VideoMatch': 'internvideo.apis.video_text_retriever',
+    'VideoTextRetriever': 'internvideo.apis.video_text_retriever',
+    'get_config': 'internvideo.hub.model_zoo',
+    'get_encoder': 'internvideo.hub.model_zoo',
+    'get_model': 'internvideo.hub.model_zoo',
+    'list_models': 'internvideo.hub.model_zoo',
+    'plan_features': 'internvideo.apis.feature_extractor',
 }
 
 __all__ = [
@@ -47,4 +49,4 @@ def __getattr__(name: str) -> Any:
     # Imported on first use: listing models must not wait for torch.
     if name not in _EXPORTS:
         raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
-    return getattr(importlib.import_module(f'.{_EXPORTS[name]}', __name__), name)
+    return getattr(importlib.import_module(_EXPORTS[name]), name)

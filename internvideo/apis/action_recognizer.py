@@ -5,8 +5,6 @@ import logging
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,44 +15,22 @@ from mmengine.logging import print_log
 
 from internvideo.datasets.bad_samples import MediaError
 from internvideo.datasets.collate import collate_clips
+from internvideo.datasets.inference.clip_loader import (
+    ClipLoader,
+    check_frames,
+    check_stream,
+    find_encoder,
+    find_videos,
+)
+from internvideo.datasets.inference.video_stream import FrameStream, Window, sliding_windows
+from internvideo.engine.inference.devices import autocast, pick_device
+from internvideo.hub.model_zoo import get_config, get_model, published_weights
 from internvideo.registry import INFERENCERS
-
-from .annotated_video import LabelledFrames, write_labelled_video
-from .clip_loader import ClipLoader, check_frames, check_stream, find_encoder, find_videos
-from .model_zoo import get_config, get_model, published_weights
-from .video_stream import FrameStream, Window, sliding_windows
+from internvideo.structures import Recognition
+from internvideo.visualization.annotated_video import LabelledFrames, write_labelled_video
 
 Source = str | os.PathLike | np.ndarray
 """A video file, a folder of them, or frames uint8 (T, H, W, 3)."""
-
-DTYPES = ('float32', 'bfloat16', 'float16')
-
-
-@dataclass(frozen=True)
-class Recognition:
-    """What was recognised in one video or window.
-
-    Attributes:
-        source: path, or a name for frames in memory.
-        labels: class indices, best first.
-        scores: their probabilities.
-        names: their class names; the index as text where no names are known.
-        first_frame, last_frame: the window in a stream; None for whole videos.
-        error: why the video could not be read; the lists are empty then.
-    """
-
-    source: str
-    labels: tuple[int, ...] = ()
-    scores: tuple[float, ...] = ()
-    names: tuple[str, ...] = ()
-    first_frame: int | None = None
-    last_frame: int | None = None
-    error: str | None = None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain lists and numbers; fields that are None are left out."""
-        fields = {name: value for name, value in asdict(self).items() if value is not None}
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in fields.items()}
 
 
 def save_json(results: Iterable[Recognition], path: str | os.PathLike) -> None:
@@ -248,33 +224,6 @@ class ActionRecognizer:
         top = self._top(name, scores, topk)
         last = part.first + len(part.items) - part.padded - 1
         return Recognition(name, top.labels, top.scores, top.names, part.first, last)
-
-
-def pick_device(device: str | None) -> str:
-    """``device``, or the GPU when there is one.
-
-    Raises:
-        ValueError: the device cannot be used here.
-    """
-    device = device or ('cuda' if torch.cuda.is_available() else 'cpu')
-    try:
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise ValueError(f'device {device!r}: {str(error).splitlines()[0]}') from None
-    return device
-
-
-def autocast(device: str, dtype: str) -> Any:
-    """A context that computes in ``dtype``.
-
-    Raises:
-        ValueError: unknown dtype.
-    """
-    if dtype not in DTYPES:
-        raise ValueError(f'dtype must be one of {", ".join(DTYPES)}, got {dtype!r}')
-    if dtype == 'float32':
-        return nullcontext()
-    return torch.autocast(torch.device(device).type, getattr(torch, dtype))
 
 
 def find_weights(

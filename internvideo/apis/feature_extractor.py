@@ -13,18 +13,19 @@ import torch
 from mmengine.config import Config
 from torch import Tensor, nn
 
+from internvideo.datasets.inference.clip_loader import FrameTransform
+from internvideo.datasets.inference.video_stream import FrameStream, Window, sliding_windows, spread
+from internvideo.engine.inference.devices import autocast, pick_device
+from internvideo.fileio.feature_files import FeatureWriter
+from internvideo.hub.model_zoo import encoder_settings, get_config, get_encoder
+from internvideo.models.backbones.base import EncoderOutput
 from internvideo.models.data_preprocessors.clip_data_preprocessor import (
     IMAGENET_MEAN,
     IMAGENET_STD,
 )
-from internvideo.models.encoder_output import EncoderOutput
 from internvideo.registry import MODELS
 
-from .action_recognizer import autocast, find_weights, pick_device
-from .clip_loader import FrameTransform
-from .feature_files import FeatureWriter
-from .model_zoo import encoder_settings, get_config, get_encoder
-from .video_stream import FrameStream, Window, sliding_windows, spread
+from .action_recognizer import find_weights
 
 RANDOM_SEED = 0
 

@@ -16,18 +16,17 @@ from torch import Tensor
 
 from internvideo.datasets.bad_samples import append_json_line
 from internvideo.datasets.collate import collate_media
-from internvideo.models.retrievers.objectives import Encoded
+from internvideo.datasets.inference.media_reader import MEDIA_TYPES, MediaReader, media_batches
+from internvideo.datasets.inference.video_lists import failures_file, list_videos
+from internvideo.engine.inference.devices import pick_device
+from internvideo.engine.inference.retrieval_encoder import RetrievalEncoder
+from internvideo.hub.model_zoo import get_config
+from internvideo.hub.retrieval_model import encoder_fields, load_retriever, weights_digest
+from internvideo.models.tasks.retrieval.objectives import Encoded
 from internvideo.registry import INFERENCERS
-
-from .action_recognizer import pick_device
-from .model_zoo import get_config
-from .retrieval_encoder import RetrievalEncoder
-from .retrieval_files import OutOfDate, file_states
-from .retrieval_index import Hit, RetrievalIndex
-from .retrieval_media import MEDIA_TYPES, MediaReader, media_batches
-from .retrieval_model import encoder_fields, load_retriever, weights_digest
-from .retrieval_parts import IndexedFile, PartWriter
-from .video_lists import failures_file, list_videos
+from internvideo.search.index_parts import IndexedFile, PartWriter
+from internvideo.search.indexed_files import OutOfDate, file_states
+from internvideo.search.video_index import Hit, RetrievalIndex
 
 PathLike = str | os.PathLike
 LABEL_SCALE = 100.0

@@ -13,7 +13,7 @@ from urllib.request import Request, urlopen
 
 from mmengine.logging import print_log
 
-from internvideo.packaged import is_packaged, package_path
+from internvideo.fileio.packaged import is_packaged, package_path
 
 HUB_HOSTS = ('huggingface.co', 'www.huggingface.co', 'hf.co')
 HUB_FORM = 'hf://ORGANISATION/REPOSITORY/PATH/FILE[@REVISION]'

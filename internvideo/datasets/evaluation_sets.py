@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from internvideo.datasets.bad_samples import MediaError
-from internvideo.datasets.caption_choice import CaptionChoice
-from internvideo.datasets.captions import normalise_caption
-from internvideo.datasets.media_loading import MediaLoading
-from internvideo.datasets.prompts import fill_prompt, prompt_templates
+from internvideo.datasets.formats.caption_choice import CaptionChoice
+from internvideo.datasets.formats.captions import normalise_caption
+from internvideo.datasets.formats.prompts import fill_prompt, prompt_templates
+from internvideo.datasets.formats.text_annotations import MEDIA_KEYS, TextAnnotations, path_of
+from internvideo.datasets.media.loading import MediaLoading
 from internvideo.datasets.seeding import sample_seed
-from internvideo.datasets.text_annotations import MEDIA_KEYS, TextAnnotations, path_of
 from internvideo.registry import DATASETS, TRANSFORMS
 from internvideo.structures import VideoDataSample
 

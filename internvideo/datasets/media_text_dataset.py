@@ -10,10 +10,10 @@ import numpy as np
 from mmengine.logging import print_log
 
 from internvideo.datasets.bad_samples import BadSampleLog, MediaError, read_or_replace
-from internvideo.datasets.caption_choice import MIN_WORDS, CaptionChoice
-from internvideo.datasets.media_loading import MediaLoading
-from internvideo.datasets.row_index import cached_index
-from internvideo.datasets.text_annotations import MEDIA_KEYS, TextAnnotations, path_of
+from internvideo.datasets.formats.caption_choice import MIN_WORDS, CaptionChoice
+from internvideo.datasets.formats.row_index import cached_index
+from internvideo.datasets.formats.text_annotations import MEDIA_KEYS, TextAnnotations, path_of
+from internvideo.datasets.media.loading import MediaLoading
 from internvideo.registry import DATASETS, TRANSFORMS
 
 

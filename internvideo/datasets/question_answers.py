@@ -8,10 +8,10 @@ import numpy as np
 from mmengine.logging import print_log
 
 from internvideo.datasets.bad_samples import BadSampleLog, MediaError, read_or_replace
-from internvideo.datasets.media_loading import MediaLoading
-from internvideo.datasets.question_rows import TASKS, Facts, closed_list
+from internvideo.datasets.formats.question_rows import TASKS, Facts, closed_list
+from internvideo.datasets.formats.text_annotations import TextAnnotations, path_of
+from internvideo.datasets.media.loading import MediaLoading
 from internvideo.datasets.seeding import sample_seed
-from internvideo.datasets.text_annotations import TextAnnotations, path_of
 from internvideo.registry import DATASETS, TRANSFORMS
 from internvideo.structures import VideoDataSample
 

@@ -3,10 +3,10 @@
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from internvideo.datasets.annotations import AnnotationList
 from internvideo.datasets.bad_samples import BadSampleLog, MediaError, read_or_replace
+from internvideo.datasets.formats.annotations import AnnotationList
+from internvideo.datasets.media.sources import MediaSource, MediaSources
 from internvideo.datasets.seeding import sample_seed
-from internvideo.datasets.sources import MediaSource, MediaSources
 from internvideo.datasets.transforms.loading import DecodeFrames
 from internvideo.registry import DATASETS, TRANSFORMS
 from internvideo.structures import VideoDataSample

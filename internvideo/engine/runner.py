@@ -21,8 +21,8 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 import internvideo
-from internvideo.engine.background_writer import BackgroundWriter
-from internvideo.engine.checkpoint_files import (
+from internvideo.checkpoint.training_state.background_writer import BackgroundWriter
+from internvideo.checkpoint.training_state.checkpoint_files import (
     CheckpointError,
     as_plain,
     checkpoint_name,
@@ -32,18 +32,18 @@ from internvideo.engine.checkpoint_files import (
     write_checkpoint,
     write_pointer,
 )
-from internvideo.engine.console import keep_dumps_in_file, loader_facts, model_facts
-from internvideo.engine.hooks.interrupt_hook import shield_worker
-from internvideo.engine.learning_rate_scaling import batch_size_of, lr_factor, scale_rates
-from internvideo.engine.optimizer_shards import remove_with_shards, shard_path
-from internvideo.engine.random_state import seed_all, set_random_state
-from internvideo.engine.run_state import (
+from internvideo.checkpoint.training_state.optimizer_shards import remove_with_shards, shard_path
+from internvideo.checkpoint.training_state.random_state import seed_all, set_random_state
+from internvideo.checkpoint.training_state.run_state import (
     dataset_metainfo,
     derived_seed,
     gather_random_states,
     pack_messages,
     unpack_messages,
 )
+from internvideo.engine.console import keep_dumps_in_file, loader_facts, model_facts
+from internvideo.engine.hooks.interrupt_hook import shield_worker
+from internvideo.engine.learning_rate_scaling import batch_size_of, lr_factor, scale_rates
 from internvideo.engine.schedulers.step_schedules import Horizon
 from internvideo.engine.strategies.strategy import Strategy
 from internvideo.registry import (

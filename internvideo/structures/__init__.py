@@ -1,5 +1,6 @@
-"""What travels beside a clip: labels, predictions and where the clip came from."""
+"""Records that travel with the data: samples, predictions, encoded sets."""
 
+from .recognition import Recognition
 from .video_data_sample import VideoDataSample
 
-__all__ = ['VideoDataSample']
+__all__ = ['Recognition', 'VideoDataSample']

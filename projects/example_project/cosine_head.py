@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from internvideo.models.encoder_output import EncoderOutput
+from internvideo.models.backbones.base import EncoderOutput
 from internvideo.models.heads.classification_heads import classification_loss
 from internvideo.registry import MODELS
 from internvideo.structures import VideoDataSample

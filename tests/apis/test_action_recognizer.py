@@ -9,7 +9,7 @@ import torch
 from internvideo.apis import ActionRecognizer
 from internvideo.apis.action_recognizer import save_json
 from internvideo.datasets.bad_samples import MediaError
-from internvideo.datasets.readers import open_video
+from internvideo.datasets.media.readers import open_video
 from internvideo.registry import DATASETS
 from tests.apis.tiny import moving_frames
 

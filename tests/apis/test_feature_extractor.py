@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from internvideo.apis import FeatureExtractor, get_model, plan_features
-from internvideo.apis.feature_files import SUFFIXES, open_writer, read_metadata
 from internvideo.datasets.bad_samples import MediaError
-from internvideo.datasets.readers import open_video
+from internvideo.datasets.media.readers import open_video
+from internvideo.fileio.feature_files import SUFFIXES, open_writer, read_metadata
 
 
 def extract(tiny: tuple[Path, Path], video: Path, **settings) -> tuple[np.ndarray, dict]:

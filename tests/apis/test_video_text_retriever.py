@@ -12,11 +12,12 @@ import pytest
 import torch
 from mmengine.logging import MMLogger
 
-from internvideo.apis import IndexMismatchError, VideoTextRetriever, retrieval_parts
+from internvideo.apis import IndexMismatchError, VideoTextRetriever
 from internvideo.datasets.bad_samples import MediaError
 from internvideo.datasets.collate import collate_media
 from internvideo.datasets.transforms import loading
 from internvideo.registry import INFERENCERS
+from internvideo.search import index_parts
 from tests.apis.tiny import CONFIG
 from tests.apis.tiny_retrieval import (
     clip_model,
@@ -263,7 +264,7 @@ def test_other_folders_are_added_and_lists_are_read(retriever, tmp_path, monkeyp
 def test_a_killed_process_loses_no_whole_part(
     seconds, kept, retriever, videos, tmp_path, monkeypatch
 ) -> None:
-    monkeypatch.setattr(retrieval_parts, 'PART_SECONDS', seconds)
+    monkeypatch.setattr(index_parts, 'PART_SECONDS', seconds)
     process = start(retriever, videos, tmp_path / 'index', 0, 1, killed=4)
     process.join()
     assert process.exitcode == -signal.SIGKILL
@@ -285,7 +286,7 @@ def test_an_interrupted_call_keeps_what_it_did(retriever, videos, tmp_path) -> N
 @pytest.mark.parametrize('count', [1, 2, 3])
 def test_processes_share_the_work(count, retriever, videos, tmp_path, monkeypatch) -> None:
     """With one share for all (count 1) both do everything, and each video is there once."""
-    monkeypatch.setattr(retrieval_parts, 'PART_SECONDS', 0.0)
+    monkeypatch.setattr(index_parts, 'PART_SECONDS', 0.0)
     shares = [0, 0] if count == 1 else range(count)
     running = [start(retriever, videos, tmp_path / 'index', share, count) for share in shares]
     for process in running:

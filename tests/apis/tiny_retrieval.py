@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from internvideo.apis.rehearsal.vocabularies import write_word_pieces
 from internvideo.datasets.synthetic.media import write_video as write_sounding_video
+from internvideo.rehearsal.vocabularies import write_word_pieces
 from tests.apis.tiny import moving_frames, write_video
 from tests.datasets.media_world import tone
-from tests.models.retrievers.tiny import AUDIO, BERT, VISION
+from tests.models.tasks.retrieval.tiny import AUDIO, BERT, VISION
 
 WORDS = 300
 SOUND_NAMES = ('vtc', 'vtm', 'atc', 'atm', 'avtc', 'avtm')

@@ -9,7 +9,7 @@ from internvideo.checkpoint import (
     read_state_dict,
 )
 from internvideo.checkpoint.files import write_state_dict
-from internvideo.checkpoint.surgery import k710_rows
+from internvideo.checkpoint.tensor_conversion import k710_rows
 from tests.checkpoint.models import published_state, tiny_recognizer
 
 

@@ -1,16 +1,16 @@
 """Full-size published layouts against full-size models, without their weights."""
 
 import json
-from pathlib import Path
 
 import pytest
 import torch
 
 from internvideo.checkpoint import LoadReport
-from internvideo.checkpoint.internvideo2_single import InternVideo2SingleAdapter
+from internvideo.checkpoint.adapters.internvideo2_single import InternVideo2SingleAdapter
 from internvideo.registry import MODELS
+from tests.paths import PARITY
 
-FOLDER = Path(__file__).resolve().parents[1] / 'parity' / 'internvideo2_single'
+FOLDER = PARITY / 'internvideo2_single'
 ARCHITECTURES = {'S14': 'small', 'B14': 'base', 'L14': 'large', '1B': '1B', '6B': '6B'}
 
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from mmengine.config import Config
 
 from internvideo.models.backbones.internvideo2 import resolve_architecture
-from internvideo.models.retrievers.objectives import AUDIO_OBJECTIVES, OBJECTIVES
+from internvideo.models.tasks.retrieval.objectives import AUDIO_OBJECTIVES, OBJECTIVES
 from internvideo.models.text.bert import bert_config
 from internvideo.models.text.llama import ARCHITECTURES as LLAMAS
 from internvideo.registry import MODELS

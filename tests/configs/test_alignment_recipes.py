@@ -8,8 +8,9 @@ from mmengine.config import Config
 
 from internvideo.registry import MODELS
 from tests.configs.recipe_facts import by_type, published_recipe
+from tests.paths import CONFIGS
 
-ROOT = Path(__file__).parents[2] / 'configs' / 'internvideo2'
+FAMILY = CONFIGS / 'internvideo2'
 LEAVES = [f'pretrain/{size}.py' for size in ('1B', '6B')]
 LEAVES += [f'distill/{size}.py' for size in ('S14', 'B14', 'L14')]
 ENCODERS = {
@@ -97,7 +98,7 @@ def all_facts(cfg):
 
 @pytest.mark.parametrize('leaf', LEAVES)
 def test_config_equals_the_published_recipe(leaf):
-    cfg = Config.fromfile(ROOT / leaf)
+    cfg = Config.fromfile(FAMILY / leaf)
     recipe = published_recipe(cfg.recipe)
     if 'L14' in leaf:  # this script names the small model; its own name is the intent
         recipe['args'] |= dict(model='distill_internvideo2_large_patch14_224')
@@ -109,7 +110,7 @@ def test_config_equals_the_published_recipe(leaf):
 
 @pytest.mark.parametrize('leaf', LEAVES)
 def test_rates_follow_the_published_scaling_rule(leaf):
-    cfg = Config.fromfile(ROOT / leaf)
+    cfg = Config.fromfile(FAMILY / leaf)
     derived = published_recipe(cfg.recipe)['derived']
     total = cfg.train_dataloader.batch_size * cfg.num_gpus
     factor = total / cfg.lr_scaling.base_batch_size
@@ -121,7 +122,7 @@ def test_rates_follow_the_published_scaling_rule(leaf):
 
 @pytest.mark.parametrize('leaf', LEAVES)
 def test_the_model_builds_and_fits_its_teachers(leaf):
-    cfg = Config.fromfile(ROOT / leaf)
+    cfg = Config.fromfile(FAMILY / leaf)
     with torch.device('meta'):
         model = MODELS.build(cfg.model)
     frames = cfg.train_dataloader.dataset.sampling.num_frames

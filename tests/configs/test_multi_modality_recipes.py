@@ -8,7 +8,8 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from internvideo.checkpoint import internvideo2_multi, load_pretrained, loading
+from internvideo.checkpoint import load_pretrained, loading
+from internvideo.checkpoint.adapters import internvideo2_multi
 from internvideo.datasets.media_text_dataset import MediaTextDataset
 from internvideo.registry import MODELS
 from tests.configs.multi_modality_facts import (
@@ -20,15 +21,16 @@ from tests.configs.multi_modality_facts import (
     set_flags,
     unexplained,
 )
+from tests.paths import CONFIGS
 
-ROOT = Path(__file__).parents[2] / 'configs' / 'internvideo2'
-BASE = ROOT.parent / '_base_' / 'datasets'
+FAMILY = CONFIGS / 'internvideo2'
+BASE = FAMILY.parent / '_base_' / 'datasets'
 MANIFESTS = Path(__file__).parents[1] / 'parity'
 FOLDERS = ('stage2', 'clip', 'retrieval', 'zero_shot')
 LEAVES = sorted(
     path
     for folder in FOLDERS
-    for path in (ROOT / folder).glob('*.py')
+    for path in (FAMILY / folder).glob('*.py')
     if 'tiny' not in path.name and Config.fromfile(path).get('recipe', '').startswith(PREFIX)
 )
 
@@ -91,7 +93,7 @@ def test_captions_without_blanks_are_kept(tmp_path):
 
 def test_training_mixes_the_published_mixtures():
     mixes = {
-        leaf: Config.fromfile(ROOT / f'{leaf}.py').train_dataloader.dataset.mix
+        leaf: Config.fromfile(FAMILY / f'{leaf}.py').train_dataloader.dataset.mix
         for leaf in ('stage2/1B', 'stage2/6B', 'clip/1B')
     }
     names = ('pretrain_example_data_1B', 'pretrain_example_data_6B', 'data_25m')
@@ -100,7 +102,7 @@ def test_training_mixes_the_published_mixtures():
 
 def on_meta(leaf):
     """The model of a config without its preprocessor, which reads tokenizer files."""
-    cfg = Config.fromfile(ROOT / f'{leaf}.py')
+    cfg = Config.fromfile(FAMILY / f'{leaf}.py')
     cfg.model.pop('data_preprocessor')
     with torch.device('meta'):
         return MODELS.build(cfg.model), cfg.model.init_cfg

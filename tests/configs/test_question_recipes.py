@@ -1,12 +1,12 @@
 """Configs of question answering: what they share with fine-tuning, and that their parts agree."""
 
-from pathlib import Path
-
 import pytest
 from mmengine.config import Config
 
-ROOT = Path(__file__).parents[2] / 'configs' / 'internvideo2'
-LEAVES = sorted(path for path in (ROOT / 'qa').glob('*.py') if 'tiny' not in path.name)
+from tests.paths import CONFIGS
+
+FAMILY = CONFIGS / 'internvideo2'
+LEAVES = sorted(path for path in (FAMILY / 'qa').glob('*.py') if 'tiny' not in path.name)
 TRAINED = [path for path in LEAVES if Config.fromfile(path).get('train_dataloader')]
 EVALUATORS = dict(VideoQuestionAnswering='OpenEndedAccuracy', VideoMultipleChoice='ChoiceAccuracy')
 
@@ -30,7 +30,7 @@ def test_frames_and_tasks_agree_inside_a_config(leaf):
 
 @pytest.mark.parametrize('leaf', TRAINED, ids=lambda leaf: leaf.stem)
 def test_optimisation_is_that_of_fine_tuning_for_retrieval(leaf):
-    own, tuning = (Config.fromfile(p) for p in (leaf, ROOT / 'stage2' / '6B_msrvtt.py'))
+    own, tuning = (Config.fromfile(p) for p in (leaf, FAMILY / 'stage2' / '6B_msrvtt.py'))
     for field in ('optimizer', 'type', 'dtype', 'constructor', 'clip_grad'):
         assert own.optim_wrapper[field] == tuning.optim_wrapper[field]
     for field in ('param_scheduler', 'train_cfg', 'num_gpus', 'strategy', 'randomness'):

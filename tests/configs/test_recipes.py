@@ -1,14 +1,13 @@
 """Configs that name a published recipe carry out what its script says."""
 
 import json
-from pathlib import Path
 
 import pytest
 from mmengine.config import Config
 
 from tests.configs.recipe_facts import PREFIX, TABLE, config_facts, derived_facts, published_recipe
+from tests.paths import ROOT
 
-ROOT = Path(__file__).parents[2]
 # test_multi_modality_recipes.py compares these.
 OTHERS = {'stage2', 'clip', 'retrieval', 'zero_shot', 'qa'}
 ALL_LEAVES = sorted(

@@ -3,7 +3,7 @@
 import pytest
 
 from internvideo.datasets.evaluation_sets import EvaluationSets
-from internvideo.datasets.prompts import prompt_templates
+from internvideo.datasets.formats.prompts import prompt_templates
 from internvideo.registry import DATASETS
 from tests.datasets.media_world import write_media, write_rows
 

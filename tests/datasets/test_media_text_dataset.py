@@ -10,8 +10,8 @@ import torch
 from mmengine.logging import MMLogger
 from torch.utils.data import DataLoader
 
-from internvideo.datasets import row_index
 from internvideo.datasets.bad_samples import TooManyBadSamples
+from internvideo.datasets.formats import row_index
 from internvideo.datasets.media_text_dataset import MediaTextDataset
 from tests.datasets.conftest import write_video as write_mute
 from tests.datasets.media_world import FRAMES, write_media, write_rows

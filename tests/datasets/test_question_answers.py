@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from internvideo.datasets.collate import collate_questions
+from internvideo.datasets.formats.question_rows import choice_question, closed_list, open_question
 from internvideo.datasets.question_answers import QuestionAnswers
-from internvideo.datasets.question_rows import choice_question, closed_list, open_question
 
 PIPELINE = [dict(type='ResizeSquare', size=16), dict(type='PackMedia')]
 SAMPLING = dict(type='IntervalSample', num_frames=4, mode='middle')

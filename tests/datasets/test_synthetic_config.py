@@ -6,8 +6,9 @@ from mmengine.config import Config
 from internvideo.datasets.collate import collate_clips
 from internvideo.datasets.synthetic import make_world
 from internvideo.registry import DATASETS, MODELS
+from tests.paths import CONFIGS
 
-CONFIG = Path(__file__).parents[2] / 'configs' / 'internvideo2' / 'tiny_synthetic.py'
+CONFIG = CONFIGS / 'internvideo2' / 'tiny_synthetic.py'
 
 
 @pytest.fixture(scope='module')

@@ -82,7 +82,7 @@ def test_the_callers_generators_are_left_alone(media: Path, tmp_path: Path) -> N
 
 
 def test_repeated_augmentation_decodes_once(media: Path, tmp_path: Path, monkeypatch) -> None:
-    from internvideo.datasets.readers import DecordReader
+    from internvideo.datasets.media.readers import DecordReader
 
     opened = []
     original = DecordReader.__init__

@@ -23,16 +23,16 @@ from internvideo.datasets.synthetic import make_world
 from internvideo.datasets.transforms.sampling import UniformSample
 from internvideo.engine.hooks.interrupt_hook import InterruptHook
 from internvideo.registry import HOOKS, TRANSFORMS
+from tests.paths import ROOT
 from tests.processes import free_port
 
-ROOT = Path(__file__).resolve().parents[2]
 TINY = ROOT / 'configs/internvideo2/tiny_synthetic.py'
 FAULT, DRAWN = 'CRASH_LAB_FAULT', 'CRASH_LAB_DRAWN'
 CLIPS, GLOBAL_BATCH, EPOCHS = 16, 4, 2
 STEPS = EPOCHS * CLIPS // GLOBAL_BATCH
 PRELOADED = (
     'internvideo.engine.runner',
-    'internvideo.models.recognizers.video_recognizer',
+    'internvideo.models.tasks.recognition.video_recognizer',
     'internvideo.datasets.video_dataset',
     'decord',
     'matplotlib.pyplot',

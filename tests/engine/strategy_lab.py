@@ -18,9 +18,9 @@ from torch import nn
 from internvideo.engine.distributed import init_process_group, leave_process_group
 from internvideo.registry import MODELS
 from tests.engine.toys import NUM_CLASSES, WIDTH, build, toy_config
+from tests.paths import ROOT
 from tests.processes import free_port
 
-ROOT = Path(__file__).resolve().parents[2]
 GLOBAL_BATCH = 4
 STRATEGIES = {
     'single': dict(type='SingleDevice'),

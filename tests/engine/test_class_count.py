@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from internvideo.datasets.annotations import AnnotationList
+from internvideo.datasets.formats.annotations import AnnotationList
 from internvideo.engine.hooks.class_count_hook import ClassCountHook, num_classes
 
 

@@ -1,7 +1,5 @@
 """`--cfg-options`: what a key may be, and what is said when it is not."""
 
-from pathlib import Path
-
 import pytest
 from mmengine.config import Config
 
@@ -11,8 +9,9 @@ from internvideo.engine.command_line import (
     check_field_names,
     split_option,
 )
+from tests.paths import CONFIGS
 
-CONFIG = Path(__file__).parents[2] / 'configs' / 'internvideo2' / 'S14_k400.py'
+CONFIG = CONFIGS / 'internvideo2' / 'S14_k400.py'
 
 
 @pytest.fixture(scope='module')

@@ -4,17 +4,16 @@ import os
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
 from mmengine.hooks import Hook
 
-from internvideo.engine.checkpoint_files import CheckpointError
+from internvideo.checkpoint.training_state.checkpoint_files import CheckpointError
 from tests.engine.toys import assert_equal_states, build, final_state, toy_config
+from tests.paths import ROOT
 from tests.processes import free_port
 
-ROOT = Path(__file__).resolve().parents[2]
 ENVIRONMENT = dict(os.environ, OMP_NUM_THREADS='1', OMP_WAIT_POLICY='PASSIVE')
 
 

@@ -11,8 +11,8 @@ from mmengine.registry import init_default_scope
 from internvideo.engine.optimizers.optim_wrappers import OptimWrapper
 from internvideo.engine.strategies.deepspeed import DeepSpeed
 from internvideo.engine.strategies.fsdp import FSDP
-from tests.models.question_answering import tiny as answering
-from tests.models.retrievers import tiny as retrieving
+from tests.models.tasks.question_answering import tiny as answering
+from tests.models.tasks.retrieval import tiny as retrieving
 from tests.processes import in_processes
 
 pytestmark = pytest.mark.slow

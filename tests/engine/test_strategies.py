@@ -9,8 +9,14 @@ import pytest
 import torch
 
 from internvideo.checkpoint import load_checkpoint
-from internvideo.engine.checkpoint_files import CheckpointError, read_training_state
-from internvideo.engine.optimizer_shards import OptimizerShards, remove_with_shards
+from internvideo.checkpoint.training_state.checkpoint_files import (
+    CheckpointError,
+    read_training_state,
+)
+from internvideo.checkpoint.training_state.optimizer_shards import (
+    OptimizerShards,
+    remove_with_shards,
+)
 from internvideo.engine.strategies.deepspeed import DeepSpeed
 from tests.engine.strategy_lab import PlainRecognizer, run_jobs
 

@@ -34,7 +34,8 @@ from typing import Any
 import numpy as np
 import torch
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.paths import ROOT
+
 PARITY_ROOT = Path(__file__).resolve().parent
 DTYPES = {
     'float32': torch.float32,

@@ -3,17 +3,16 @@
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
 
 from internvideo.datasets.synthetic.world import make_world
-from internvideo.models.encoder_output import EncoderOutput
+from internvideo.models.backbones.base import EncoderOutput
 from internvideo.structures import VideoDataSample
 from projects.example_project import CosineHead, FocalLoss, GroupedVideoDataset
+from tests.paths import ROOT
 
-ROOT = Path(__file__).parents[2]
 CONFIG = ROOT / 'projects' / 'example_project' / 'configs' / 'grouped_synthetic.py'
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from internvideo.datasets.formats.text_annotations import TextAnnotations
+from internvideo.datasets.formats.text_checks import text_faults
 from internvideo.datasets.synthetic.media import write_video as write_with_sound
-from internvideo.datasets.text_annotations import TextAnnotations
-from internvideo.datasets.text_checks import text_faults
 from tests.apis.tiny import exit_code, moving_frames, write_video
 from tools.data import check
 

@@ -14,9 +14,9 @@ from mmengine.config import Config
 
 from internvideo.engine.command_line import guarded
 from tests.engine.toys import toy_config
+from tests.paths import ROOT
 from tests.processes import free_port
 
-ROOT = Path(__file__).resolve().parents[2]
 ENVIRONMENT = dict(os.environ, OMP_NUM_THREADS='1', OMP_WAIT_POLICY='PASSIVE', PYTHONPATH=str(ROOT))
 THREADS_AT_EXIT = """
 import atexit, os, pathlib

@@ -1,14 +1,14 @@
 import runpy
 import subprocess
 import sys
-from pathlib import Path
 
 import torch
 
 from internvideo.checkpoint.files import read_state_dict, write_state_dict
 from tests.checkpoint.models import published_state, tiny_recognizer
+from tests.paths import TOOLS
 
-TOOL = Path(__file__).resolve().parents[2] / 'tools' / 'convert_checkpoint.py'
+TOOL = TOOLS / 'convert_checkpoint.py'
 
 CONFIG = """
 model = dict(

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from tests.apis.tiny import exit_code, moving_frames, write_checkpoint, write_config, write_video
+from tests.paths import ROOT
 from tools import extract_features
 
-ROOT = Path(__file__).resolve().parents[2]
 PEAK = """
 import resource, sys
 from tools.extract_features import build_parser, main

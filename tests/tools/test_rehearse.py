@@ -3,13 +3,12 @@
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
+from tests.paths import ROOT
 from tests.tools.test_cli import load
 
-ROOT = Path(__file__).parents[2]
 LEAF = 'configs/internvideo2/S14_k400.py'
 
 

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from internvideo.datasets.synthetic.world import make_world
+from tests.paths import TOOLS
 
-TOOL = Path(__file__).parents[2] / 'tools' / 'analysis' / 'report.py'
+TOOL = TOOLS / 'analysis' / 'report.py'
 
 
 def run_report(*args):

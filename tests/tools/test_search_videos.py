@@ -9,9 +9,8 @@ import pytest
 
 from tests.apis.tiny import exit_code
 from tests.apis.tiny_retrieval import tiny_retrieval, write_videos
+from tests.paths import ROOT
 from tools import search_videos
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope='module')

@@ -5,7 +5,6 @@ import pickle
 import subprocess
 import sys
 import zlib
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,8 +12,9 @@ import torch
 
 from tests.parity import harness
 from tests.parity.harness import CaseError, Result, RunEnv, compare_arrays, parity_runner
+from tests.paths import TOOLS
 
-TOOL = Path(__file__).parents[2] / 'tools' / 'verify.py'
+TOOL = TOOLS / 'verify.py'
 PARITY = harness.PARITY_ROOT
 FAMILY = 'harness_test/linear'
 

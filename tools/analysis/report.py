@@ -54,7 +54,7 @@ def class_names(predictions: list[dict], file: Path | None) -> list[str]:
 def film_strip(row: dict, names: list[str], num_frames: int = 4):
     """The strip of one prediction, its frames spread over the whole video."""
     from internvideo.datasets.bad_samples import MediaError
-    from internvideo.datasets.readers import FrameFolderReader, open_video
+    from internvideo.datasets.media.readers import FrameFolderReader, open_video
     from internvideo.visualization.contact_sheet import Strip
 
     truth, frames, note = names[row['gt_label']], None, row['unreadable'] or ''

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from internvideo.apis.rehearsal.scaling import ScalingLimits
+    from internvideo.rehearsal.scaling import ScalingLimits
 
 TABLE = ('strategy', 'GPUs', 'held', 'sent', 'arithmetic', 'links', 'busy', 'break-even')
 LOADING = ('GPUs', 'clips/s a node', 'cores', 'checkpoint', 'one writer', 'all nodes')
@@ -66,10 +66,10 @@ def main(argv: list[str] | None = None) -> int:
     from mmengine.config import Config
     from mmengine.registry import init_default_scope
 
-    from internvideo.apis.rehearsal.hardware import gpu_by_name
-    from internvideo.apis.rehearsal.memory import LAYOUTS
-    from internvideo.apis.rehearsal.rehearsal import model_facts
-    from internvideo.apis.rehearsal.scaling import (
+    from internvideo.rehearsal.hardware import gpu_by_name
+    from internvideo.rehearsal.memory import LAYOUTS
+    from internvideo.rehearsal.rehearsal import model_facts
+    from internvideo.rehearsal.scaling import (
         bytes_per_step,
         scaling_limits,
         smallest_batch,

@@ -22,12 +22,12 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-from internvideo.datasets.annotations import AnnotationList
 from internvideo.datasets.bad_samples import MediaError
-from internvideo.datasets.readers import FrameFolderReader, Reader, open_video
-from internvideo.datasets.sources import MediaSource, MediaSources
-from internvideo.datasets.text_annotations import SUFFIXES, TextAnnotations, path_of
-from internvideo.datasets.text_checks import duplicates, text_faults
+from internvideo.datasets.formats.annotations import AnnotationList
+from internvideo.datasets.formats.text_annotations import SUFFIXES, TextAnnotations, path_of
+from internvideo.datasets.formats.text_checks import duplicates, text_faults
+from internvideo.datasets.media.readers import FrameFolderReader, Reader, open_video
+from internvideo.datasets.media.sources import MediaSource, MediaSources
 from internvideo.engine.command_line import UsageError, run
 
 CHUNK_ROWS = 32
@@ -160,7 +160,7 @@ def _find_entry(source: str) -> TextList | None:
         return TextList(source)
     from mmengine.config import Config
 
-    from internvideo.apis.model_zoo import configs_root
+    from internvideo.hub.model_zoo import configs_root
 
     for name in TABLES:
         file = configs_root() / '_base_' / 'datasets' / f'{name}.py'
@@ -182,7 +182,7 @@ def _find_config(source: str) -> Path | None:
         return Path(source)
     if Path(source).is_file():
         return None
-    from internvideo.apis.model_zoo import configs_root
+    from internvideo.hub.model_zoo import configs_root
 
     folder = configs_root() / '_base_' / 'datasets'
     if (folder / f'{source}.py').is_file():

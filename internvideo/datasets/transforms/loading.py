@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from internvideo.datasets.readers import READERS, FrameFolderReader, open_video
+from internvideo.datasets.media.readers import READERS, FrameFolderReader, open_video
 from internvideo.registry import TRANSFORMS
 
 

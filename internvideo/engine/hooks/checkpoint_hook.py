@@ -7,7 +7,7 @@ from typing import Any
 from mmengine.dist import master_only
 from mmengine.hooks import Hook
 
-from internvideo.engine.checkpoint_files import remove_temporary_files
+from internvideo.checkpoint.training_state.checkpoint_files import remove_temporary_files
 from internvideo.registry import HOOKS
 
 
@@ -16,7 +16,7 @@ class CheckpointHook(Hook):
     """Saves ``epoch_N.pth`` after epochs, ``epoch_N_iter_M.pth`` inside them, and the best.
 
     A checkpoint at the end of an epoch is written before its validation, which a resumed run
-    makes up for.  Files are written atomically (:mod:`internvideo.engine.checkpoint_files`).
+    makes up for.  Files are written atomically (see :mod:`internvideo.fileio`).
 
     Args:
         interval: Epochs between checkpoints; 0 for none.  The last epoch is always saved.

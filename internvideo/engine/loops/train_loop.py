@@ -10,8 +10,8 @@ from mmengine.runner import BaseLoop
 from torch import nn
 from torch.utils.data import DataLoader
 
+from internvideo.checkpoint.training_state.random_state import isolated_random_state
 from internvideo.engine.optimizers.optim_wrappers import NonFiniteError
-from internvideo.engine.random_state import isolated_random_state
 from internvideo.registry import LOOPS
 
 

@@ -36,7 +36,7 @@ class DeepSpeed(ShardedStrategy):
     Args:
         stage: 0 plain data parallel, 1 shards the optimiser, 2 the gradients too, 3 all.
         optimizer_state: ``full``: gathered into the checkpoint; ``sharded``: a file per process
-            beside it (:mod:`internvideo.engine.optimizer_shards`).
+            beside it (:mod:`internvideo.checkpoint.training_state.optimizer_shards`).
         **settings: Further arguments of
             :func:`~internvideo.engine.strategies.deepspeed_settings.deepspeed_config`.
 

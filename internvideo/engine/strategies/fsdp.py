@@ -30,7 +30,7 @@ class FSDP(ShardedStrategy):
         cpu_offload: Keep shards and optimiser in main memory.
         min_unit_size: Blocks with fewer parameters are gathered with what surrounds them.
         optimizer_state: ``full``: gathered into the checkpoint; ``sharded``: a file per process
-            beside it (:mod:`internvideo.engine.optimizer_shards`).
+            beside it (:mod:`internvideo.checkpoint.training_state.optimizer_shards`).
     """
 
     def __init__(

@@ -9,7 +9,7 @@ from mmengine.dist import get_rank, get_world_size
 from mmengine.optim import OptimWrapper
 from torch import Tensor, nn
 
-from internvideo.engine.checkpoint_files import CheckpointError
+from internvideo.checkpoint.training_state.checkpoint_files import CheckpointError
 
 
 class Strategy:

@@ -8,7 +8,6 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from internvideo.models.encoder_output import EncoderOutput
 from internvideo.models.layers.attention import Attention
 from internvideo.models.layers.attention_pool import AttentionPooling
 from internvideo.models.layers.kernels import Fused
@@ -18,6 +17,8 @@ from internvideo.models.layers.patch_embed import PatchEmbed3D
 from internvideo.models.layers.position import sincos_1d, sincos_2d, sincos_3d
 from internvideo.models.layers.residual import DropPath, LayerScale, add_branch
 from internvideo.registry import MODELS
+
+from .base import EncoderOutput
 
 ARCHITECTURES: dict[str, dict[str, Any]] = {
     'small': dict(embed_dim=384, depth=12, num_heads=6, mlp_ratio=4.0),

@@ -6,10 +6,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from internvideo.models.encoder_output import EncoderOutput
 from internvideo.models.layers.kernels import Fused
 from internvideo.registry import MODELS
 
+from .base import EncoderOutput
 from .internvideo2 import InternVideo2
 
 

@@ -9,7 +9,6 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from internvideo.models.encoder_output import EncoderOutput
 from internvideo.models.layers.attention import attend, check_attn_backend
 from internvideo.models.layers.linear import Linear
 from internvideo.models.layers.mlp import Mlp
@@ -18,6 +17,7 @@ from internvideo.models.layers.position import videomae_sinusoid, videomae_table
 from internvideo.models.layers.residual import DropPath
 from internvideo.registry import MODELS
 
+from .base import EncoderOutput
 from .internvideo2 import gather_visible
 
 ARCHITECTURES: dict[str, dict[str, Any]] = {

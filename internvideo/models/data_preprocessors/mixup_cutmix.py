@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from internvideo.models.targets import smooth_one_hot, stack_labels
+from internvideo.models.losses.batch_targets import smooth_one_hot, stack_labels
 from internvideo.registry import MODELS
 from internvideo.structures import VideoDataSample
 

@@ -6,10 +6,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from internvideo.models.encoder_output import EncoderOutput
+from internvideo.models.backbones.base import EncoderOutput
 from internvideo.models.layers.linear import Linear
 from internvideo.models.layers.mlp import Mlp
-from internvideo.models.targets import stack_targets
+from internvideo.models.losses.batch_targets import stack_targets
 from internvideo.registry import MODELS
 from internvideo.structures import VideoDataSample
 

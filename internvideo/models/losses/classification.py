@@ -3,8 +3,9 @@
 from torch import Tensor, nn
 from torch.nn.functional import log_softmax
 
-from internvideo.models.targets import smooth_one_hot
 from internvideo.registry import MODELS
+
+from .batch_targets import smooth_one_hot
 
 
 def soft_target_cross_entropy(logits: Tensor, target: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from internvideo.packaged import is_packaged, package_path
+from internvideo.fileio.packaged import is_packaged, package_path
 from internvideo.registry import TASK_UTILS
 
 Tokens = dict[str, Tensor]

@@ -1,14 +1,14 @@
 """The InternVideo2 encoder: published layouts, masks, taps, checkpointing and bad input."""
 
 import json
-from pathlib import Path
 
 import pytest
 import torch
 
 from internvideo.registry import MODELS
+from tests.paths import PARITY
 
-MANIFESTS = Path(__file__).parents[2] / 'parity' / 'internvideo2_single'
+MANIFESTS = PARITY / 'internvideo2_single'
 NAMES = {'S14': 'small', 'B14': 'base', 'L14': 'large', '1B': '1B', '6B': '6B'}
 TINY = dict(
     type='InternVideo2',

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from internvideo.models.encoder_output import EncoderOutput
+from internvideo.models.backbones.base import EncoderOutput
 from internvideo.registry import MODELS
 from internvideo.structures import VideoDataSample
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from internvideo.checkpoint.internvideo2_multi import base_layer_name, published_layer_name
+from internvideo.checkpoint.adapters.internvideo2_multi import base_layer_name, published_layer_name
 from internvideo.registry import MODELS
 
 ARCH = dict(

@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from internvideo.filter_bank import log_mel_filter_bank
-from internvideo.models.backbones.beats import BEATs, relative_buckets
+from internvideo.models.audio.beats import BEATs, relative_buckets
+from internvideo.ops.filter_bank import log_mel_filter_bank
 from tests.parity.harness import Case, Result, RunEnv, parity_runner
 
 from .common import load_filled, role_or_none, stored_gradients

@@ -4,12 +4,12 @@ from collections.abc import Iterable
 
 import torch
 
-from internvideo.checkpoint.internvideo2_multi import (
+from internvideo.checkpoint.adapters.internvideo2_multi import (
     clip_text_names,
     clip_vision_names,
     plain_text_name,
 )
-from internvideo.checkpoint.surgery import interpolate_joint_table
+from internvideo.checkpoint.tensor_conversion import interpolate_joint_table
 from tests.parity.harness import Case, Result, RunEnv, parity_runner
 
 

@@ -7,14 +7,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from internvideo.checkpoint.internvideo2_multi import base_layer_name
+from internvideo.checkpoint.adapters.internvideo2_multi import base_layer_name
 from internvideo.engine.optimizers.constructors import no_decay_names
 from internvideo.engine.optimizers.parameter_groups import takes_no_decay
 from internvideo.models.losses.masked_language import MaskingDraws
 from internvideo.models.losses.matching import Negatives, negative_weights
-from internvideo.models.masking import Masker
-from internvideo.models.retrievers.objectives import AUDIO_OBJECTIVES, LANGUAGE, MATCHING
-from internvideo.models.retrievers.stage2 import PARTS
+from internvideo.models.masks.token_masks import Masker
+from internvideo.models.tasks.retrieval.objectives import AUDIO_OBJECTIVES, LANGUAGE, MATCHING
+from internvideo.models.tasks.retrieval.stage2 import PARTS
 from internvideo.registry import MODELS
 from internvideo.structures import VideoDataSample
 from tests.parity.harness import Case, CaseError, Result, RunEnv, parity_runner

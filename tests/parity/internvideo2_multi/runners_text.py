@@ -4,7 +4,7 @@ from typing import Any
 
 from torch import nn
 
-from internvideo.checkpoint.internvideo2_multi import base_layer_name
+from internvideo.checkpoint.adapters.internvideo2_multi import base_layer_name
 from internvideo.models.losses.masked_language import (
     MaskingDraws,
     TokenMasker,

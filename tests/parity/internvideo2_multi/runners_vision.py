@@ -6,14 +6,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from internvideo.checkpoint.alignment import PATCH_KERNEL, InternVLAdapter
-from internvideo.checkpoint.surgery import inflate_patch_kernel, interpolate_joint_table
+from internvideo.checkpoint.adapters.alignment import PATCH_KERNEL, InternVLAdapter
+from internvideo.checkpoint.tensor_conversion import inflate_patch_kernel, interpolate_joint_table
 from internvideo.models.layers.position import sincos_1d, sincos_2d, sincos_3d
 from internvideo.models.losses.alignment import AlignmentLoss
 from internvideo.models.losses.feature_distance import FeatureDistanceLoss
-from internvideo.models.masking import random_mask, tube_mask
+from internvideo.models.masks.token_masks import random_mask, tube_mask
 from internvideo.models.necks.alignment_neck import AlignedFeatures, normalise
-from internvideo.models.pretrainers.teachers import aligned_layers
+from internvideo.models.tasks.pretraining.teachers import aligned_layers
 from internvideo.registry import MODELS
 from tests.parity.harness import Case, CaseError, Result, RunEnv, parity_runner
 from tests.parity.internvideo2_single.runners_classifier import ENCODER_FIELDS

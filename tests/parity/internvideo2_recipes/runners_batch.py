@@ -9,9 +9,9 @@ from internvideo.models.data_preprocessors.mixup_cutmix import (
     make_mix,
     mix_groups,
 )
+from internvideo.models.losses.batch_targets import smooth_one_hot
 from internvideo.models.losses.classification import soft_target_cross_entropy
-from internvideo.models.masking import random_mask, tube_mask
-from internvideo.models.targets import smooth_one_hot
+from internvideo.models.masks.token_masks import random_mask, tube_mask
 from tests.parity.harness import Case, Result, RunEnv, parity_runner
 
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from internvideo.checkpoint.internvideo2_single import InternVideo2SingleAdapter
+from internvideo.checkpoint.adapters.internvideo2_single import InternVideo2SingleAdapter
 from tests.parity.harness import Case, CaseError, Result, RunEnv, parity_runner
 
 

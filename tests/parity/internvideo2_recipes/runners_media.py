@@ -5,14 +5,14 @@ import random
 import numpy as np
 import torch
 
-from internvideo.datasets.audio import mono_excerpt
+from internvideo.datasets.media.audio import mono_excerpt
 from internvideo.datasets.media_mixture import WeightedRows
 from internvideo.datasets.samplers.media_batch_sampler import (
     chunk_order,
     media_order,
     numbered_batches,
 )
-from internvideo.filter_bank import log_mel_filter_bank
+from internvideo.ops.filter_bank import log_mel_filter_bank
 from tests.parity.harness import Case, Result, RunEnv, parity_runner
 from tests.parity.internvideo2_recipes.runners_data import Replay
 

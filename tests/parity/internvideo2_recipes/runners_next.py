@@ -4,13 +4,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from internvideo.models.block_masking import BlockMask
 from internvideo.models.losses.diffusion_alignment import DiffusionAlignmentLoss
 from internvideo.models.losses.latent_prediction import LatentPredictionLoss, hidden_tokens
-from internvideo.models.masking import visible_indices
-from internvideo.models.moving_average import MovingTarget
+from internvideo.models.masks.block_masks import BlockMask
+from internvideo.models.masks.token_masks import visible_indices
 from internvideo.models.necks.alignment_neck import AlignedFeatures, normalise
-from internvideo.models.pretrainers.frame_targets import FrameTargets
+from internvideo.models.tasks.pretraining.frame_targets import FrameTargets
+from internvideo.models.tasks.pretraining.moving_average import MovingTarget
 from tests.parity.harness import Case, Result, RunEnv, parity_runner
 from tests.parity.internvideo2_single.runners_pretrain import unweighted_terms
 

@@ -4,9 +4,9 @@ import torch
 from torch import Tensor
 
 from internvideo.models.losses.alignment import AlignmentLoss
-from internvideo.models.masking import hide_all_but, visible_count, visible_indices
+from internvideo.models.masks.token_masks import hide_all_but, visible_count, visible_indices
 from internvideo.models.necks.alignment_neck import AlignedFeatures, normalise
-from internvideo.models.pretrainers.targets import Targets
+from internvideo.models.tasks.pretraining.targets import Targets
 from tests.parity.harness import Case, Result, RunEnv, parity_runner
 from tests.parity.internvideo2_single.runners_pretrain import unweighted_terms
 

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from internvideo.datasets.captions import normalise_caption
+from internvideo.datasets.formats.captions import normalise_caption
 from internvideo.evaluation.multiple_choice import (
     choice_accuracy,
     choice_scores,

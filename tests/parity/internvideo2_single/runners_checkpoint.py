@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from internvideo.checkpoint.adapters.internvideo2_single import InternVideo2SingleAdapter
 from internvideo.checkpoint.files import read_state_dict
-from internvideo.checkpoint.internvideo2_single import InternVideo2SingleAdapter
-from internvideo.checkpoint.surgery import (
+from internvideo.checkpoint.tensor_conversion import (
     STAGE2_PREFIX,
     Grid,
     average_patch_kernel,

@@ -6,11 +6,16 @@ import torch
 from torch import Tensor, nn
 
 from internvideo.models.losses.alignment import alignment_distance
-from internvideo.models.masking import Masker, hide_all_but, visible_count, visible_indices
+from internvideo.models.masks.token_masks import (
+    Masker,
+    hide_all_but,
+    visible_count,
+    visible_indices,
+)
 from internvideo.models.necks.alignment_neck import AlignedFeatures, normalise
-from internvideo.models.pretrainers.masked_alignment import MaskedAlignment
-from internvideo.models.pretrainers.targets import TargetFacts
-from internvideo.models.pretrainers.teachers import aligned_layers
+from internvideo.models.tasks.pretraining.masked_alignment import MaskedAlignment
+from internvideo.models.tasks.pretraining.targets import TargetFacts
+from internvideo.models.tasks.pretraining.teachers import aligned_layers
 from internvideo.registry import MODELS
 from tests.parity.harness import Case, Result, RunEnv, parity_runner
 

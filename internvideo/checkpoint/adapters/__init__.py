@@ -1,0 +1,1 @@
+"""Checkpoint layouts, one file per published family."""

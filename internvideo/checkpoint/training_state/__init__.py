@@ -1,0 +1,1 @@
+"""Training state on disk: weights, optimiser, random state and progress of a run."""

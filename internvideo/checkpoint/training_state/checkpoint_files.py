@@ -1,0 +1,210 @@
+"""Training checkpoints on disk: written whole or not at all, read without running code.
+
+A checkpoint is written to a hidden temporary file in the same directory, flushed to the disk and
+renamed, so a kill at any instant leaves the previous file and never half a new one.  It holds
+plain data only (:func:`as_plain`), so that ``weights_only=True`` reads all of it.
+"""
+
+import os
+import re
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+POINTER = 'last_checkpoint'
+TEMPORARY_PREFIX = '.writing-'
+NAME = re.compile(r'epoch_(\d+)(?:_iter_(\d+))?\.pth')
+
+
+class CheckpointError(RuntimeError):
+    """A checkpoint cannot be written, read, or does not fit; the message names the file."""
+
+
+def checkpoint_name(epoch: int, iteration: int | None = None) -> str:
+    """File name after ``epoch`` whole epochs, or at ``iteration`` inside the next one."""
+    return f'epoch_{epoch}.pth' if iteration is None else f'epoch_{epoch}_iter_{iteration}.pth'
+
+
+def as_plain(value: Any) -> Any:
+    """``value`` with containers made of dict, list and tuple, and leaves that load safely.
+
+    Tensors (on the CPU), numbers, strings, bytes and None stay; arrays become tensors; what is
+    left becomes its ``str``.
+    """
+    return _plain(value, lambda tensor: tensor.detach().cpu())
+
+
+def plain_copy(value: Any) -> Any:
+    """:func:`as_plain` of ``value``, sharing no memory with it; tensors that are one stay one."""
+    copies: dict[tuple, torch.Tensor] = {}
+
+    def copy(tensor: torch.Tensor) -> torch.Tensor:
+        key = (tensor.device, tensor.data_ptr(), tensor.dtype, tensor.shape, tensor.stride())
+        if key not in copies or not tensor.numel():
+            copies[key] = tensor.detach().to('cpu', copy=True)
+        return copies[key]
+
+    return _plain(value, copy)
+
+
+def _plain(value: Any, take: Callable[[torch.Tensor], torch.Tensor]) -> Any:
+    if isinstance(value, torch.Tensor):
+        return take(value)
+    if isinstance(value, Mapping):
+        return {_plain(key, take): _plain(item, take) for key, item in value.items()}
+    if isinstance(value, tuple | set | frozenset):
+        return tuple(_plain(item, take) for item in value)
+    if isinstance(value, list):
+        return [_plain(item, take) for item in value]
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, np.ndarray) and value.dtype.kind in 'biuf':
+        return torch.from_numpy(value.copy())
+    if value is None or type(value) in (bool, int, float, str, bytes):
+        return value
+    return str(value)
+
+
+def write_checkpoint(state: dict, path: str | Path) -> None:
+    """Write ``state`` to ``path`` atomically.
+
+    Raises:
+        CheckpointError: the file system refuses (full, read-only, missing); whatever stood at
+            ``path`` before is untouched.
+    """
+
+    def dump(file: Any) -> None:
+        torch.save(state, file)
+
+    try:
+        _write_atomically(Path(path), dump)
+    except (OSError, RuntimeError) as error:  # torch reports a full disk as RuntimeError
+        raise CheckpointError(
+            f'cannot write checkpoint {path}: {error}; earlier checkpoints are untouched'
+        ) from error
+
+
+def write_pointer(directory: str | Path, target: Path) -> None:
+    """Name the newest checkpoint in ``directory/last_checkpoint``, atomically."""
+    _write_atomically(Path(directory) / POINTER, lambda file: file.write(str(target).encode()))
+
+
+def _write_atomically(path: Path, dump: Callable[[Any], Any]) -> None:
+    temporary = path.with_name(f'{TEMPORARY_PREFIX}{path.name}')
+    try:
+        with temporary.open('wb') as file:
+            dump(file)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    _sync_directory(path.parent)
+
+
+def _sync_directory(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)  # the rename itself must survive a power cut
+    finally:
+        os.close(descriptor)
+
+
+def remove_temporary_files(directory: str | Path) -> None:
+    """Remove what a killed writer left in ``directory``."""
+    for leftover in Path(directory).glob(f'{TEMPORARY_PREFIX}*'):
+        leftover.unlink(missing_ok=True)
+
+
+def read_checkpoint(path: str | Path) -> dict:
+    """Read a checkpoint onto the CPU with ``weights_only=True``.
+
+    Raises:
+        CheckpointError: missing, torn, not a checkpoint, or holding code.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise CheckpointError(f'checkpoint {path} does not exist')
+    try:
+        checkpoint = torch.load(path, map_location='cpu', weights_only=True)
+    except Exception as error:  # torch raises half a dozen kinds for damaged files
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise CheckpointError(f'cannot read checkpoint {path}: {reason}') from error
+    if not isinstance(checkpoint, dict) or 'state_dict' not in checkpoint:
+        raise CheckpointError(f'{path} is no checkpoint of this project: it has no state_dict')
+    return checkpoint
+
+
+def read_training_state(path: str | Path) -> dict:
+    """Read a checkpoint that training can go on from; the bytes are checked first.
+
+    Raises:
+        CheckpointError: as :func:`read_checkpoint`, damaged bytes, weights without the state of a
+            run, or an optimiser shard beside it that is missing or torn.
+    """
+    path = Path(path)
+    if path.is_file() and zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+        if damaged is not None:
+            raise CheckpointError(f'checkpoint {path} is damaged at {damaged}')
+    checkpoint = read_checkpoint(path)
+    missing = [key for key in ('meta', 'optimizer', 'random_states') if key not in checkpoint]
+    if missing:
+        raise CheckpointError(
+            f'training cannot be resumed from {path}: it has no {", ".join(missing)} '
+            '(weights alone are loaded through load_from)'
+        )
+    if 'shards' in checkpoint['optimizer']:
+        from .optimizer_shards import OptimizerShards  # which imports this module
+
+        checkpoint['optimizer']['state'] = OptimizerShards(
+            path, checkpoint['optimizer'].pop('shards')
+        )
+    return checkpoint
+
+
+def resume_candidates(directory: str | Path) -> list[Path]:
+    """Checkpoints of ``directory`` in the order in which resuming should try them.
+
+    First those that are newer than the file ``last_checkpoint`` names (a kill may fall between
+    the two writes), then that one, then earlier ones.  A later name with an earlier time is left
+    by another run in the same directory and is not tried.
+    """
+    directory = Path(directory)
+    found = {path: _order(path) for path in directory.glob('epoch_*.pth') if NAME.match(path.name)}
+    pointed = _pointed(directory)
+    if pointed in found:
+        limit, time = found[pointed], pointed.stat().st_mtime_ns
+        for path in list(found):
+            if found[path] > limit and path.stat().st_mtime_ns < time:
+                del found[path]
+    return sorted(found, key=lambda path: found[path], reverse=True)
+
+
+def _order(path: Path) -> tuple[int, int]:
+    epoch, iteration = NAME.match(path.name).groups()
+    return int(epoch), int(iteration or -1)
+
+
+def _pointed(directory: Path) -> Path | None:
+    pointer = directory / POINTER
+    # Only the name counts: a work directory may have been moved.
+    return directory / Path(pointer.read_text().strip()).name if pointer.is_file() else None
+
+
+def find_resumable(directory: str | Path, report: Callable[[str], None]) -> Path | None:
+    """The checkpoint to resume from, or None; ``report`` is told why a newer one was passed by."""
+    for path in resume_candidates(directory):
+        try:
+            read_training_state(path)
+        except CheckpointError as error:
+            report(f'passed by: {error}')
+        else:
+            return path
+    return None

@@ -1,0 +1,1 @@
+"""Annotation files and the texts in them, row by row."""

@@ -1,0 +1,1 @@
+"""Inputs of inference: files, frames and streams without annotations."""

@@ -1,0 +1,162 @@
+"""From a video file, or frames in memory, to the clip that a config's evaluation makes of it."""
+
+import os
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mmengine.config import Config
+from torch import nn
+
+from internvideo.datasets.transforms.loading import DecodeFrames, OpenVideo
+from internvideo.hub.model_zoo import ENCODER_KEYS
+from internvideo.registry import TRANSFORMS
+
+VIDEO_SUFFIXES = frozenset(
+    f'.{suffix}'
+    for suffix in (
+        *('mp4', 'm4v', 'mkv', 'webm', 'avi', 'mov', 'mpg'),
+        *('mpeg', 'wmv', 'flv', 'ts', '3gp', 'ogv'),
+    )
+)
+AUDIO_SUFFIXES = frozenset(('.wav', '.flac', '.mp3', '.ogg', '.opus', '.m4a', '.aac'))
+
+
+class ArrayReader:
+    """Frames in memory (T, H, W, 3) with the interface of a video reader."""
+
+    def __init__(self, frames: np.ndarray, fps: float = 0.0) -> None:
+        self.frames, self.fps = frames, fps
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    def get_batch(self, indices: Sequence[int]) -> np.ndarray:
+        return self.frames[list(indices)]
+
+
+class ClipLoader:
+    """Runs the sampling and the transforms of a config's evaluation data set on any video.
+
+    Args:
+        config: config with ``test_dataloader`` or ``val_dataloader``; one with neither gets
+            uniform sampling, the short side scaled to the encoder's size and a central crop.
+        encoder: the built encoder, which says its frame count and size.
+        split: ``'test'`` (the config's views) or ``'val'`` (one view).
+        backend: video reader in place of the config's.
+    """
+
+    def __init__(
+        self, config: Config, encoder: nn.Module, split: str = 'test', backend: str | None = None
+    ) -> None:
+        dataset = _evaluation_dataset(config, encoder, split)
+        own_backend = dataset.get('backend', 'decord')
+        # A config for folders of images serves video files just as well.
+        own_backend = 'decord' if own_backend == 'frames' else own_backend
+        self.open = OpenVideo(backend or own_backend)
+        self.sample = TRANSFORMS.build(dataset['sampling'])
+        self.decode = DecodeFrames()
+        self.pipeline = [TRANSFORMS.build(step) for step in dataset['pipeline']]
+
+    def from_file(self, path: str | os.PathLike) -> dict:
+        """Packed ``dict(inputs, data_samples)`` of a video file.
+
+        Raises:
+            MediaError: the file cannot be read; the text names it and the reason.
+        """
+        return self._run(self.open(dict(path=os.fspath(path))))
+
+    def from_frames(self, frames: np.ndarray, name: str = 'frames') -> dict:
+        """Packed ``dict(inputs, data_samples)`` of checked frames (T, H, W, 3)."""
+        return self._run(dict(path=name, video=ArrayReader(frames), total_frames=len(frames)))
+
+    def _run(self, sample: dict) -> dict:
+        for step in (self.sample, self.decode, *self.pipeline):
+            sample = step(sample)
+        return sample
+
+
+class FrameTransform:
+    """The geometry of a config's validation pipeline on single frames, without packing."""
+
+    def __init__(self, config: Config, encoder: nn.Module) -> None:
+        steps = _evaluation_dataset(config, encoder, 'val')['pipeline']
+        self.description = [dict(step) for step in steps if step['type'] != 'PackInputs']
+        self.steps = [TRANSFORMS.build(step) for step in self.description]
+
+    def __call__(self, frame: np.ndarray) -> np.ndarray:
+        """uint8 (H, W, 3) to (h, w, 3).  Raises ValueError if the pipeline makes several crops."""
+        sample = dict(path='', imgs=frame[None], num_views=1, clip_len=1)
+        for step in self.steps:
+            sample = step(sample)
+        if len(sample['imgs']) != 1:
+            raise ValueError('the validation pipeline makes several crops; features take one')
+        return sample['imgs'][0]
+
+
+def find_encoder(model: nn.Module) -> nn.Module:
+    """The video encoder inside ``model``, or ``model`` itself."""
+    for key in ENCODER_KEYS:
+        if isinstance(getattr(model, key, None), nn.Module):
+            return getattr(model, key)
+    return model
+
+
+def _evaluation_dataset(config: Config, encoder: nn.Module, split: str) -> Mapping[str, Any]:
+    for key in (f'{split}_dataloader', 'test_dataloader', 'val_dataloader'):
+        dataset = (config.get(key) or {}).get('dataset', {})
+        if 'sampling' in dataset and 'pipeline' in dataset:
+            return dataset
+    height, width = encoder.img_size
+    sampling = dict(type='UniformSample', num_frames=encoder.num_frames, mode='val')
+    geometry = [
+        dict(type='Resize', short_side=max(height, width)),
+        dict(type='CenterCrop', size=(height, width)),
+    ]
+    return dict(sampling=sampling, pipeline=[*geometry, dict(type='PackInputs')])
+
+
+def check_frames(frames: Any, name: str = 'frames') -> np.ndarray:
+    """Return ``frames`` when they are uint8 (T, H, W, 3) with T > 0.
+
+    Raises:
+        ValueError: naming ``name``, shape and type.
+    """
+    fits = (
+        isinstance(frames, np.ndarray)
+        and frames.dtype == np.uint8
+        and frames.ndim == 4
+        and frames.shape[3] == 3
+        and frames.size > 0
+    )
+    if not fits:
+        found = f'{getattr(frames, "dtype", type(frames).__name__)} {np.shape(frames)}'
+        raise ValueError(f'{name}: expected uint8 RGB frames (T, H, W, 3) with T > 0, got {found}')
+    return frames
+
+
+def check_stream(frames: Iterable[Any], name: str = 'stream') -> Iterator[np.ndarray]:
+    """Yield each uint8 (H, W, 3) frame.  Raises ValueError naming the first that is none."""
+    for number, frame in enumerate(frames):
+        yield check_frames(np.asarray(frame)[None], f'{name}, frame {number}')[0]
+
+
+def find_videos(
+    folder: str | os.PathLike, suffixes: Collection[str] = VIDEO_SUFFIXES
+) -> list[Path]:
+    """Video files below ``folder``, sorted.
+
+    Args:
+        folder: searched with all folders in it.
+        suffixes: of the files, in lower case.
+
+    Raises:
+        FileNotFoundError: there is none.
+    """
+    files = (path for path in Path(folder).rglob('*') if path.suffix.lower() in suffixes)
+    found = sorted(path for path in files if path.is_file())
+    if not found:
+        kind = 'video' if suffixes == VIDEO_SUFFIXES else 'video or audio'
+        raise FileNotFoundError(f'no {kind} file below {folder}')
+    return found

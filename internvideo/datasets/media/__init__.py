@@ -1,0 +1,1 @@
+"""Media files: readers of video, images and audio."""

@@ -1,0 +1,215 @@
+"""From files with sound to the filter bank that audio encoders read."""
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from internvideo.datasets.bad_samples import MediaError
+from internvideo.ops.filter_bank import SAMPLE_RATE, WINDOW, log_mel_filter_bank, num_filter_frames
+
+from .readers import decoder_reason, optional_library
+
+RandInt = Callable[[int, int], int]
+SEEK_FROM = 2.0
+"""Seconds into a track from which seeking pays."""
+NO_TRACK = 'no audio track'
+
+
+class SoundTrack:
+    """The first audio track of a file (wav, flac, mp3, mp4, ...), through PyAV.
+
+    Args:
+        path: the file.
+        rate: samples a second that :meth:`read` gives, whatever the track has.
+
+    Attributes:
+        seconds: length of the track; None when the file does not say.
+        channels: number of them.
+
+    Raises:
+        MediaError: missing, broken, or :attr:`NO_TRACK` without an audio track.
+    """
+
+    def __init__(self, path: str, rate: int = SAMPLE_RATE) -> None:
+        self.path, self.rate = str(path), rate
+        self._av = optional_library('av', 'av')
+        if not Path(path).is_file():
+            raise MediaError(path, 'file not found')
+        with self._open() as container:
+            if not container.streams.audio:
+                raise MediaError(path, NO_TRACK)
+            stream = container.streams.audio[0]
+            own = stream.duration and float(stream.duration * stream.time_base)
+            whole = container.duration and container.duration / self._av.time_base
+            self.seconds, self.channels = own or whole or None, stream.codec_context.channels
+
+    def _open(self):
+        try:
+            return self._av.open(self.path)
+        except (self._av.FFmpegError, ValueError) as error:
+            raise MediaError(self.path, decoder_reason(error, 'cannot be opened')) from None
+
+    def samples_between(self, start: float, end: float | None) -> int:
+        """How many :meth:`read` gives, as far as the file says; 0 when it says nothing."""
+        if self.seconds is None:
+            return 0
+        return int((min(self.seconds, end or self.seconds) - start) * self.rate)
+
+    def read(self, start: float = 0.0, end: float | None = None) -> Tensor:
+        """float32 (channels, samples) in [-1, 1] of the seconds from ``start`` to ``end``.
+
+        Fewer samples where the track ends before, perhaps none.
+
+        Raises:
+            MediaError: it cannot be decoded.
+        """
+        try:
+            with self._open() as container:
+                first, parts = self._resampled(container, start, end)
+        except (self._av.FFmpegError, ValueError) as error:
+            if isinstance(error, MediaError):
+                raise
+            raise MediaError(self.path, decoder_reason(error, 'sound decoding failed')) from None
+        if not parts:
+            return torch.zeros(1, 0)
+        skipped = max(round((start - first) * self.rate), 0)
+        stop = None if end is None else skipped + round((end - start) * self.rate)
+        return torch.cat(parts, dim=1)[:, skipped:stop]
+
+    def _resampled(self, container, start: float, end: float | None) -> tuple[float, list[Tensor]]:
+        """(second at which the first sample lies, samples) of the frames that reach the span."""
+        stream = container.streams.audio[0]
+        if start > SEEK_FROM:
+            container.seek(int(start / stream.time_base), stream=stream)
+        resampler = self._av.AudioResampler(format='fltp', rate=self.rate)
+        first, parts = None, []
+        time = 0.0
+        for frame in container.decode(stream):
+            time = time if frame.time is None else frame.time
+            if end is not None and time >= end:
+                break
+            following = time + frame.samples / frame.sample_rate
+            if following > start:
+                first = time if first is None else first
+                parts += resampler.resample(frame)
+            time = following
+        parts += resampler.resample(None) if parts else []
+        return first or 0.0, [torch.from_numpy(part.to_ndarray()) for part in parts]
+
+
+def mono_excerpt(
+    wave: Tensor, length: int, randint: RandInt = random.randint, crop_mono: bool = True
+) -> Tensor:
+    """(channels, samples) to the mean over channels, (length,).
+
+    A longer sound gives a part that begins where ``randint(0, surplus)`` says, a shorter one is
+    followed by zeros.
+
+    Args:
+        wave: the sound.
+        length: samples; 0 leaves it as long as it is.
+        randint: draws, both ends included.
+        crop_mono: False: the first part of a sound of one channel, as published.
+    """
+    mono, surplus = wave.mean(dim=0), wave.shape[1] - length
+    if length == 0:
+        return mono
+    if surplus <= 0:
+        return pad(mono, (0, -surplus))
+    start = randint(0, surplus) if crop_mono or len(wave) > 1 else 0
+    return mono[start : start + length]
+
+
+@dataclass
+class SoundFeatures:
+    """Reads files as filter banks, float32 (frames, ``num_mel_bins``).
+
+    Args:
+        sample_rate: must be 16000, what the filter bank is made for.
+        max_seconds: a drawn part of that length stands for a longer sound; 0: all of it.
+        num_mel_bins: of the filter bank.
+        random_crop: False: the first part in place of a drawn one (testing).
+        crop_mono: False: always the first part of sounds of one channel, as published.
+
+    Raises:
+        ValueError: another sample rate, a negative length, no bins.
+    """
+
+    sample_rate: int = SAMPLE_RATE
+    max_seconds: float = 10.0
+    num_mel_bins: int = 64
+    random_crop: bool = True
+    crop_mono: bool = True
+
+    def __post_init__(self) -> None:
+        if self.sample_rate != SAMPLE_RATE:
+            raise ValueError(f'audio.sample_rate must be {SAMPLE_RATE}, got {self.sample_rate}')
+        if self.max_seconds < 0 or self.num_mel_bins < 1:
+            raise ValueError(
+                'audio: max_seconds must not be negative and num_mel_bins be positive, got '
+                f'{self.max_seconds} and {self.num_mel_bins}'
+            )
+
+    @property
+    def length(self) -> int:
+        """Samples of the longest sound; 0 for any."""
+        return round(self.max_seconds * self.sample_rate)
+
+    @property
+    def num_frames(self) -> int:
+        """Frames of the longest sound, 998 for ten seconds; 0 for any."""
+        return num_filter_frames(self.length)
+
+    def __call__(
+        self,
+        path: str,
+        start: float = 0.0,
+        end: float | None = None,
+        pad_missing: bool = False,
+        pad_bank: bool = False,
+    ) -> Tensor:
+        """The filter bank of a file's sound, filled up with silence when it is short.
+
+        Args:
+            path: the file.
+            start, end: seconds to look at; ``end=None``: to its end.
+            pad_missing: zeros stand for a track that is missing or empty.
+            pad_bank: the zeros follow the filter bank, as published for videos, not the sound.
+
+        Raises:
+            MediaError: broken or, without ``pad_missing``, no audio track or nothing in it.
+        """
+        try:
+            wave = self._read(path, start, end)
+        except MediaError as error:
+            if error.reason != NO_TRACK or not pad_missing:
+                raise
+            wave = torch.zeros(1, 0)
+        if wave.shape[1] < WINDOW and pad_missing:
+            return torch.zeros(max(self.num_frames, 1), self.num_mel_bins)
+        if wave.shape[1] == 0:
+            raise MediaError(path, f'no sound from second {start:g} on')
+        length = min(self.length, wave.shape[1]) if pad_bank else self.length
+        wave = mono_excerpt(wave, length, self._randint, self.crop_mono)
+        if len(wave) < WINDOW:
+            raise MediaError(path, f'{len(wave)} samples of sound are less than a window (25 ms)')
+        bank = log_mel_filter_bank(wave, self.num_mel_bins)
+        return pad(bank, (0, 0, 0, max(self.num_frames - len(bank), 0)))
+
+    def _randint(self, low: int, high: int) -> int:
+        return random.randint(low, high) if self.random_crop else low
+
+    def _read(self, path: str, start: float, end: float | None) -> Tensor:
+        """(channels, samples); of a track that is long enough only the part that is used."""
+        track = SoundTrack(path, self.sample_rate)
+        surplus = track.samples_between(start, end) - self.length
+        if not self.length or surplus <= 0:
+            return track.read(start, end)
+        cropped = self.crop_mono or track.channels > 1
+        start += self._randint(0, surplus) / self.sample_rate if cropped else 0
+        return track.read(start, start + self.length / self.sample_rate)

@@ -1,0 +1,1 @@
+"""Running trained models: devices, precision, encoding."""

@@ -1,0 +1,1 @@
+"""Models by name: configs and the published weights that fit them."""

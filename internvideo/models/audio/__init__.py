@@ -1,0 +1,1 @@
+"""Audio encoders, one file per published family."""

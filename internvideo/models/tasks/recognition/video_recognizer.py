@@ -1,0 +1,106 @@
+"""Action recognition: an encoder and a head."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from mmengine.model import BaseModel
+from torch import Tensor, nn
+
+from internvideo.models.backbones.base import EncoderOutput
+from internvideo.registry import MODELS
+from internvideo.structures import VideoDataSample
+
+
+@MODELS.register_module()
+class VideoRecognizer(BaseModel):
+    """Classifies videos from one or more views (clips) each.
+
+    Args:
+        backbone: config of an encoder ``video (B, C, T, H, W) -> EncoderOutput``.
+        head: config of a head ``EncoderOutput -> (B, K)`` with a ``loss`` method.
+        data_preprocessor: config of the batch preprocessor.
+        max_views_per_forward: at most this many clips go through the encoder at once when
+            predicting; None means all views of the batch.
+        freeze: keyword arguments of the encoder's ``freeze`` (``open_blocks``, ``open_pooler``)
+            for probing; ``backbone=False`` in it, or None, freezes nothing.
+        init_cfg: how to initialise, for instance from a published checkpoint.
+
+    ``forward`` modes: ``'tensor'`` gives logits, (B, K) for clips (B, C, T, H, W) and (B, V, K)
+    for views (B, V, C, T, H, W); ``'loss'`` a dict of scalars; ``'predict'`` the data samples with
+    ``pred_score``, the softmax of each view in float32 averaged over views.
+    """
+
+    def __init__(
+        self,
+        backbone: dict[str, Any],
+        head: dict[str, Any],
+        data_preprocessor: dict[str, Any] | nn.Module | None = None,
+        max_views_per_forward: int | None = None,
+        freeze: dict[str, Any] | None = None,
+        init_cfg: dict[str, Any] | None = None,
+    ) -> None:
+        if isinstance(data_preprocessor, dict):
+            data_preprocessor = MODELS.build(data_preprocessor)
+        super().__init__(data_preprocessor, init_cfg)
+        if max_views_per_forward is not None and max_views_per_forward < 1:
+            raise ValueError(f'max_views_per_forward={max_views_per_forward} must be positive')
+        self.max_views_per_forward = max_views_per_forward
+        self.backbone = MODELS.build(backbone)
+        self.head = MODELS.build(head)
+        if hasattr(self.data_preprocessor, 'set_num_classes') and 'num_classes' in head:
+            self.data_preprocessor.set_num_classes(head['num_classes'])
+        options = dict(freeze or {})
+        if options.pop('backbone', bool(freeze)):
+            self.backbone.freeze(**options)
+
+    def forward(
+        self,
+        inputs: Tensor | None,
+        data_samples: Sequence[VideoDataSample] | None = None,
+        mode: str = 'tensor',
+    ) -> Tensor | dict[str, Tensor] | list[VideoDataSample]:
+        """Run one mode; see the class.
+
+        Raises ValueError for an unknown mode or, but for ``'predict'``, no readable clip.
+        """
+        if mode == 'predict':
+            return self.predict(inputs, data_samples)
+        if mode not in ('loss', 'tensor'):
+            raise ValueError(f"mode must be 'tensor', 'loss' or 'predict', got {mode!r}")
+        if inputs is None:
+            raise ValueError(f'the batch has no readable clip, so mode={mode!r} cannot run')
+        if mode == 'loss':
+            return self.loss(inputs, data_samples)
+        logits = self.head(self.extract_features(inputs))
+        return logits if inputs.ndim == 5 else logits.unflatten(0, inputs.shape[:2])
+
+    def extract_features(self, inputs: Tensor) -> EncoderOutput:
+        """Encode clips (B, C, T, H, W), or views (B, V, C, T, H, W) as B*V clips."""
+        return self.backbone(inputs if inputs.ndim == 5 else inputs.flatten(0, 1))
+
+    def loss(self, inputs: Tensor, data_samples: Sequence[VideoDataSample]) -> dict[str, Tensor]:
+        """Losses of the head; each view of a video counts as a clip with the video's target."""
+        views = 1 if inputs.ndim == 5 else inputs.shape[1]
+        per_clip = [sample for sample in data_samples for _ in range(views)]
+        return self.head.loss(self.extract_features(inputs), per_clip)
+
+    def predict(
+        self, inputs: Tensor | None, data_samples: Sequence[VideoDataSample]
+    ) -> list[VideoDataSample]:
+        """Set ``pred_score`` of every readable data sample; return all of them in order."""
+        readable = [sample for sample in data_samples if not sample.is_unreadable]
+        found = 0 if inputs is None else len(inputs)
+        if found != len(readable):
+            raise ValueError(f'{found} videos came with {len(readable)} readable data samples')
+        if readable:
+            for sample, score in zip(readable, self._scores(inputs), strict=True):
+                sample.set_pred_score(score)
+        return list(data_samples)
+
+    def _scores(self, inputs: Tensor) -> Tensor:
+        views = inputs[:, None] if inputs.ndim == 5 else inputs
+        clips = views.flatten(0, 1)
+        chunks = clips.split(self.max_views_per_forward or len(clips))
+        logits = torch.cat([self.head(self.backbone(chunk)) for chunk in chunks])
+        return logits.float().softmax(dim=-1).unflatten(0, views.shape[:2]).mean(dim=1)

@@ -1,0 +1,1 @@
+"""Vector index of videos on disk; knows no model."""

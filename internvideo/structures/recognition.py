@@ -1,0 +1,31 @@
+"""Classes recognised in a video or a window of it."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Recognition:
+    """What was recognised in one video or window.
+
+    Attributes:
+        source: path, or a name for frames in memory.
+        labels: class indices, best first.
+        scores: their probabilities.
+        names: their class names; the index as text where no names are known.
+        first_frame, last_frame: the window in a stream; None for whole videos.
+        error: why the video could not be read; the lists are empty then.
+    """
+
+    source: str
+    labels: tuple[int, ...] = ()
+    scores: tuple[float, ...] = ()
+    names: tuple[str, ...] = ()
+    first_frame: int | None = None
+    last_frame: int | None = None
+    error: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain lists and numbers; fields that are None are left out."""
+        fields = {name: value for name, value in asdict(self).items() if value is not None}
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in fields.items()}

@@ -1,0 +1,110 @@
+"""Readers: one interface, the same frames, readable reasons."""
+
+import os
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from internvideo.datasets.bad_samples import MediaError
+from internvideo.datasets.media.readers import READERS, FrameFolderReader, open_video
+
+# A folder of further clips; every mp4 in it is compared too.
+REAL_CLIPS = Path(os.environ.get('INTERNVIDEO_TEST_MEDIA', '/nonexistent'))
+BACKENDS = sorted(READERS)
+QUARTER_TURN = (0, 1 << 16, 0, -(1 << 16), 0, 0, 48 << 16, 0, 1 << 30)
+
+
+def open_with(path: Path, backend: str):
+    if backend == 'torchcodec':
+        pytest.importorskip('torchcodec', exc_type=ImportError)
+    return open_video(str(path), backend)
+
+
+@pytest.mark.parametrize('backend', BACKENDS)
+def test_frames_and_facts(media: Path, backend: str) -> None:
+    reader = open_with(media / 'good.mp4', backend)
+    frames = reader.get_batch([0, 7, 29])
+    assert (len(reader), reader.fps) == (30, 10.0)
+    assert (frames.dtype, frames.shape) == (np.uint8, (3, 48, 64, 3))
+    assert frames[1, 0, 0, 0] > 240 and frames[2, -1, -1, 0] > frames[1, -1, -1, 0] + 50
+
+
+@pytest.mark.parametrize('backend', ['pyav', 'torchcodec'])
+@pytest.mark.parametrize('real', [None, *sorted(REAL_CLIPS.glob('*.mp4'))])
+def test_backends_give_the_same_frames(media: Path, backend: str, real: Path | None) -> None:
+    path = real or media / 'good.mp4'
+    reader = open_video(str(path))
+    indices = np.linspace(0, len(reader) - 1, 6).astype(int).tolist()
+    np.testing.assert_array_equal(
+        open_with(path, backend).get_batch(indices), reader.get_batch(indices)
+    )
+
+
+@pytest.mark.parametrize('backend', BACKENDS)
+def test_rotation_is_applied(media: Path, tmp_path: Path, backend: str) -> None:
+    data = bytearray((media / 'good.mp4').read_bytes())
+    matrix = data.find(b'tkhd') + 44
+    data[matrix : matrix + 36] = struct.pack('>9i', *QUARTER_TURN)
+    turned = tmp_path / 'turned.mp4'
+    turned.write_bytes(data)
+    upright = open_video(str(media / 'good.mp4')).get_batch([3, 20])
+    frames = open_with(turned, backend).get_batch([3, 20])
+    np.testing.assert_array_equal(frames, np.rot90(upright, 3, (1, 2)))
+
+
+@pytest.mark.parametrize('backend', BACKENDS)
+@pytest.mark.parametrize(
+    ('name', 'reason'),
+    [
+        ('nowhere.mp4', 'file not found'),
+        ('empty.mp4', 'file is empty'),
+        ('audio_only.mp4', 'no .*video stream'),
+        ('zero_frames.mp4', 'no .*video stream'),
+        ('text.mp4', '(no readable video stream|cannot be opened)'),
+        ('truncated.mp4', '(no readable video stream|cannot be opened)'),
+    ],
+)
+def test_broken_files(media: Path, backend: str, name: str, reason: str) -> None:
+    with pytest.raises(MediaError, match=rf'{name}: {reason}') as caught:
+        open_with(media / name, backend)
+    assert 'Stack trace' not in caught.value.reason and '\n' not in caught.value.reason
+
+
+def test_reasons_hold_no_time(media: Path) -> None:
+    reasons = set()
+    for _ in range(2):
+        with pytest.raises(MediaError) as caught:
+            open_video(str(media / 'audio_only.mp4'))
+        reasons.add(caught.value.reason)
+    assert len(reasons) == 1 and ':' not in reasons.pop().split('(')[0]
+
+
+def test_frame_folder(media: Path) -> None:
+    reader = FrameFolderReader(str(media / 'frames'))
+    assert len(reader) == 12
+    levels = reader.get_batch([0, 11, 4]).mean(axis=(1, 2, 3))
+    np.testing.assert_allclose(levels, [10, 120, 50], atol=2)
+
+
+@pytest.mark.parametrize(
+    ('folder', 'reason'),
+    [('nowhere', 'frame folder not found'), ('gap', r'frame file img_00006\.jpg is missing')],
+)
+def test_broken_frame_folders(media: Path, folder: str, reason: str) -> None:
+    with pytest.raises(MediaError, match=reason):
+        FrameFolderReader(str(media / folder)).get_batch([5])
+
+
+def test_empty_frame_folder(tmp_path: Path) -> None:
+    with pytest.raises(MediaError, match=r'no frame like img_00001\.jpg in the folder'):
+        FrameFolderReader(str(tmp_path))
+
+
+def test_unknown_and_missing_backend(media: Path, monkeypatch) -> None:
+    with pytest.raises(ValueError, match=r"'opencv'; known: decord, torchcodec, pyav, frames"):
+        open_video(str(media / 'good.mp4'), 'opencv')
+    monkeypatch.setitem(__import__('sys').modules, 'torchcodec.decoders', None)
+    with pytest.raises(ImportError, match='pip install torchcodec'):
+        open_video(str(media / 'good.mp4'), 'torchcodec')

@@ -1,0 +1,245 @@
+"""Media with texts under rehearsal: shrunken towers, small vocabularies, rules, plans."""
+
+import copy
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+
+from internvideo.registry import MODELS, TASK_UTILS
+from internvideo.rehearsal.dry_model import DryModel, model_activations, without_init
+from internvideo.rehearsal.generated_data import MediaCache, generated_dataset
+from internvideo.rehearsal.generated_media import is_multimodal
+from internvideo.rehearsal.hardware import GPUS
+from internvideo.rehearsal.media_items import MediaShape, distinct
+from internvideo.rehearsal.media_rules import MEDIA_RULES
+from internvideo.rehearsal.mixture_plan import MediumCost, plan_mixture
+from internvideo.rehearsal.shrink import shrink, shrink_model
+from internvideo.rehearsal.subject import Subject
+from internvideo.rehearsal.vocabularies import vocabulary_size, with_small_vocabularies
+from tests.paths import CONFIGS
+
+MODELS_FOLDER = CONFIGS / '_base_/models'
+TOWERS = ('stage2_1B', 'stage2_6B', 'clip_1B', 'clip_S14')
+
+
+@pytest.fixture(scope='module', autouse=True)
+def scope():
+    init_default_scope('internvideo')
+
+
+@pytest.fixture(scope='module')
+def cache(tmp_path_factory):
+    return MediaCache(tmp_path_factory.mktemp('media'))
+
+
+def published(name):
+    return Config.fromfile(MODELS_FOLDER / f'internvideo2_{name}.py').model
+
+
+def small(name, cache):
+    return with_small_vocabularies(shrink_model(published(name)), cache.vocabulary)
+
+
+@pytest.mark.parametrize('name', TOWERS)
+def test_a_shrunken_model_trains_on_texts_of_its_own_vocabulary(name, cache):
+    config = small(name, cache)
+    tokens = TASK_UTILS.build(config.pop('data_preprocessor')['tokenizer'])(['a red ball', ''])
+    model = MODELS.build(config)
+    video = MediaShape('video', (3, config['vision_encoder']['num_frames'], 56, 56), length=0)
+    inputs, samples = video.batch(2)
+    inputs['text'] = {'avs_captions': tokens} if config.get('loss_captions') else tokens
+    losses = model({**inputs, 'video': torch.rand_like(inputs['video'])}, samples, mode='loss')
+    sum(losses.values()).backward()
+    assert sum(p.numel() for p in model.parameters()) < 4_000_000
+    assert model.temp.grad is not None
+
+
+@pytest.mark.parametrize('name', TOWERS)
+def test_a_dry_model_is_traced_on_every_medium(name, cache):
+    config = small(name, cache)
+    dry, kinds = DryModel(config), ('avs_captions',) * bool(config.get('loss_captions'))
+    video = (3, config['vision_encoder']['num_frames'], 56, 56)
+    shapes = [
+        MediaShape('video', video, kinds=kinds),
+        MediaShape('image', (3, 1, 56, 56), None, 32, kinds),
+    ]
+    if config.get('audio_encoder'):
+        shapes.append(MediaShape('audio_video', video, (998, 64), kinds=kinds))
+    peaks = [model_activations(dry, shape)[0].peak(8) for shape in shapes]
+    assert peaks[1] < peaks[0] <= peaks[-1] or len(peaks) == 2
+    assert dry.predict(shapes[0].without_text(), 4).flops.backward == 0
+
+
+def test_the_traced_step_skips_no_layer(cache):
+    config = small('stage2_6B', cache)
+    config.update(freeze=[])
+    config['audio_encoder'].update(encoder_layerdrop=0.9)
+    dry, sound = DryModel(config), MediaShape('audio', audio=(998, 64))
+    assert len({len(dry.trace(sound, clips).moments) for clips in range(1, 9)}) == 1
+
+
+def test_a_dry_model_needs_no_tokenizer():
+    assert without_init(published('clip_1B'))['data_preprocessor'] is None
+    assert without_init(dict(data_preprocessor=dict(type='X', mean=[1])))['data_preprocessor']
+
+
+def test_shapes_of_one_medium_are_one_with_the_longest_text():
+    first, second = (MediaShape('image', (3, 1, 8, 8), length=n) for n in (32, 64))
+    sound = MediaShape('audio', audio=(998, 64))
+    assert distinct([first, sound, second, first]) == [sound, second]
+
+
+@pytest.mark.parametrize(
+    ('tokenizer', 'size'),
+    [
+        (dict(type='WordPieceTokenizer', source='bert-large-uncased'), 30522),
+        (dict(type='LlamaTokenizer', source='/models/chinese_alpaca_lora_7b'), 49954),
+        (dict(type='LlamaTokenizer', source='org/another'), None),
+        (dict(type='CLIPTokenizer'), 49408),
+    ],
+)
+def test_vocabularies_are_known_without_their_files(tokenizer, size):
+    assert vocabulary_size(tokenizer) == size
+
+
+def test_a_leaf_shrinks_with_its_mixture_and_its_sets(cache, tmp_path):
+    config = Config.fromfile(MODELS_FOLDER.parents[1] / 'internvideo2/stage2/6B.py')
+    made = shrink(config, tmp_path, cache, 'small')
+    loader, val = made['train_dataloader'], made['val_dataloader']
+    assert loader['batch_sampler']['batch_size'] == val['batch_size'] == 2
+    assert loader['dataset']['mix'] == config.train_dataloader.dataset.mix
+    rows = [json.loads(Path(loader['dataset']['table'][name]['ann_file']).read_text())
+            for name in loader['dataset']['mix']]  # fmt: skip
+    assert [len(each) for each in rows] == [2, 2, 2]
+    assert 'image' in rows[0][0] and 'video' in rows[1][0] and 'avs_captions' in rows[2][0]
+    assert made['model']['text_encoder']['arch']['hidden_size'] == 48
+    assert made['train_cfg']['max_epochs'] == 1
+    test = shrink(dict(config, train_dataloader=None, train_cfg=None, optim_wrapper=None),
+                  tmp_path, cache, 'test')  # fmt: skip
+    assert test['train_cfg'] is None
+
+
+# ----------------------------------------------------------------- rules
+
+
+def corpus(media, **fields):
+    return dict(media_type=media, ann_file='data/none.json', data_prefix='', **fields)
+
+
+@pytest.fixture(scope='module')
+def sound_config(cache):
+    """A config of the shape that recipes have, with nothing wrong but missing files."""
+    model = dict(shrink_model(published('stage2_6B')))
+    model['data_preprocessor'] = published('stage2_6B').data_preprocessor
+    table = dict(
+        cc3m=corpus('image'),
+        webvid=corpus('video'),
+        spoken=corpus('audio_video', pad_missing_audio=True),
+    )
+    sets = dict(msrvtt_1k_test=dict(type='RetrievalSet', ann_file='data/none.json'))
+    return dict(
+        model=model,
+        train_dataloader=dict(
+            dataset=dict(type='MediaMixture', table=table, mix=['cc3m', 'webvid', 'spoken']),
+            batch_sampler=dict(type='MediaBatchSampler', batch_size=8),
+        ),
+        val_dataloader=dict(
+            batch_size=4, dataset=dict(type='EvaluationSets', table=sets, sets=['msrvtt_1k_test'])
+        ),
+        train_cfg=dict(max_epochs=2),
+        optim_wrapper=dict(),
+        default_hooks=dict(checkpoint=dict(save_best='msrvtt_1k_test_match/t2v_r1')),
+    )
+
+
+def findings(config):
+    subject = Subject(config, 1)
+    subject.dry = DryModel(config['model'])
+    found = [finding for rule in MEDIA_RULES for finding in rule(subject)]
+    return [finding for finding in found if not finding.is_missing_file]
+
+
+def changed(config, path, value):
+    config = copy.deepcopy(config)
+    *parents, last = path.split('.')
+    part = config
+    for name in parents:
+        part = part[name]
+    if value is None:
+        part.pop(last, None)
+    else:
+        part[last] = value
+    return config
+
+
+TRAIN = 'train_dataloader.dataset'
+MISTAKES = {
+    'unknown_corpus': (f'{TRAIN}.mix', ['webvid', 'cc3n', 'spoken'], 'did you mean cc3m'),
+    'empty_mix': (f'{TRAIN}.mix', [], 'nothing is chosen'),
+    'unknown_set': ('val_dataloader.dataset.sets', ['msrvtt'], "'msrvtt' is not in the table"),
+    'no_batch_sampler': ('train_dataloader.batch_sampler', None, 'MediaBatchSampler'),
+    'no_batch_size': ('train_dataloader.batch_sampler.batch_size', None, 'absent'),
+    'medium_without_batch_size': (
+        'train_dataloader.batch_sampler.batch_size', dict(image=8, video=4), 'holds audio_video'
+    ),
+    'long_text': (f'{TRAIN}.table.webvid.max_text_length', 600, '512 positions'),
+    'long_texts_of_sets': ('val_dataloader.dataset.max_text_length', 513, '512 positions'),
+    'long_texts': ('model.data_preprocessor.tokenizer.max_length', 513, '512 positions'),
+    'foreign_vocabulary': (
+        'model.data_preprocessor.tokenizer',
+        dict(type='CLIPTokenizer', max_length=32),
+        '49408 tokens, the text encoder has embeddings for 30522',
+    ),
+    'no_tokenizer': ('model.data_preprocessor', None, 'captions need a tokenizer'),
+    'deaf_model': ('model.audio_encoder', None, 'no audio_encoder'),
+    'no_sound': (f'{TRAIN}.mix', ['cc3m', 'webvid'], 'no corpus has sound, which avtc'),
+    'undecided_silence': (f'{TRAIN}.table.spoken.pad_missing_audio', None, 'True pads'),
+    'best_of_another_set': (
+        'default_hooks.checkpoint.save_best', 'didemo_ret_test_match/t2v_r1', 'none of the sets'
+    ),
+}  # fmt: skip
+
+
+def test_nothing_is_said_against_a_sound_config(sound_config):
+    assert findings(sound_config) == []
+    assert is_multimodal(sound_config)
+
+
+@pytest.mark.parametrize('mistake', MISTAKES)
+def test_mistakes_are_found_and_named(mistake, sound_config):
+    path, value, reason = MISTAKES[mistake]
+    config = changed(sound_config, path, value)
+    if mistake == 'deaf_model':
+        config['model'].update(freeze=[], loss_weights=dict(vtc=1.0))
+    assert any(reason in finding.reason for finding in findings(config)), findings(config)
+
+
+def test_chosen_corpora_are_generated_and_the_others_left(sound_config, cache, tmp_path):
+    dataset = sound_config['train_dataloader']['dataset'] | dict(mix=['webvid', 'spoken'])
+    made = generated_dataset(dataset, sound_config['model'], 3, cache, tmp_path)['table']
+    assert made['cc3m'] == dataset['table']['cc3m']
+    rows = json.loads(Path(made['spoken']['ann_file']).read_text())
+    assert len(rows) == 3 and rows[0]['avs_captions']
+    assert (Path(made['spoken']['data_prefix']) / rows[0]['video']).is_file()
+
+
+def test_a_mixture_is_planned_medium_by_medium(tmp_path):
+    table = {}
+    for media, count in (('image', 103), ('video', 41)):
+        (tmp_path / f'{media}.json').write_text(json.dumps([dict(video='a.mp4')] * count))
+        table[media] = dict(media_type=media, ann_file=str(tmp_path / f'{media}.json'))
+    loader = dict(
+        dataset=dict(table=table, mix=['image', 'video']),
+        batch_sampler=dict(batch_size=dict(image=10, video=4)),
+    )
+    config = dict(train_dataloader=loader, train_cfg=dict(max_epochs=3), optim_wrapper={})
+    costs = dict(image=MediumCost(10, 1e12, 256), video=MediumCost(4, 4e12, 1024))
+    plan = plan_mixture(config, 2, costs, GPUS['A100-80'], 0.4)
+    assert (plan.samples, plan.samples_known) == (144, True)
+    assert plan.steps_per_epoch == 5 + 5
+    assert plan.clips == 3 * 2 * (5 * 10 + 5 * 4)
+    assert plan.exaflops == pytest.approx(3 * 2 * (50 * 1e12 + 20 * 4e12) / 1e18)
