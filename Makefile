@@ -49,6 +49,7 @@ $(VENV)/.tests: $(VENV)/.runtime $(TEST_REQUIREMENTS)
 lint: $(VENV)/.tests
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/lint-imports --no-logo
 	if command -v shellcheck >/dev/null; then shellcheck .ci/run tools/*.sh tools/slurm/*.sbatch; fi
 
 # The slow tests start processes of their own, some with deadlines: one at a time.
@@ -57,4 +58,4 @@ test: $(VENV)/.tests
 	$(PY) -m pytest -m slow $(PYTEST_ARGS)
 
 clean:
-	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache .import_linter_cache .hypothesis

@@ -44,6 +44,7 @@ EXTRAS_REQUIRE = {
         'pytest-xdist>=3.6',
         'hypothesis>=6.100',
         'ruff>=0.6',
+        'import-linter>=2.17',
     ],
 }
 

@@ -4,14 +4,26 @@ import os
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
-from internvideo.datasets.inference.video_stream import FrameStream
 from internvideo.structures import Recognition
 
 DEFAULT_FPS = 25
 MARGIN = 4
+
+
+class FrameSource(Protocol):
+    """Frames of a video in order, uint8 (H, W, 3) RGB.
+
+    Attributes:
+        source_fps: average rate of the file, 0.0 when unknown; known once iteration has begun.
+    """
+
+    source_fps: float
+
+    def __iter__(self) -> Iterator[np.ndarray]: ...
 
 
 class LabelledFrames:
@@ -23,7 +35,7 @@ class LabelledFrames:
             shows the latest window that began before it.
     """
 
-    def __init__(self, stream: FrameStream, results: Sequence[Recognition]) -> None:
+    def __init__(self, stream: FrameSource, results: Sequence[Recognition]) -> None:
         self.stream, self.results = stream, results
 
     def __iter__(self) -> Iterator[tuple[np.ndarray, list[str]]]:

@@ -13,9 +13,9 @@ def confusion_counts(
     labels: Sequence[int], predictions: Sequence[int], num_classes: int
 ) -> np.ndarray:
     """Counts (K, K); row: true class, column: predicted class."""
-    counts = np.zeros((num_classes, num_classes), dtype=np.int64)
-    np.add.at(counts, (np.asarray(labels, int), np.asarray(predictions, int)), 1)
-    return counts
+    from sklearn.metrics import confusion_matrix
+
+    return confusion_matrix(labels, predictions, labels=range(num_classes))
 
 
 def draw_confusion_matrix(
