@@ -24,8 +24,9 @@ def score_blocks(
 ) -> Iterator[tuple[int, Tensor]]:
     """(first query, scores (B, N)) block by block.
 
-    Computed in double precision and rounded to that of ``queries``: sums of equal vectors differ in
-    their last bit by where they lie in a block, which would break ties by chance.
+    Equal candidates are scored once and the score is expanded: kernels sum by position in a block,
+    so in other columns their last bits would differ, which would break ties by chance.  For the
+    same reason scores are computed in double precision and rounded to that of ``queries``.
 
     Args:
         queries, candidates: unit vectors.
@@ -34,12 +35,24 @@ def score_blocks(
         entries: scores of a block.
     """
     step = rows_at_once(len(candidates), entries)
-    exact = candidates.double()
-    total = log_totals(queries, candidates, entries) if dual else None
+    rows, place = distinct_rows(candidates)
+    exact = candidates[rows].double()
+    total = log_totals(queries, candidates[rows], entries) if dual else None
     for first in range(0, len(queries), step):
         scores = queries[first : first + step].double() @ exact.T
         scores = scores if total is None else scores * (scores - total).exp()
-        yield first, scores.to(queries.dtype)
+        yield first, scores.to(queries.dtype)[:, place]
+
+
+def distinct_rows(vectors: Tensor) -> tuple[Tensor, Tensor]:
+    """(D,) the first of each group of equal rows, and (N,) the group of every row."""
+    numbers: dict[bytes, int] = {}
+    place = [numbers.setdefault(row.tobytes(), len(numbers)) for row in vectors.cpu().numpy()]
+    place = torch.tensor(place, dtype=torch.long)
+    first = torch.full((len(numbers),), len(place)).scatter_reduce(
+        0, place, torch.arange(len(place)), 'amin'
+    )
+    return first.to(vectors.device), place.to(vectors.device)
 
 
 def log_totals(queries: Tensor, candidates: Tensor, entries: int = BLOCK_ENTRIES) -> Tensor:

@@ -309,8 +309,16 @@ class _Matcher:
             numbers[row]: each for row, each in zip(media.rows, media.encoded, strict=True)
         }
 
-    @torch.no_grad()
     def __call__(self, pairs: Tensor) -> Tensor:
+        # Equal texts are judged once: in other rows of a batch their last bits would differ, as
+        # kernels sum by position, and by which positions depends on the processor.
+        distinct = torch.stack([pairs[:, 0], self.texts.places[pairs[:, 1]]], dim=1)
+        distinct, place = torch.unique(distinct, dim=0, return_inverse=True)
+        return self._judge_everywhere(distinct)[place]
+
+    @torch.no_grad()
+    def _judge_everywhere(self, pairs: Tensor) -> Tensor:
+        """Scores of distinct pairs, each judged by the process that holds its medium."""
         own = torch.tensor([m in self.held for m in pairs[:, 0].tolist()], dtype=torch.bool)
         places = own.nonzero().flatten()
         scores = self._judge(pairs[places])
@@ -320,7 +328,7 @@ class _Matcher:
         return result
 
     def _judge(self, pairs: Tensor) -> Tensor:
-        """Scores of pairs that are ordered by medium."""
+        """Scores of pairs of a medium and a distinct text, ordered by medium."""
         media, counts = pairs[:, 0].unique_consecutive(return_counts=True)
         scores = [torch.zeros(0)]
         for done, texts in enumerate(pairs[:, 1].split(counts.tolist())):
@@ -337,8 +345,7 @@ class _Matcher:
         device = self.loop.runner.strategy.device
         held = self.held[medium]
         media = held._replace(tokens=held.tokens.to(device))
-        places = self.texts.places[texts]
-        states, mask = (x[places].to(device) for x in (self.texts.states, self.texts.mask))
+        states, mask = (x[texts].to(device) for x in (self.texts.states, self.texts.mask))
         text = held._replace(tokens=states, mask=mask)
         rows = torch.arange(len(texts), device=device)
         with self.loop.autocast:
