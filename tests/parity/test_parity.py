@@ -1,18 +1,21 @@
-"""Every reference case kept beside its runner agrees with this build."""
+"""Every reference case kept here agrees with this build."""
 
 import pytest
 
-from tests.parity import harness
+from internvideo.verification import runner_registry
+from internvideo.verification.cases import find_cases
+from internvideo.verification.judging import run_case
+from tests.paths import PARITY
 
-harness.discover_runners()
-CASES, _ = harness.find_cases(harness.PARITY_ROOT)
+runner_registry.discover_runners()
+CASES, _ = find_cases(PARITY)
 
 
 def test_every_runner_module_imports():
-    assert harness.IMPORT_ERRORS == {}
+    assert runner_registry.IMPORT_ERRORS == {}
 
 
 @pytest.mark.parametrize('path', CASES, ids=lambda path: f'{path.parent.name}/{path.stem}')
 def test_case(path):
-    verdict = harness.run_case(path)
+    verdict = run_case(path)
     assert verdict.passed, f'{verdict.message} (worst {verdict.worst} of tolerance)'

@@ -10,12 +10,14 @@ import numpy as np
 import pytest
 import torch
 
-from tests.parity import harness
-from tests.parity.harness import CaseError, Result, RunEnv, compare_arrays, parity_runner
-from tests.paths import TOOLS
+from internvideo.verification import runner_registry
+from internvideo.verification.cases import CaseError, RunEnv, load_case, make_input
+from internvideo.verification.facts import Facts
+from internvideo.verification.judging import compare_arrays, run_case
+from internvideo.verification.runner_registry import Result, find_runner, parity_runner
+from tests.paths import PARITY, TOOLS
 
 TOOL = TOOLS / 'verify.py'
-PARITY = harness.PARITY_ROOT
 FAMILY = 'harness_test/linear'
 
 
@@ -61,7 +63,7 @@ def write_case(folder, name='linear', error=0.0, shape=(4, 3), expected=None, st
 
 @pytest.mark.parametrize('dtype', ['float32', 'float64', 'bfloat16', 'float16'])
 def test_a_case_passes_in_every_type(tmp_path, dtype):
-    verdict = harness.run_case(write_case(tmp_path), RunEnv(dtype=dtype))
+    verdict = run_case(write_case(tmp_path), RunEnv(dtype=dtype))
     assert verdict.passed, verdict.message
     assert verdict.worst <= 1 and verdict.family == FAMILY
 
@@ -87,16 +89,16 @@ def test_a_case_passes_in_every_type(tmp_path, dtype):
     ],
 )  # fmt: skip
 def test_a_miss_says_what_is_wrong(tmp_path, change, message):
-    verdict = harness.run_case(write_case(tmp_path, **change))
+    verdict = run_case(write_case(tmp_path, **change))
     assert not verdict.passed
     assert message in verdict.message
 
 
 def test_a_miss_names_facts_that_the_runner_does_not_know(tmp_path):
     known = dict(count=6, nested=dict(a=1, b=dict(c=2)))
-    verdict = harness.run_case(write_case(tmp_path, **known))
+    verdict = run_case(write_case(tmp_path, **known))
     assert verdict.message.endswith('(facts that the runner did not read: nested)')
-    facts = harness.Facts(known)
+    facts = Facts(known)
     assert (facts['nested'] | dict(d=3))['a'] == 1 and dict(**facts['nested']['b']) == dict(c=2)
     assert facts.unread() == ['count'] and facts.get('count') == 6
     assert facts.unread() == []
@@ -106,7 +108,7 @@ def test_a_miss_names_facts_that_the_runner_does_not_know(tmp_path):
 
 def test_a_fact_may_be_declared_unchecked(tmp_path):
     path = write_case(tmp_path, expected=dict(other=1), unchecked=['other'])
-    assert harness.run_case(path).passed
+    assert run_case(path).passed
 
 
 def test_nan_and_infinity_agree_with_themselves():
@@ -131,8 +133,8 @@ def test_low_precision_has_a_wider_rule(dtype, passes):
 @pytest.mark.parametrize('kind', ['normal', 'uniform', 'int', 'mask', 'values'])
 def test_inputs_are_drawn_from_their_name(kind):
     spec = dict(name='a', kind=kind, shape=[3, 8], low=2, high=5, per_row=3, values=[[1, 2]])
-    array, again = harness.make_input(spec), harness.make_input(spec)
-    other = harness.make_input(spec | dict(name='b'))
+    array, again = make_input(spec), make_input(spec)
+    other = make_input(spec | dict(name='b'))
     assert np.array_equal(array, again)
     assert np.array_equal(array, other) == (kind == 'values')
     assert kind != 'mask' or (array.dtype == bool and (array.sum(axis=1) == 3).all())
@@ -140,7 +142,7 @@ def test_inputs_are_drawn_from_their_name(kind):
 
 
 def test_a_kept_entry_needs_the_model(tmp_path):
-    case = harness.load_case(write_case(tmp_path))
+    case = load_case(write_case(tmp_path))
     with pytest.raises(CaseError, match="'table' is kept"):
         case.fill()
 
@@ -204,12 +206,12 @@ def test_bad_arguments_are_named(tmp_path, args, message):
 
 def test_missing_or_broken_npz_is_named(tmp_path, monkeypatch):
     write_bad_folder(tmp_path)
-    messages = {path.stem: harness.run_case(path).message for path in tmp_path.glob('*.json')}
+    messages = {path.stem: run_case(path).message for path in tmp_path.glob('*.json')}
     assert messages['without_npz'] == 'without_npz.npz is missing'
     assert 'broken_npz.npz cannot be read' in messages['broken_npz']
 
 
 def test_a_runner_module_that_fails_is_named(monkeypatch):
-    monkeypatch.setitem(harness.IMPORT_ERRORS, 'tests.parity.x.runners', 'ImportError: no y')
+    monkeypatch.setitem(runner_registry.IMPORT_ERRORS, 'verification.runners', 'ImportError: no y')
     with pytest.raises(CaseError, match=r'unknown family .*runners failed to import .*no y'):
-        harness.find_runner('x/y')
+        find_runner('x/y')

@@ -12,7 +12,8 @@ from internvideo.models.data_preprocessors.mixup_cutmix import (
 from internvideo.models.losses.batch_targets import smooth_one_hot
 from internvideo.models.losses.classification import soft_target_cross_entropy
 from internvideo.models.masks.token_masks import random_mask, tube_mask
-from tests.parity.harness import Case, Result, RunEnv, parity_runner
+from internvideo.verification.cases import Case, RunEnv
+from internvideo.verification.runner_registry import Result, parity_runner
 
 
 def _listed(value: object, count: int) -> list:

@@ -11,7 +11,8 @@ from internvideo.models.losses.masked_language import (
     masked_language_loss,
 )
 from internvideo.registry import MODELS
-from tests.parity.harness import Case, Result, RunEnv, parity_runner
+from internvideo.verification.cases import Case, RunEnv
+from internvideo.verification.runner_registry import Result, parity_runner
 
 from .common import load_filled, role_or_none, stored_gradients
 

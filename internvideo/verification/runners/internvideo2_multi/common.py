@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tests.parity.harness import Case, RunEnv
+from internvideo.verification.cases import Case, RunEnv
 
 
 def published_state(

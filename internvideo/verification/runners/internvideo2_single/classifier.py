@@ -14,7 +14,8 @@ from torch.nn.functional import cross_entropy
 
 from internvideo.models.layers.position import sincos_1d, sincos_2d, sincos_3d, videomae_table
 from internvideo.registry import MODELS
-from tests.parity.harness import Case, CaseError, Result, RunEnv, parity_runner
+from internvideo.verification.cases import Case, CaseError, RunEnv
+from internvideo.verification.runner_registry import Result, parity_runner
 
 ENCODER_FIELDS = (
     'embed_dim',

@@ -14,7 +14,8 @@ from internvideo.engine.schedulers.step_schedules import (
     warmup_cosine_value,
     warmup_length,
 )
-from tests.parity.harness import Case, Result, RunEnv, parity_runner
+from internvideo.verification.cases import Case, RunEnv
+from internvideo.verification.runner_registry import Result, parity_runner
 
 
 def _trainable(facts: dict) -> list[tuple[str, int]]:

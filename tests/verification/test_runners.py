@@ -1,26 +1,28 @@
 """Runners on variants of the kept cases: what those do not cover."""
 
 import dataclasses
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from tests.parity import harness
-from tests.parity.harness import CaseError, Facts, RunEnv
+from internvideo.verification.cases import CaseError, RunEnv, load_case
+from internvideo.verification.facts import Facts
+from internvideo.verification.judging import run_case
+from internvideo.verification.runner_registry import discover_runners, find_runner
+from tests.paths import PARITY
 
-harness.discover_runners()
-FOLDER = Path(__file__).parent
+discover_runners()
+FOLDER = PARITY / 'internvideo2_multi'
 
 
 def variant(name, **facts):
-    case = harness.load_case(FOLDER / f'{name}.json')
+    case = load_case(FOLDER / f'{name}.json')
     return dataclasses.replace(case, facts=Facts(case.facts | facts))
 
 
 def outputs_of(case):
-    return harness.find_runner(case.family)(case, RunEnv()).outputs
+    return find_runner(case.family)(case, RunEnv()).outputs
 
 
 def test_a_teacher_that_nothing_is_aligned_with_changes_no_other_loss():
@@ -82,5 +84,5 @@ def test_parameters_of_a_teacher_are_frozen_ones():
 
 @pytest.mark.parametrize('name', ['beats_fbank_tone', 'beats_fbank_64'])
 def test_sound_is_never_rounded_to_the_type_of_a_run(name):
-    verdict = harness.run_case(FOLDER / f'{name}.json', RunEnv(dtype='bfloat16'))
+    verdict = run_case(FOLDER / f'{name}.json', RunEnv(dtype='bfloat16'))
     assert verdict.passed and verdict.worst < 0.01

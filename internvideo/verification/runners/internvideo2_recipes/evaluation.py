@@ -4,7 +4,8 @@ import torch
 
 from internvideo.evaluation.accuracy import AccuracyMetric
 from internvideo.evaluation.class_scores import merge_views
-from tests.parity.harness import Case, Result, RunEnv, parity_runner
+from internvideo.verification.cases import Case, RunEnv
+from internvideo.verification.runner_registry import Result, parity_runner
 
 
 @parity_runner('internvideo2_recipes/multiview_merge')

@@ -20,9 +20,10 @@ from internvideo.checkpoint.tensor_conversion import (
     remap_k710_head,
 )
 from internvideo.registry import MODELS
-from tests.parity.harness import Case, Result, RunEnv, parity_runner
+from internvideo.verification.cases import Case, RunEnv
+from internvideo.verification.runner_registry import Result, parity_runner
 
-from .runners_classifier import encoder_config
+from .classifier import encoder_config
 
 
 @parity_runner('internvideo2_single/head_remap')

@@ -17,9 +17,10 @@ from internvideo.models.tasks.pretraining.masked_alignment import MaskedAlignmen
 from internvideo.models.tasks.pretraining.targets import TargetFacts
 from internvideo.models.tasks.pretraining.teachers import aligned_layers
 from internvideo.registry import MODELS
-from tests.parity.harness import Case, Result, RunEnv, parity_runner
+from internvideo.verification.cases import Case, RunEnv
+from internvideo.verification.runner_registry import Result, parity_runner
 
-from .runners_classifier import (
+from .classifier import (
     ARCHS,
     Arch,
     case_input,

@@ -16,11 +16,12 @@ from internvideo.models.losses.matching import (
 )
 from internvideo.models.necks.alignment_neck import normalise
 from internvideo.registry import MODELS
-from tests.parity.harness import Case, Result, RunEnv, parity_runner, to_numpy
-from tests.processes import in_processes
+from internvideo.verification.cases import Case, RunEnv, to_numpy
+from internvideo.verification.processes import in_processes
+from internvideo.verification.runner_registry import Result, parity_runner
 
 from .common import load_filled, role_or_none, stored_gradients
-from .runners_text import bert_config, same_name
+from .text import bert_config, same_name
 
 
 def contrastive_part(

@@ -13,8 +13,9 @@ from internvideo.datasets.samplers.media_batch_sampler import (
     numbered_batches,
 )
 from internvideo.ops.filter_bank import log_mel_filter_bank
-from tests.parity.harness import Case, Result, RunEnv, parity_runner
-from tests.parity.internvideo2_recipes.runners_data import Replay
+from internvideo.verification.cases import Case, RunEnv
+from internvideo.verification.runner_registry import Result, parity_runner
+from internvideo.verification.runners.internvideo2_recipes.data import Replay
 
 
 def _resampled(combo: dict) -> np.ndarray:

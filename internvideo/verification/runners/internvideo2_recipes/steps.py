@@ -7,8 +7,9 @@ from internvideo.models.losses.alignment import AlignmentLoss
 from internvideo.models.masks.token_masks import hide_all_but, visible_count, visible_indices
 from internvideo.models.necks.alignment_neck import AlignedFeatures, normalise
 from internvideo.models.tasks.pretraining.targets import Targets
-from tests.parity.harness import Case, Result, RunEnv, parity_runner
-from tests.parity.internvideo2_single.runners_pretrain import unweighted_terms
+from internvideo.verification.cases import Case, RunEnv
+from internvideo.verification.runner_registry import Result, parity_runner
+from internvideo.verification.runners.internvideo2_single.pretrain import unweighted_terms
 
 
 def given_mask(case: Case, env: RunEnv) -> Tensor:

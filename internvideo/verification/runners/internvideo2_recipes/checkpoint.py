@@ -3,7 +3,8 @@
 from typing import Any
 
 from internvideo.checkpoint.adapters.internvideo2_single import InternVideo2SingleAdapter
-from tests.parity.harness import Case, CaseError, Result, RunEnv, parity_runner
+from internvideo.verification.cases import Case, CaseError, RunEnv
+from internvideo.verification.runner_registry import Result, parity_runner
 
 
 @parity_runner('internvideo2_recipes/finetune_adapt')

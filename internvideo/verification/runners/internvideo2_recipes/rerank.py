@@ -14,9 +14,10 @@ from internvideo.evaluation.streamed_scores import (
     score_blocks,
     streamed_ranks,
 )
-from tests.parity.harness import Case, Result, RunEnv, parity_runner
+from internvideo.verification.cases import Case, RunEnv
+from internvideo.verification.runner_registry import Result, parity_runner
 
-from .runners_zero_shot import figures, true_pairs
+from .zero_shot import figures, true_pairs
 
 
 def unit(features: Tensor) -> Tensor:

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from internvideo.models.audio.beats import BEATs, relative_buckets
 from internvideo.ops.filter_bank import log_mel_filter_bank
-from tests.parity.harness import Case, Result, RunEnv, parity_runner
+from internvideo.verification.cases import Case, RunEnv
+from internvideo.verification.runner_registry import Result, parity_runner
 
 from .common import load_filled, role_or_none, stored_gradients
 

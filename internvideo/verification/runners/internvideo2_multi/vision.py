@@ -15,8 +15,9 @@ from internvideo.models.masks.token_masks import random_mask, tube_mask
 from internvideo.models.necks.alignment_neck import AlignedFeatures, normalise
 from internvideo.models.tasks.pretraining.teachers import aligned_layers
 from internvideo.registry import MODELS
-from tests.parity.harness import Case, CaseError, Result, RunEnv, parity_runner
-from tests.parity.internvideo2_single.runners_classifier import ENCODER_FIELDS
+from internvideo.verification.cases import Case, CaseError, RunEnv
+from internvideo.verification.runner_registry import Result, parity_runner
+from internvideo.verification.runners.internvideo2_single.classifier import ENCODER_FIELDS
 
 from .common import load_filled, stored_gradients
 

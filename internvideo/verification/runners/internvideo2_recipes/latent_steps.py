@@ -11,10 +11,11 @@ from internvideo.models.masks.token_masks import visible_indices
 from internvideo.models.necks.alignment_neck import AlignedFeatures, normalise
 from internvideo.models.tasks.pretraining.frame_targets import FrameTargets
 from internvideo.models.tasks.pretraining.moving_average import MovingTarget
-from tests.parity.harness import Case, Result, RunEnv, parity_runner
-from tests.parity.internvideo2_single.runners_pretrain import unweighted_terms
+from internvideo.verification.cases import Case, RunEnv
+from internvideo.verification.runner_registry import Result, parity_runner
+from internvideo.verification.runners.internvideo2_single.pretrain import unweighted_terms
 
-from .runners_steps import given_gradients, given_mask
+from .steps import given_gradients, given_mask
 
 Grid = tuple[int, int, int]
 

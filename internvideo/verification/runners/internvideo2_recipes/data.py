@@ -12,7 +12,8 @@ from internvideo.datasets.transforms import (
     rand_augment,
 )
 from internvideo.models.data_preprocessors.random_erasing import draw_erasing_regions
-from tests.parity.harness import Case, CaseError, Result, RunEnv, parity_runner
+from internvideo.verification.cases import Case, CaseError, RunEnv
+from internvideo.verification.runner_registry import Result, parity_runner
 
 MEAN = np.array([0.485, 0.456, 0.406])
 STD = np.array([0.229, 0.224, 0.225])

@@ -18,7 +18,8 @@ from internvideo.evaluation.retrieval import (
     retrieval_figures,
     true_ranks,
 )
-from tests.parity.harness import Case, CaseError, Result, RunEnv, parity_runner
+from internvideo.verification.cases import Case, CaseError, RunEnv
+from internvideo.verification.runner_registry import Result, parity_runner
 
 VIEWS = ('v2t', 't2v')
 

@@ -17,19 +17,20 @@ from internvideo.models.tasks.retrieval.objectives import AUDIO_OBJECTIVES, LANG
 from internvideo.models.tasks.retrieval.stage2 import PARTS
 from internvideo.registry import MODELS
 from internvideo.structures import VideoDataSample
-from tests.parity.harness import Case, CaseError, Result, RunEnv, parity_runner
+from internvideo.verification.cases import Case, CaseError, RunEnv
+from internvideo.verification.runner_registry import Result, parity_runner
 
+from .audio import BEATS_FIELDS
 from .common import load_filled, published_state, role_or_none, stored_gradients
-from .runners_audio import BEATS_FIELDS
-from .runners_losses import given_negatives
-from .runners_text import (
+from .losses import given_negatives
+from .text import (
     bert_config,
     llama_config,
     lora_fields,
     masking_draws,
     mobileclip_config,
 )
-from .runners_vision import (
+from .vision import (
     DECODER_PARTS,
     encoder_config,
     layer_choice,

@@ -10,7 +10,8 @@ from internvideo.checkpoint.adapters.internvideo2_multi import (
     plain_text_name,
 )
 from internvideo.checkpoint.tensor_conversion import interpolate_joint_table
-from tests.parity.harness import Case, Result, RunEnv, parity_runner
+from internvideo.verification.cases import Case, RunEnv
+from internvideo.verification.runner_registry import Result, parity_runner
 
 
 def check_loaded(case: Case, loaded: dict[str, str]) -> None:

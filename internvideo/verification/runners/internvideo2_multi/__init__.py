@@ -1,0 +1,1 @@
+"""Runners of InternVideo2's multi-modal models and their losses."""

@@ -1,0 +1,1 @@
+"""Runners of InternVideo2's single-modality models."""
