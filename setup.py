@@ -18,6 +18,7 @@ INSTALL_REQUIRES = [
     'decord>=0.6',
     'av>=15',
     'safetensors>=0.4',
+    'filelock>=3.13',
     'huggingface_hub>=0.24',
     'tensorboard>=2.16',
     'matplotlib>=3.8',

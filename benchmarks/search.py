@@ -33,7 +33,7 @@ from internvideo.apis import VideoTextRetriever, get_config
 from internvideo.datasets.media.readers import open_video
 from internvideo.datasets.transforms.interval_sampling import interval_middle
 from internvideo.search.index_parts import PART_ROWS, IndexedFile
-from internvideo.search.video_index import RetrievalIndex
+from internvideo.search.vector_index import VectorIndex
 
 CONFIG, WIDTH, FRAMES = 'internvideo2/retrieval/clip_S14_msrvtt', 512, 8
 SMALL = dict(embed_dim=16, depth=1, num_heads=2, mlp_ratio=2)
@@ -41,10 +41,10 @@ SMALL_TEXT = dict(dim=16, n_transformer_layers=1, n_heads_per_layer=2)
 PEAK = """
 import sys, torch
 from pathlib import Path
-from internvideo.search.video_index import RetrievalIndex
+from internvideo.search.vector_index import VectorIndex
 torch.set_num_threads(1)
 queries = torch.full((int(sys.argv[1]), 512), 512**-0.5)
-small, large = map(RetrievalIndex, sys.argv[2:])
+small, large = map(VectorIndex, sys.argv[2:])
 small.search(queries, 10)  # what a first search takes, of whatever size
 
 def kilobytes(field):
@@ -101,9 +101,9 @@ def measure_indexing(count: int, rounds: int, folder: Path) -> None:
         print(f'{name:32} {milliseconds:8.1f} ms a video  {milliseconds / base:6.2f}x', flush=True)
 
 
-def make_index(rows: int, folder: Path) -> RetrievalIndex:
+def make_index(rows: int, folder: Path) -> VectorIndex:
     """An index of random rows."""
-    index = RetrievalIndex.create(folder / f'rows-{rows}', {})
+    index = VectorIndex.create(folder / f'rows-{rows}', {})
     rng = np.random.default_rng(0)
     with index.writer() as writer:
         for first in range(0, rows, PART_ROWS):

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from internvideo.hub.model_zoo import get_config, get_encoder, get_model, list_models
-    from internvideo.search.video_index import IndexMismatchError
+    from internvideo.search.vector_index import IndexMismatchError
     from internvideo.structures import Recognition
 
     from .action_recognizer import ActionRecognizer
@@ -16,7 +16,7 @@ _EXPORTS = {
     'ActionRecognizer': 'internvideo.apis.action_recognizer',
     'FeatureExtractor': 'internvideo.apis.feature_extractor',
     'FeaturePlan': 'internvideo.apis.feature_extractor',
-    'IndexMismatchError': 'internvideo.search.video_index',
+    'IndexMismatchError': 'internvideo.search.vector_index',
     'IndexReport': 'internvideo.apis.video_text_retriever',
     'Recognition': 'internvideo.structures',
     'VideoMatch': 'internvideo.apis.video_text_retriever',

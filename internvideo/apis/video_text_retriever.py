@@ -14,19 +14,19 @@ from mmengine.config import Config
 from mmengine.logging import print_log
 from torch import Tensor
 
-from internvideo.datasets.bad_samples import append_json_line
 from internvideo.datasets.collate import collate_media
 from internvideo.datasets.inference.media_reader import MEDIA_TYPES, MediaReader, media_batches
 from internvideo.datasets.inference.video_lists import failures_file, list_videos
 from internvideo.engine.inference.devices import pick_device
 from internvideo.engine.inference.retrieval_encoder import RetrievalEncoder
+from internvideo.fileio.json_files import append_json_line
 from internvideo.hub.model_zoo import get_config
 from internvideo.hub.retrieval_model import encoder_fields, load_retriever, weights_digest
 from internvideo.models.tasks.retrieval.objectives import Encoded
 from internvideo.registry import INFERENCERS
 from internvideo.search.index_parts import IndexedFile, PartWriter
 from internvideo.search.indexed_files import OutOfDate, file_states
-from internvideo.search.video_index import Hit, RetrievalIndex
+from internvideo.search.vector_index import Hit, VectorIndex
 
 PathLike = str | os.PathLike
 LABEL_SCALE = 100.0
@@ -123,7 +123,7 @@ class VideoTextRetriever:
         name = self.config.filename if isinstance(model, Config) else os.fspath(model)
         note = dict(model=name, checkpoint=source, dtype=dtype)
         self.settings = self._settings(weights_sha256=digest, modality=modality, note=note)
-        self._index: RetrievalIndex | None = None
+        self._index: VectorIndex | None = None
 
     def _settings(self, **facts: Any) -> dict[str, Any]:
         """What an index is made with; ``note`` only tells people."""
@@ -174,7 +174,7 @@ class VideoTextRetriever:
         sources = [videos] if isinstance(videos, str | os.PathLike) else list(videos)
         listed = list_videos(sources, root, self.reader.suffixes)
         files = file_states(os.path.abspath(video.path) for video in listed)  # noqa: PTH100
-        index = RetrievalIndex.create(index_dir, self.settings, store_tokens)
+        index = VectorIndex.create(index_dir, self.settings, store_tokens)
         stale = index.tidy(OutOfDate(files, sources))
         mine, known = list(files)[shard[0] :: shard[1]], {file.path for file in index.files()}
         pending = [path for path in mine if path not in known]
@@ -194,7 +194,7 @@ class VideoTextRetriever:
 
     def _encode_into(
         self,
-        index: RetrievalIndex,
+        index: VectorIndex,
         files: Sequence[IndexedFile],
         progress: Callable[[int, int], None] | None,
     ) -> dict[str, str]:
@@ -215,14 +215,14 @@ class VideoTextRetriever:
 
     # ------------------------------------------------------------ searching
 
-    def open(self, index_dir: PathLike) -> RetrievalIndex:
+    def open(self, index_dir: PathLike) -> VectorIndex:
         """Search an index that is there.
 
         Raises:
             FileNotFoundError: there is none.
             IndexMismatchError: it was made by another model or in another way.
         """
-        index = RetrievalIndex(index_dir)
+        index = VectorIndex(index_dir)
         index.check(self.settings)
         self._index = index
         return index
@@ -326,7 +326,7 @@ class VideoTextRetriever:
             raise ValueError(f'{head} is not trained in the weights of this config')
 
     def _rerank(
-        self, index: RetrievalIndex, texts: Encoded, found: list[list[Hit]]
+        self, index: VectorIndex, texts: Encoded, found: list[list[Hit]]
     ) -> list[list[VideoMatch]]:
         """Matches in the order of their logits; videos that cannot be read now are left out."""
         results: list[list[VideoMatch]] = [[] for _ in found]
@@ -340,9 +340,7 @@ class VideoTextRetriever:
                 results[query].append(VideoMatch(hit.path, logit, hit.cosine))
         return [sorted(matches, key=lambda match: -match.score) for matches in results]
 
-    def _tokens_of(
-        self, index: RetrievalIndex, hits: list[Hit]
-    ) -> Iterator[tuple[list[Hit], Tensor]]:
+    def _tokens_of(self, index: VectorIndex, hits: list[Hit]) -> Iterator[tuple[list[Hit], Tensor]]:
         """Videos and their tokens, batch by batch: stored ones, or of the files."""
         if index.has_tokens:
             for first in range(0, len(hits), self.batch_size):

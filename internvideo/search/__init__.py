@@ -1,1 +1,1 @@
-"""Vector index of videos on disk; knows no model."""
+"""Index of vectors on disk: filling, tidying and searching it; knows no model."""

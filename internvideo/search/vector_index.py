@@ -1,4 +1,4 @@
-"""An index of videos on disk: features in parts that are written whole and searched in blocks.
+"""Index of vectors on disk, in parts that are written whole and searched in blocks.
 
 ::
 
@@ -26,7 +26,8 @@ import torch
 from mmengine.logging import print_log
 from torch import Tensor
 
-from internvideo.fileio.feature_files import PARTIAL
+from internvideo.fileio.atomic import is_temporary
+from internvideo.fileio.json_files import write_json
 
 from .index_parts import PART_BYTES, PART_ROWS, IndexedFile, Part, PartWriter
 
@@ -52,7 +53,7 @@ class Hit(NamedTuple):
     cosine: float
 
 
-class RetrievalIndex:
+class VectorIndex:
     """An index in a folder.
 
     Args:
@@ -84,7 +85,7 @@ class RetrievalIndex:
     @classmethod
     def create(
         cls, folder: str | os.PathLike, settings: Mapping[str, Any], store_tokens: bool = False
-    ) -> 'RetrievalIndex':
+    ) -> 'VectorIndex':
         """The index of ``folder``, made if there is none.
 
         Args:
@@ -100,10 +101,11 @@ class RetrievalIndex:
         folder.mkdir(parents=True, exist_ok=True)
         with locked(folder):
             if not (folder / 'index.json').is_file():
-                if any(file.name != 'index.lock' for file in folder.iterdir()):
+                names = [file.name for file in folder.iterdir() if not is_temporary(file)]
+                if set(names) - {'index.lock'}:
                     raise ValueError(f'{folder} holds other files and no index; name a new folder')
                 header = dict(version=VERSION, has_tokens=store_tokens, settings=settings)
-                _write_json(folder / 'index.json', header)
+                write_json(folder / 'index.json', header)
         index = cls(folder)
         index.check(settings)
         if store_tokens and not index.has_tokens:
@@ -144,7 +146,8 @@ class RetrievalIndex:
         return [part for part in map(self._open_part, records) if part is not None]
 
     def _records(self) -> list[Path]:
-        return sorted((self.folder / 'features').glob('*.json'))
+        found = (self.folder / 'features').glob('*.json')
+        return sorted(record for record in found if not is_temporary(record))
 
     def _open_part(self, record: Path) -> Part | None:
         """The part of a record; None when it is damaged or has gone."""
@@ -215,7 +218,7 @@ class RetrievalIndex:
         oldest = time.time() - ORPHAN_SECONDS
         for file in [*self.folder.glob('features/*'), *self.folder.glob('tokens/*')]:
             record = (self.folder / 'features' / file.name).with_suffix('.json')
-            is_complete = record.is_file() and not file.name.endswith(PARTIAL)
+            is_complete = record.is_file() and not is_temporary(file)
             with suppress(FileNotFoundError):  # another process has just completed it
                 if not is_complete and file.stat().st_mtime < oldest:
                     file.unlink()
@@ -299,12 +302,6 @@ def _copy_rows(part: Part, rows: list[int], writer: PartWriter) -> None:
         chosen = rows[first : first + step]
         files = [own[row] for row in chosen]
         writer.add(files, features[chosen], None if tokens is None else tokens[chosen])
-
-
-def _write_json(target: Path, content: Mapping[str, Any]) -> None:
-    partial = target.with_name(f'{target.name}{PARTIAL}')
-    partial.write_text(json.dumps(content, indent=2) + '\n', encoding='utf-8')
-    partial.replace(target)
 
 
 @contextmanager

@@ -15,9 +15,9 @@ from filelock import FileLock, Timeout
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from internvideo.search import index_parts, video_index
+from internvideo.search import index_parts, vector_index
 from internvideo.search.index_parts import IndexedFile
-from internvideo.search.video_index import IndexMismatchError, RetrievalIndex
+from internvideo.search.vector_index import IndexMismatchError, VectorIndex
 from tests.apis.tiny_retrieval import unit_rows
 from tests.paths import ROOT
 
@@ -25,9 +25,9 @@ SETTINGS = dict(weights='abc', sampling=dict(num_frames=8), note=dict(model='tin
 PEAK = """
 import sys, torch
 from pathlib import Path
-from internvideo.search.video_index import RetrievalIndex
+from internvideo.search.vector_index import VectorIndex
 torch.set_num_threads(1)
-small, large = map(RetrievalIndex, sys.argv[1:])
+small, large = map(VectorIndex, sys.argv[1:])
 query = torch.ones(1, 512) / 512**0.5
 small.search(query, 10)  # what a first search takes, of whatever size
 
@@ -46,7 +46,7 @@ def files(count: int, first: int = 0) -> list[IndexedFile]:
     return [IndexedFile(f'/videos/{number}.mp4', 100, number) for number in range(first, count)]
 
 
-def fill(index: RetrievalIndex, features: np.ndarray, part: int, tokens: bool = False) -> None:
+def fill(index: VectorIndex, features: np.ndarray, part: int, tokens: bool = False) -> None:
     """Add rows in parts of ``part``; the tokens of row i are full of i."""
     writer = index.writer()
     for first in range(0, len(features), part):
@@ -57,8 +57,8 @@ def fill(index: RetrievalIndex, features: np.ndarray, part: int, tokens: bool = 
 
 
 @pytest.fixture
-def index(tmp_path: Path) -> RetrievalIndex:
-    return RetrievalIndex.create(tmp_path / 'index', SETTINGS)
+def index(tmp_path: Path) -> VectorIndex:
+    return VectorIndex.create(tmp_path / 'index', SETTINGS)
 
 
 def brute_force(features: np.ndarray, queries: np.ndarray, top_k: int) -> np.ndarray:
@@ -78,11 +78,11 @@ def brute_force(features: np.ndarray, queries: np.ndarray, top_k: int) -> np.nda
 def test_blocks_give_the_best_of_all(
     tmp_path_factory, count, part, block, num_queries, top_k, seed
 ) -> None:
-    index = RetrievalIndex.create(tmp_path_factory.mktemp('index'), SETTINGS)
+    index = VectorIndex.create(tmp_path_factory.mktemp('index'), SETTINGS)
     features, queries = unit_rows(count, 6, seed), unit_rows(num_queries, 6, seed + 1)
     fill(index, features, part)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(video_index, 'MAX_BLOCK_ROWS', block)
+        patch.setattr(vector_index, 'MAX_BLOCK_ROWS', block)
         found = index.search(torch.from_numpy(queries), top_k)
     cosines = np.array([[hit.cosine for hit in hits] for hits in found])
     np.testing.assert_allclose(cosines, brute_force(features, queries, top_k), atol=1e-6)
@@ -93,12 +93,12 @@ def test_blocks_give_the_best_of_all(
         assert np.abs(exact - [hit.cosine for hit in hits]).max() < 5e-4
 
 
-def test_a_part_counts_once_it_is_whole(index: RetrievalIndex, monkeypatch) -> None:
+def test_a_part_counts_once_it_is_whole(index: VectorIndex, monkeypatch) -> None:
     fill(index, unit_rows(3, 4), 3)
     writer = index.writer()
     writer.add(files(5, 3), unit_rows(2, 4))
     assert len(index) == 3  # a process killed here leaves nothing that counts ...
-    partial = next(index.folder.glob('features/*.partial'))
+    partial = next(index.folder.glob('features/.writing-*'))
     index.tidy()
     assert partial.exists()  # ... and one that still writes is left alone
     os.utime(partial, (0, 0))
@@ -116,16 +116,16 @@ def test_a_part_counts_once_it_is_whole(index: RetrievalIndex, monkeypatch) -> N
 
 
 def test_an_interrupted_batch_is_left_out(tmp_path: Path) -> None:
-    index = RetrievalIndex.create(tmp_path / 'index', SETTINGS, store_tokens=True)
+    index = VectorIndex.create(tmp_path / 'index', SETTINGS, store_tokens=True)
     fill(index, unit_rows(2, 4), 2, tokens=True)
     with pytest.raises(TypeError), index.writer() as writer:
         writer.add(files(4, 2), unit_rows(2, 4))  # features are written when tokens fail
-    assert len(index) == 2 and not list(index.folder.glob('*/*.partial'))
+    assert len(index) == 2 and not list(index.folder.glob('*/.writing-*'))
 
 
 @pytest.mark.parametrize('tokens', [False, True])
 def test_damaged_parts_do_not_count(tmp_path: Path, tokens: bool) -> None:
-    index = RetrievalIndex.create(tmp_path / 'index', SETTINGS, tokens)
+    index = VectorIndex.create(tmp_path / 'index', SETTINGS, tokens)
     fill(index, unit_rows(6, 4), 3, tokens)
     first = index.parts()[0]
     broken = first.tokens_file if tokens else first.file
@@ -138,7 +138,7 @@ def test_damaged_parts_do_not_count(tmp_path: Path, tokens: bool) -> None:
 
 @pytest.mark.parametrize('tokens', [False, True])
 def test_tidying_drops_rows_and_joins_parts(tmp_path: Path, tokens: bool) -> None:
-    index = RetrievalIndex.create(tmp_path / 'index', SETTINGS, tokens)
+    index = VectorIndex.create(tmp_path / 'index', SETTINGS, tokens)
     features = unit_rows(10, 4)
     fill(index, features, 3, tokens)
     fill(index, features[:2], 2, tokens)  # there twice, as two processes may leave them
@@ -153,8 +153,8 @@ def test_tidying_drops_rows_and_joins_parts(tmp_path: Path, tokens: bool) -> Non
     assert index.tidy() == [] and index.parts()[0].file.stat().st_mtime_ns == before
 
 
-def test_large_parts_stay_when_small_ones_are_joined(index: RetrievalIndex, monkeypatch) -> None:
-    for module in (video_index, index_parts):
+def test_large_parts_stay_when_small_ones_are_joined(index: VectorIndex, monkeypatch) -> None:
+    for module in (vector_index, index_parts):
         monkeypatch.setattr(module, 'PART_ROWS', 8)
     fill(index, unit_rows(20, 4), 5)
     large = {part.file for part in index.parts()}
@@ -165,7 +165,7 @@ def test_large_parts_stay_when_small_ones_are_joined(index: RetrievalIndex, monk
     assert large <= {part.file for part in index.parts()} and len(index.parts()) == 5
 
 
-def test_searching_goes_on_while_parts_are_replaced(index: RetrievalIndex) -> None:
+def test_searching_goes_on_while_parts_are_replaced(index: VectorIndex) -> None:
     features = unit_rows(40, 4)
     fill(index, features, 10)
     stop = threading.Event()
@@ -187,14 +187,12 @@ def test_searching_goes_on_while_parts_are_replaced(index: RetrievalIndex) -> No
     assert len(index) == 40
 
 
-def test_parts_that_are_always_being_replaced_are_listed(
-    index: RetrievalIndex, monkeypatch
-) -> None:
+def test_parts_that_are_always_being_replaced_are_listed(index: VectorIndex, monkeypatch) -> None:
     """A process that joins parts between every listing and opening is kept waiting at last."""
     fill(index, unit_rows(6, 4), 3)
-    listing = RetrievalIndex._records
+    listing = VectorIndex._records
 
-    def list_and_replace(index: RetrievalIndex) -> list[Path]:
+    def list_and_replace(index: VectorIndex) -> list[Path]:
         records = listing(index)
         with suppress(Timeout), FileLock(index.folder / 'index.lock', timeout=0):
             for record in records:
@@ -203,7 +201,7 @@ def test_parts_that_are_always_being_replaced_are_listed(
                 record.rename(other)
         return records
 
-    monkeypatch.setattr(RetrievalIndex, '_records', list_and_replace)
+    monkeypatch.setattr(VectorIndex, '_records', list_and_replace)
     assert len(index) == 6 and len(index.parts()) == 2
 
 
@@ -215,33 +213,33 @@ def test_parts_that_are_always_being_replaced_are_listed(
         (dict(audio=1), 'audio: None in the index, 1 now'),
     ],
 )
-def test_another_models_index_is_refused(index: RetrievalIndex, change, named) -> None:
+def test_another_models_index_is_refused(index: VectorIndex, change, named) -> None:
     with pytest.raises(IndexMismatchError, match='model tiny') as caught:
-        RetrievalIndex.create(index.folder, SETTINGS | change)
+        VectorIndex.create(index.folder, SETTINGS | change)
     assert named in str(caught.value)
-    RetrievalIndex.create(index.folder, SETTINGS | dict(note='anything'))
+    VectorIndex.create(index.folder, SETTINGS | dict(note='anything'))
 
 
-def test_folders_that_are_no_index_are_refused(index: RetrievalIndex, tmp_path: Path) -> None:
+def test_folders_that_are_no_index_are_refused(index: VectorIndex, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match='holds no index'):
-        RetrievalIndex(tmp_path)
+        VectorIndex(tmp_path)
     with pytest.raises(ValueError, match='holds other files'):
-        RetrievalIndex.create(tmp_path, SETTINGS)
+        VectorIndex.create(tmp_path, SETTINGS)
     with pytest.raises(ValueError, match='without tokens'):
-        RetrievalIndex.create(index.folder, SETTINGS, store_tokens=True)
+        VectorIndex.create(index.folder, SETTINGS, store_tokens=True)
     header = index.folder / 'index.json'
     header.write_text(header.read_text().replace('"version": 1', '"version": 9'))
     with pytest.raises(ValueError, match='version 9'):
-        RetrievalIndex(index.folder)
+        VectorIndex(index.folder)
     header.write_text('{')
     with pytest.raises(ValueError, match='damaged'):
-        RetrievalIndex(index.folder)
+        VectorIndex(index.folder)
 
 
-def test_memory_of_a_search_is_that_of_a_block(index: RetrievalIndex, tmp_path: Path) -> None:
+def test_memory_of_a_search_is_that_of_a_block(index: VectorIndex, tmp_path: Path) -> None:
     """200 000 rows of 512 are 205 MB on disk and 410 MB in float32."""
     features = unit_rows(4000, 512).astype(np.float16)
-    small = RetrievalIndex.create(tmp_path / 'small', SETTINGS)
+    small = VectorIndex.create(tmp_path / 'small', SETTINGS)
     fill(small, features, 4000)
     with index.writer() as writer:
         for first in range(0, 200_000, 4000):
