@@ -230,7 +230,7 @@ def main(args: argparse.Namespace) -> None:
 
 def run_jobs(jobs: list[Job], args: argparse.Namespace, plan: 'FeaturePlan', failures: Path) -> int:
     """Do the jobs, print each, list those that fail; the number of these."""
-    from internvideo.datasets.bad_samples import append_json_line
+    from internvideo.fileio.json_files import append_json_line
 
     failures.unlink(missing_ok=True)
     failed = 0

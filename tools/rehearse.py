@@ -6,7 +6,6 @@ trains, validates, saves and resumes a shrunken copy on generated media.  Exit s
 """
 
 import argparse
-import json
 import os
 import sys
 import tempfile
@@ -90,7 +89,9 @@ def main(argv: list[str] | None = None) -> int:
     if args.all:
         print('\n'.join(sweep_table(results)))
     if args.json:
-        Path(args.json).write_text(json.dumps([as_json(r) for r in results], indent=1))
+        from internvideo.fileio.json_files import write_json
+
+        write_json(args.json, [as_json(r) for r in results], indent=1)
     failed = sum(not result.passed for result in results)
     print(f'{len(results) - failed} passed, {failed} failed')
     return 1 if failed else 0

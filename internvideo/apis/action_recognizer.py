@@ -1,6 +1,5 @@
 """Action recognition on anything that holds frames."""
 
-import json
 import logging
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -24,6 +23,7 @@ from internvideo.datasets.inference.clip_loader import (
 )
 from internvideo.datasets.inference.video_stream import FrameStream, Window, sliding_windows
 from internvideo.engine.inference.devices import autocast, pick_device
+from internvideo.fileio.json_files import write_json
 from internvideo.hub.model_zoo import get_config, get_model, published_weights
 from internvideo.registry import INFERENCERS
 from internvideo.structures import Recognition
@@ -35,8 +35,7 @@ Source = str | os.PathLike | np.ndarray
 
 def save_json(results: Iterable[Recognition], path: str | os.PathLike) -> None:
     """Write results as a JSON list."""
-    text = json.dumps([result.to_dict() for result in results], indent=2, ensure_ascii=False)
-    Path(path).write_text(text + '\n', encoding='utf-8')
+    write_json(path, [result.to_dict() for result in results], ensure_ascii=False)
 
 
 @INFERENCERS.register_module()

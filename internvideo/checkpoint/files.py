@@ -4,15 +4,15 @@ import json
 import os
 import pickle
 import re
-import tempfile
 import zipfile
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from internvideo.fileio.atomic import atomic_path
 
 from .sources import resolve_source, sibling_source
 
@@ -70,7 +70,7 @@ def unwrap(checkpoint: Mapping[str, Any]) -> Mapping[str, Any]:
 def write_state_dict(
     state: Mapping[str, Tensor], path: str | os.PathLike, container: str = 'state_dict'
 ) -> Path:
-    """Write tensors to ``path``, under a temporary name first, so that no torn file can remain.
+    """Write tensors to ``path``, whole or not at all.
 
     Args:
         state: names and tensors, on any device.
@@ -82,16 +82,8 @@ def write_state_dict(
     """
     path = check_suffix(path)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, partial = tempfile.mkstemp(dir=path.parent, suffix='.partial')
-    os.close(handle)
-    try:
-        _write_file(tensors, Path(partial), path.suffix, container)
-        Path(partial).chmod(0o666 & ~_umask())  # mkstemp makes files private to the owner
-        Path(partial).replace(path)
-    finally:
-        with suppress(FileNotFoundError):
-            Path(partial).unlink()
+    with atomic_path(path) as temporary:
+        _write_file(tensors, temporary, container)
     return path
 
 
@@ -103,19 +95,13 @@ def check_suffix(path: str | os.PathLike) -> Path:
     return path
 
 
-def _write_file(tensors: dict[str, Tensor], path: Path, suffix: str, container: str) -> None:
-    if suffix == '.safetensors':
+def _write_file(tensors: dict[str, Tensor], path: Path, container: str) -> None:
+    if path.suffix == '.safetensors':
         from safetensors.torch import save_file
 
         save_file(tensors, path, metadata={'format': 'pt'})
     else:
         torch.save({container: tensors}, path)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def _read_file(path: Path, trusted_pickle: bool) -> Any:

@@ -4,8 +4,6 @@ import hashlib
 import os
 import re
 import shutil
-import tempfile
-from contextlib import suppress
 from pathlib import Path
 from urllib.error import URLError
 from urllib.parse import unquote, urlsplit
@@ -13,6 +11,7 @@ from urllib.request import Request, urlopen
 
 from mmengine.logging import print_log
 
+from internvideo.fileio.atomic import atomic_path
 from internvideo.fileio.packaged import is_packaged, package_path
 
 HUB_HOSTS = ('huggingface.co', 'www.huggingface.co', 'hf.co')
@@ -129,21 +128,17 @@ def _download(address: str) -> Path:
 
 
 def _fetch(address: str, target: Path) -> None:
-    handle, partial = tempfile.mkstemp(dir=target.parent, suffix='.partial')
+    request = Request(address, headers={'User-Agent': 'internvideo'})
     try:
-        request = Request(address, headers={'User-Agent': 'internvideo'})
-        with os.fdopen(handle, 'wb') as out, urlopen(request, timeout=TIMEOUT_SECONDS) as reply:
-            shutil.copyfileobj(reply, out)
-            expected, written = reply.headers.get('Content-Length'), out.tell()
-        if expected is not None and int(expected) != written:
-            raise URLError(f'the connection closed after {written} of {expected} bytes')
-        Path(partial).replace(target)
+        with atomic_path(target) as temporary:
+            with temporary.open('wb') as out, urlopen(request, timeout=TIMEOUT_SECONDS) as reply:
+                shutil.copyfileobj(reply, out)
+                expected, written = reply.headers.get('Content-Length'), out.tell()
+            if expected is not None and int(expected) != written:
+                raise URLError(f'the connection closed after {written} of {expected} bytes')
     except OSError as error:
         tried = f'the network and the cache {target}'
         raise _fetch_error(address, tried, error, 'any browser') from error
-    finally:
-        with suppress(FileNotFoundError):
-            Path(partial).unlink()
 
 
 def _fetch_error(source: str, tried: str, error: Exception, by: str) -> CheckpointSourceError:

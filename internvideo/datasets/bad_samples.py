@@ -1,13 +1,12 @@
 """What happens to samples whose media cannot be read while training."""
 
-import json
-import os
 import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from internvideo.datasets.seeding import sample_seed
+from internvideo.fileio.json_files import append_json_line
 
 MAX_TRIES = 20
 
@@ -98,14 +97,3 @@ def read_or_replace(
         with sample_seed(seed, epoch, row, attempt, 1):
             chosen = random.randrange(count)
     raise TooManyBadSamples(f'{MAX_TRIES} samples in a row could not be read; last: {error}')
-
-
-def append_json_line(file: str | Path, record: dict) -> None:
-    """Append ``record`` as one line by a single write, so that processes never mix theirs."""
-    Path(file).parent.mkdir(parents=True, exist_ok=True)
-    line = (json.dumps(record, ensure_ascii=False) + '\n').encode()
-    descriptor = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-    try:
-        os.write(descriptor, line)
-    finally:
-        os.close(descriptor)

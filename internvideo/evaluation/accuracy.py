@@ -9,20 +9,13 @@ from typing import Any
 import numpy as np
 from mmengine.logging import print_log
 
+from internvideo.fileio.atomic import atomic_write
 from internvideo.registry import METRICS
 
 from .class_scores import class_record, label_ranks, score_matrix
 from .gathered_metric import GatheredMetric, Record
 
 UNREADABLE_FILE = 'unreadable_test_videos.jsonl'
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write ``text`` under a temporary name first, so that no reader meets half a file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f'{path.name}.part')
-    part.write_text(text, encoding='utf-8')
-    part.replace(path)
 
 
 def _prediction(record: Record, classes: Sequence[str]) -> dict[str, Any]:
@@ -86,7 +79,7 @@ class AccuracyMetric(GatheredMetric):
         if self.dump:
             classes = (self.dataset_meta or {}).get('classes', ())
             rows = [_prediction(record, classes) for record in results]
-            write_whole(Path(self.dump), json.dumps(rows))
+            atomic_write(self.dump, json.dumps(rows))
         return self._figures(results, readable)
 
     def _figures(self, results: list[Record], readable: list[Record]) -> dict[str, float]:
@@ -118,7 +111,7 @@ def report_unreadable(records: Sequence[Record], output_dir: str | Path | None) 
     reasons = {record['path']: record['unreadable'] for record in records}
     lines = [json.dumps({'path': name, 'reason': reason}) for name, reason in reasons.items()]
     if path:
-        write_whole(path, '\n'.join(lines) + '\n')
+        atomic_write(path, '\n'.join(lines) + '\n')
     where = f'listed in {path}' if path else f'first: {lines[0]}'
     print_log(
         f'{len(lines)} videos could not be read and count as wrong; {where}',

@@ -4,14 +4,14 @@ import json
 import unicodedata
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
 
+from internvideo.fileio.atomic import atomic_write
 from internvideo.registry import METRICS
 
-from .accuracy import percent, report_unreadable, write_whole
+from .accuracy import percent, report_unreadable
 from .gathered_metric import GatheredMetric, Record
 
 AGREED = 3
@@ -83,7 +83,7 @@ class QuestionMetric(GatheredMetric):
         lost = [record for record in results if record['unreadable'] is not None]
         report_unreadable(lost, self.output_dir)
         if self.dump:
-            write_whole(Path(self.dump), json.dumps(predictions(results)))
+            atomic_write(self.dump, json.dumps(predictions(results)))
         readable = [record['accuracy'] for record in results if record['unreadable'] is None]
         return dict(
             accuracy=percent([record['accuracy'] for record in results]),

@@ -17,8 +17,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from .atomic import PendingFile, atomic_path
+from .json_files import write_json
+
 SUFFIXES = {'npy': '.npy', 'npz': '.npz', 'hdf5': '.h5'}
-PARTIAL = '.partial'
 
 
 class FeatureWriter(Protocol):
@@ -38,10 +40,9 @@ class NpyWriter:
     """An ``.npy`` file that grows, and its metadata as JSON beside it."""
 
     def __init__(self, target: Path) -> None:
-        self.target = target
-        self.partial = _partial(target)
-        self.partial.parent.mkdir(parents=True, exist_ok=True)
-        self._file = self.partial.open('w+b')
+        target.parent.mkdir(parents=True, exist_ok=True)
+        self.target, self.pending = target, PendingFile(target, single_writer=True)
+        self._file = self.pending.path.open('w+b')
         self.shape: tuple[int, ...] = ()
         self.dtype = np.dtype(np.float32)
 
@@ -68,14 +69,12 @@ class NpyWriter:
         self.close()
         record = self.target.with_suffix('.json')
         record.unlink(missing_ok=True)  # never a record of other features beside new ones
-        self.partial.replace(self.target)
-        partial = _partial(record)
-        partial.write_text(json.dumps(metadata, indent=2) + '\n', encoding='utf-8')
-        partial.replace(record)
+        self.pending.commit()
+        write_json(record, metadata)
 
     def abandon(self) -> None:
         self._file.close()
-        self.partial.unlink(missing_ok=True)
+        self.pending.discard()
 
 
 class NpzWriter:
@@ -90,21 +89,21 @@ class NpzWriter:
 
     def finish(self, metadata: Mapping[str, Any]) -> None:
         self._array.close()
-        partial = _partial(self.target)
-        with zipfile.ZipFile(partial, 'w', allowZip64=True) as archive:
+        with (
+            atomic_path(self.target, single_writer=True) as temporary,
+            zipfile.ZipFile(temporary, 'w', allowZip64=True) as archive,
+        ):
             with (
-                self._array.partial.open('rb') as source,
+                self._array.pending.path.open('rb') as source,
                 archive.open('features.npy', 'w', force_zip64=True) as member,
             ):
                 shutil.copyfileobj(source, member, 1 << 20)
             with archive.open('metadata.npy', 'w') as member:
                 np.lib.format.write_array(member, np.array(json.dumps(metadata)))
-        partial.replace(self.target)
         self._array.abandon()
 
     def abandon(self) -> None:
         self._array.abandon()
-        _partial(self.target).unlink(missing_ok=True)
 
 
 class Hdf5Writer:
@@ -112,9 +111,9 @@ class Hdf5Writer:
 
     def __init__(self, target: Path) -> None:
         h5py = import_h5py()
-        self.target, self.partial = target, _partial(target)
-        self.partial.parent.mkdir(parents=True, exist_ok=True)
-        self._file = h5py.File(self.partial, 'w')
+        target.parent.mkdir(parents=True, exist_ok=True)
+        self.target, self.pending = target, PendingFile(target, single_writer=True)
+        self._file = h5py.File(self.pending.path, 'w')
         self._features = None
 
     def append(self, features: np.ndarray) -> None:
@@ -131,11 +130,11 @@ class Hdf5Writer:
         for name, value in metadata.items():
             self._file.attrs[name] = json.dumps(value)
         self._file.close()
-        self.partial.replace(self.target)
+        self.pending.commit()
 
     def abandon(self) -> None:
         self._file.close()
-        self.partial.unlink(missing_ok=True)
+        self.pending.discard()
 
 
 WRITERS = {'npy': NpyWriter, 'npz': NpzWriter, 'hdf5': Hdf5Writer}
@@ -177,7 +176,3 @@ def import_h5py() -> Any:
             "feature files in HDF5 need the package h5py: pip install 'internvideo[features]'"
         ) from error
     return h5py
-
-
-def _partial(target: Path) -> Path:
-    return target.with_name(f'{target.name}{PARTIAL}')

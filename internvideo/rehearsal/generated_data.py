@@ -2,8 +2,6 @@
 
 import copy
 import functools
-import shutil
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +14,7 @@ from internvideo.datasets.synthetic.render import render_clip
 from internvideo.datasets.synthetic.sounds import SAMPLE_RATE, render_sound
 from internvideo.datasets.synthetic.specs import ClipSpec, draw_clip, stream
 from internvideo.datasets.synthetic.vocabulary import QUICK_MOTIONS, SEEN
+from internvideo.fileio.atomic import atomic_path
 
 from .generated_media import TableGenerator, write_sound
 from .question_items import asks, generated_questions
@@ -101,12 +100,13 @@ class MediaCache:
     def _made(self, name: str, make: Callable[[Path], None]) -> Path:
         folder = self.root / name
         if not folder.is_dir():
-            partial = Path(tempfile.mkdtemp(dir=self.root))
-            make(partial)
             try:
-                partial.rename(folder)
-            except OSError:  # another process was faster; its files are the same
-                shutil.rmtree(partial)
+                with atomic_path(folder, sync=False) as temporary:
+                    temporary.mkdir()
+                    make(temporary)
+            except OSError:
+                if not folder.is_dir():  # else another process was faster; its files are the same
+                    raise
         return folder
 
 

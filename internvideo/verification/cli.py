@@ -9,7 +9,6 @@ Prints one line per case (verdict, case, family, worst error as a share of its t
 
 import argparse
 import dataclasses
-import json
 import math
 import os
 from pathlib import Path
@@ -86,6 +85,8 @@ def describe(verdict: 'Verdict') -> str:
 
 def write_report(path: Path, verdicts: 'list[Verdict]') -> None:
     """Write the verdicts as JSON; an infinite error, which JSON cannot say, becomes null."""
+    from internvideo.fileio.json_files import write_json
+
     cases = [
         {
             key: None if isinstance(value, float) and not math.isfinite(value) else value
@@ -95,7 +96,7 @@ def write_report(path: Path, verdicts: 'list[Verdict]') -> None:
     ]
     passed = sum(verdict.passed for verdict in verdicts)
     summary = {'passed': passed, 'failed': len(verdicts) - passed, 'cases': cases}
-    path.write_text(json.dumps(summary, indent=1), encoding='utf-8')
+    write_json(path, summary, indent=1)
 
 
 def run(args: argparse.Namespace) -> int:

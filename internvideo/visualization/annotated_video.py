@@ -8,6 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
+from internvideo.fileio.atomic import atomic_path
 from internvideo.structures import Recognition
 
 DEFAULT_FPS = 25
@@ -55,7 +56,7 @@ def label_lines(result: Recognition) -> list[str]:
 def write_labelled_video(frames: LabelledFrames, out: str | os.PathLike) -> None:
     """Encode labelled frames as H.264 at the rate of their source; odd sides lose a pixel.
 
-    Written under a temporary name and renamed.
+    Written whole or not at all.
 
     Raises:
         ValueError: the suffix names no container.
@@ -63,16 +64,11 @@ def write_labelled_video(frames: LabelledFrames, out: str | os.PathLike) -> None
     import av
 
     out = Path(out)
-    partial = out.with_name(f'.{out.stem}.partial{out.suffix}')
-    out.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with av.open(str(partial), 'w') as container:
+        with atomic_path(out) as temporary, av.open(str(temporary), 'w') as container:
             _encode(container, frames)
-        partial.replace(out)
     except ValueError as error:
         raise ValueError(f'cannot write {out}: {error}') from None
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _encode(container, frames: LabelledFrames) -> None:

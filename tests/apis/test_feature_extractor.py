@@ -57,7 +57,7 @@ def test_files_say_how_they_were_made(
     assert found == metadata
     assert {'encoder', 'checkpoint_sha256', 'window', 'stride', 'fps', 'frames', 'pool'} <= {*found}
     np.testing.assert_array_equal(load(target, kind), expected)
-    assert not list(tmp_path.glob('*.partial'))
+    assert not list(tmp_path.glob('.writing-*'))
 
 
 def load(target: Path, kind: str) -> np.ndarray:

@@ -173,7 +173,7 @@ def test_an_interrupted_generation_is_completed(tmp_path, monkeypatch):
 
     def write_some(path, *args):
         if len(written) == 5:
-            path.with_name(f'{path.name}.part').write_bytes(b'torn')
+            path.with_name(f'.writing-{path.name}').write_bytes(b'torn')
             raise KeyboardInterrupt
         written.append(path)
         return whole(path, *args)
@@ -187,7 +187,7 @@ def test_an_interrupted_generation_is_completed(tmp_path, monkeypatch):
     assert make_world(tmp_path, **SMALL).written == ('recognition',)
     assert {path: path.stat().st_mtime_ns for path in written} == kept
     assert len(list(tmp_path.rglob('*.mp4'))) == 14
-    assert not list(tmp_path.rglob('*.part'))
+    assert not list(tmp_path.rglob('.writing-*'))
 
 
 @pytest.mark.parametrize('damage', ['lost video', 'changed list'])

@@ -47,9 +47,11 @@ def figures(predictions: list[dict]) -> dict[str, float]:
 
 def main(args: argparse.Namespace) -> None:
     """Merge."""
+    from internvideo.fileio.json_files import write_json
+
     predictions = read_parts(args.parts)
     if args.out:
-        args.out.write_text(json.dumps(predictions), encoding='utf-8')
+        write_json(args.out, predictions, indent=None)
     for name, value in figures(predictions).items():
         print(f'{name}: {value:g}')
 

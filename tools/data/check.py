@@ -29,6 +29,7 @@ from internvideo.datasets.formats.text_checks import duplicates, text_faults
 from internvideo.datasets.media.readers import FrameFolderReader, Reader, open_video
 from internvideo.datasets.media.sources import MediaSource, MediaSources
 from internvideo.engine.command_line import UsageError, run
+from internvideo.fileio.atomic import atomic_write
 
 CHUNK_ROWS = 32
 DECODE_FRAMES = 32
@@ -409,8 +410,8 @@ class Report:
         self.done = {Chunk(*json.loads(line)) for line in chunks if line.endswith(']')}
         records = [line for line in self.path.read_text().split('\n') if line.endswith('}')]
         self.problems = dict.fromkeys(Problem(**json.loads(line)) for line in records)
-        self.path.write_text(''.join(f'{line}\n' for line in records))
-        self.progress.write_text('\n'.join([found, *map(json.dumps, self.done), '']))
+        atomic_write(self.path, ''.join(f'{line}\n' for line in records))
+        atomic_write(self.progress, '\n'.join([found, *map(json.dumps, self.done), '']))
 
     def add(self, problems: Iterable[Problem], chunk: Chunk | None = None) -> None:
         """Record what was found, and that a chunk is done."""
@@ -427,7 +428,7 @@ class Report:
         """Sort the report; the next check starts anew."""
         ordered = sorted(self.problems, key=lambda p: (p.where.rpartition(':')[0], _line(p)))
         records = [json.dumps(problem._asdict(), ensure_ascii=False) for problem in ordered]
-        self.path.write_text(''.join(f'{record}\n' for record in records))
+        atomic_write(self.path, ''.join(f'{record}\n' for record in records))
         self.progress.unlink()
 
 

@@ -5,7 +5,6 @@ renamed, so a kill at any instant leaves the previous file and never half a new 
 plain data only (:func:`as_plain`), so that ``weights_only=True`` reads all of it.
 """
 
-import os
 import re
 import zipfile
 from collections.abc import Callable, Mapping
@@ -15,13 +14,15 @@ from typing import Any
 import numpy as np
 import torch
 
+from internvideo.fileio.atomic import atomic_write
+
+from .errors import CheckpointError
+from .optimizer_shards import OptimizerShards
+
 POINTER = 'last_checkpoint'
-TEMPORARY_PREFIX = '.writing-'
+ATOMIC = dict(single_writer=True, make_parents=False)
+"""A work directory belongs to one run; that it has gone is an error."""
 NAME = re.compile(r'epoch_(\d+)(?:_iter_(\d+))?\.pth')
-
-
-class CheckpointError(RuntimeError):
-    """A checkpoint cannot be written, read, or does not fit; the message names the file."""
 
 
 def checkpoint_name(epoch: int, iteration: int | None = None) -> str:
@@ -76,12 +77,8 @@ def write_checkpoint(state: dict, path: str | Path) -> None:
         CheckpointError: the file system refuses (full, read-only, missing); whatever stood at
             ``path`` before is untouched.
     """
-
-    def dump(file: Any) -> None:
-        torch.save(state, file)
-
     try:
-        _write_atomically(Path(path), dump)
+        atomic_write(path, lambda file: torch.save(state, file), **ATOMIC)
     except (OSError, RuntimeError) as error:  # torch reports a full disk as RuntimeError
         raise CheckpointError(
             f'cannot write checkpoint {path}: {error}; earlier checkpoints are untouched'
@@ -90,35 +87,7 @@ def write_checkpoint(state: dict, path: str | Path) -> None:
 
 def write_pointer(directory: str | Path, target: Path) -> None:
     """Name the newest checkpoint in ``directory/last_checkpoint``, atomically."""
-    _write_atomically(Path(directory) / POINTER, lambda file: file.write(str(target).encode()))
-
-
-def _write_atomically(path: Path, dump: Callable[[Any], Any]) -> None:
-    temporary = path.with_name(f'{TEMPORARY_PREFIX}{path.name}')
-    try:
-        with temporary.open('wb') as file:
-            dump(file)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    _sync_directory(path.parent)
-
-
-def _sync_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)  # the rename itself must survive a power cut
-    finally:
-        os.close(descriptor)
-
-
-def remove_temporary_files(directory: str | Path) -> None:
-    """Remove what a killed writer left in ``directory``."""
-    for leftover in Path(directory).glob(f'{TEMPORARY_PREFIX}*'):
-        leftover.unlink(missing_ok=True)
+    atomic_write(Path(directory) / POINTER, str(target), **ATOMIC)
 
 
 def read_checkpoint(path: str | Path) -> dict:
@@ -161,8 +130,6 @@ def read_training_state(path: str | Path) -> dict:
             '(weights alone are loaded through load_from)'
         )
     if 'shards' in checkpoint['optimizer']:
-        from .optimizer_shards import OptimizerShards  # which imports this module
-
         checkpoint['optimizer']['state'] = OptimizerShards(
             path, checkpoint['optimizer'].pop('shards')
         )

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from .checkpoint_files import CheckpointError
+from .errors import CheckpointError
 
 
 def shard_path(checkpoint: Path, rank: int, count: int) -> Path:

@@ -3,12 +3,13 @@
 import fcntl
 import hashlib
 import os
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+
+from internvideo.fileio.atomic import atomic_write
 
 # Below this an index is rebuilt by each process in about a second; above it, it is kept in a
 # file that all processes map.
@@ -33,7 +34,7 @@ def cached_index(files: Sequence[Path], kind: str, build: Callable[[], np.ndarra
             cached.parent.mkdir(parents=True, exist_ok=True)
             with _locked(cached.with_suffix('.lock')):
                 if not cached.is_file():
-                    _save_atomically(cached, build())
+                    _save(cached, build())
         except OSError:  # no room or no right to write: this process keeps its own copy
             return build()
     return np.load(cached, mmap_mode='r')
@@ -54,7 +55,5 @@ def _locked(file: Path) -> Iterator[None]:
         yield
 
 
-def _save_atomically(target: Path, array: np.ndarray) -> None:
-    with tempfile.NamedTemporaryFile(dir=target.parent, delete=False) as file:
-        np.save(file, array)
-    Path(file.name).replace(target)
+def _save(target: Path, array: np.ndarray) -> None:
+    atomic_write(target, lambda file: np.save(file, array))

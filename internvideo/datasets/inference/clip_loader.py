@@ -10,6 +10,7 @@ from mmengine.config import Config
 from torch import nn
 
 from internvideo.datasets.transforms.loading import DecodeFrames, OpenVideo
+from internvideo.fileio.atomic import is_temporary
 from internvideo.hub.model_zoo import ENCODER_KEYS
 from internvideo.registry import TRANSFORMS
 
@@ -155,6 +156,7 @@ def find_videos(
         FileNotFoundError: there is none.
     """
     files = (path for path in Path(folder).rglob('*') if path.suffix.lower() in suffixes)
+    files = (path for path in files if not is_temporary(path))
     found = sorted(path for path in files if path.is_file())
     if not found:
         kind = 'video' if suffixes == VIDEO_SUFFIXES else 'video or audio'

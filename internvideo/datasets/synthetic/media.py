@@ -3,12 +3,13 @@
 Each file is written under a temporary name and renamed, so none is ever half there.
 """
 
-import shutil
 import wave
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+
+from internvideo.fileio.atomic import atomic_path, atomic_write
 
 from .sounds import SAMPLE_RATE
 
@@ -17,18 +18,17 @@ GOP = 12
 
 
 def write_whole(path: Path, write: Callable[[Path], None]) -> None:
-    """Let ``write`` fill a temporary file or folder next to ``path``, then rename it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f'{path.name}.part')
-    if partial.is_dir():
-        shutil.rmtree(partial)
-    write(partial)
-    partial.replace(path)
+    """Let ``write`` fill a file or folder that becomes ``path`` once it is whole.
+
+    Not flushed to the disk: there are thousands, and what is lost is rendered again.
+    """
+    with atomic_path(path, single_writer=True, sync=False) as temporary:
+        write(temporary)
 
 
 def write_text(path: Path, text: str) -> None:
     """Write ``text`` to ``path`` in one piece."""
-    write_whole(path, lambda partial: partial.write_text(text, encoding='utf-8'))
+    atomic_write(path, text, single_writer=True)
 
 
 def write_video(path: Path, frames: np.ndarray, sound: np.ndarray, fps: int) -> None:
@@ -40,7 +40,7 @@ def write_video(path: Path, frames: np.ndarray, sound: np.ndarray, fps: int) -> 
     height, width = frames.shape[1:3]
     if height % 2 or width % 2:
         raise ValueError(f'{path}: sides must be even for H.264, got {width}x{height}')
-    write_whole(path, lambda partial: _encode(partial, frames, sound, fps))
+    write_whole(path, lambda temporary: _encode(temporary, frames, sound, fps))
 
 
 def _encode(path: Path, frames: np.ndarray, sound: np.ndarray, fps: int) -> None:
@@ -63,7 +63,7 @@ def _encode(path: Path, frames: np.ndarray, sound: np.ndarray, fps: int) -> None
 
 def write_frame_folder(path: Path, frames: np.ndarray) -> None:
     """Write uint8 frames (T, H, W, 3) as ``img_00001.jpg`` and so on, counted from 1."""
-    write_whole(path, lambda partial: _write_images(partial, frames))
+    write_whole(path, lambda temporary: _write_images(temporary, frames))
 
 
 def _write_images(folder: Path, frames: np.ndarray) -> None:
@@ -76,7 +76,7 @@ def _write_images(folder: Path, frames: np.ndarray) -> None:
 
 def write_wav(path: Path, sound: np.ndarray) -> None:
     """Write an int16 mono track (16 kHz) as wav."""
-    write_whole(path, lambda partial: _write_wave(partial, sound))
+    write_whole(path, lambda temporary: _write_wave(temporary, sound))
 
 
 def _write_wave(path: Path, sound: np.ndarray) -> None:

@@ -10,6 +10,8 @@ from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 
+from internvideo.fileio.atomic import is_temporary
+
 from .boxes import plan_boxes
 from .media import write_frame_folder, write_text, write_video, write_wav
 from .plans import Plan, WorldParameters
@@ -131,9 +133,8 @@ def _checksum(data: bytes) -> str:
 
 def _media_count(folder: Path) -> int:
     """Media files, or folders of frames, that are wholly there."""
-    videos = sum(1 for suffix in ('mp4', 'wav') for _ in folder.glob(f'**/*.{suffix}'))
-    frames = sum(1 for path in folder.glob('images/*/*') if path.suffix != '.part')
-    return videos + frames
+    patterns = ('**/*.mp4', '**/*.wav', 'images/*/*')
+    return sum(not is_temporary(path) for pattern in patterns for path in folder.glob(pattern))
 
 
 def _is_complete(folder: Path, entry: dict | None, parameters: WorldParameters) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 from mmengine.dist import master_only
 from mmengine.hooks import Hook
 
-from internvideo.checkpoint.training_state.checkpoint_files import remove_temporary_files
+from internvideo.fileio.atomic import remove_temporary_files
 from internvideo.registry import HOOKS
 
 

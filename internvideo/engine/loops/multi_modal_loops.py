@@ -1,6 +1,5 @@
 """Evaluation of models of media and texts: everything is encoded once, then sets are scored."""
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from internvideo.engine.loops.evaluation_loops import evaluation_autocast
+from internvideo.fileio.json_files import write_json
 from internvideo.registry import LOOPS, METRICS
 from internvideo.structures.encoded_sets import EncodedSet, SetReport, Variant, is_figure_of
 
@@ -228,10 +228,7 @@ class MultiModalEvaluation(BaseLoop):
             self.runner.logger.info(report_text(report))
         if is_main_process():
             path = Path(self.runner.work_dir) / REPORT
-            text = json.dumps([asdict(report) for report in self.reports], indent=1)
-            part = path.with_name(f'{path.name}.part')
-            part.write_text(text + '\n', encoding='utf-8')
-            part.replace(path)
+            write_json(path, [asdict(report) for report in self.reports], indent=1)
 
 
 class _LocalMedia:

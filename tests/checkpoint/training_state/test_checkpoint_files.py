@@ -12,11 +12,11 @@ from internvideo.checkpoint.training_state.checkpoint_files import (
     checkpoint_name,
     read_checkpoint,
     read_training_state,
-    remove_temporary_files,
     resume_candidates,
     write_checkpoint,
     write_pointer,
 )
+from internvideo.fileio.atomic import remove_temporary_files
 
 STATE = dict(meta={}, optimizer={}, random_states=[], state_dict=dict(w=torch.arange(4.0)))
 

@@ -8,7 +8,6 @@ alone: any number of jobs may write one folder, and a job that was stopped goes 
 import hashlib
 import json
 import os
-import tempfile
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -19,6 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from internvideo.fileio.atomic import atomic_path, atomic_write
 from internvideo.models.masks.token_masks import visible_indices
 from internvideo.registry import MODELS
 from internvideo.structures import VideoDataSample
@@ -93,8 +93,7 @@ class TargetManifest:
         """
         path, text = Path(root) / MANIFEST, json.dumps(asdict(self), indent=1)
         if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            _write_whole(path, lambda partial: Path(partial).write_text(text, encoding='utf-8'))
+            atomic_write(path, text)
         found = TargetManifest.read(root)
         differing = [
             f'{name} {getattr(found, name)} instead of {getattr(self, name)}'
@@ -171,25 +170,16 @@ def compute_entries(
 
 
 def write_part(root: str | os.PathLike, part: int, batches: Sequence[dict[str, Tensor]]) -> Path:
-    """Write the packed batches of a part, under a temporary name first."""
+    """Write the packed batches of a part, whole or not at all."""
     from safetensors.torch import save_file
 
     tensors = {
         name: torch.cat([batch[name] for batch in batches]).contiguous() for name in batches[0]
     }
     path = part_path(root, part)
-    _write_whole(path, lambda partial: save_file(tensors, partial))
+    with atomic_path(path) as temporary:
+        save_file(tensors, temporary)
     return path
-
-
-def _write_whole(path: Path, write: Any) -> None:
-    handle, partial = tempfile.mkstemp(dir=path.parent, suffix='.partial')
-    os.close(handle)
-    try:
-        write(partial)
-        Path(partial).replace(path)
-    finally:
-        Path(partial).unlink(missing_ok=True)
 
 
 @MODELS.register_module()
