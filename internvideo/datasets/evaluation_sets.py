@@ -5,25 +5,24 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from internvideo.datasets.bad_samples import MediaError
+from internvideo.datasets.base import BaseDataset
 from internvideo.datasets.formats.caption_choice import CaptionChoice
 from internvideo.datasets.formats.captions import normalise_caption
+from internvideo.datasets.formats.class_names import class_names
 from internvideo.datasets.formats.prompts import fill_prompt, prompt_templates
-from internvideo.datasets.formats.text_annotations import MEDIA_KEYS, TextAnnotations, path_of
+from internvideo.datasets.formats.text_annotations import TextAnnotations, path_of
 from internvideo.datasets.media.loading import MediaLoading
-from internvideo.datasets.seeding import sample_seed
-from internvideo.registry import DATASETS, TRANSFORMS
-from internvideo.structures import VideoDataSample
+from internvideo.registry import DATASETS
 
 TEXT_KEYS = ('caption', 'option', 'answer')
 CLIP_KEYS = ('video_start_frame', 'video_end_frame')
 
 
-class EvaluationSet:
+class EvaluationSet(BaseDataset):
     """Media of one set, each once however often the annotations name it, and the texts they meet.
 
-    An item is what the pipeline returns, without caption; a medium that cannot be read gives
-    ``dict(inputs=None, data_samples=...)`` whose data sample says ``unreadable=reason``.
+    An item is what the pipeline returns, without caption; media that cannot be read are reported,
+    see :class:`BaseDataset`.
 
     Attributes:
         texts: all texts, normalised, in groups of ``num_prompts`` that count as one.
@@ -42,6 +41,7 @@ class EvaluationSet:
         ValueError: a row is malformed, naming file and row.
     """
 
+    fact_keys = (*BaseDataset.fact_keys, 'set_name')
     num_prompts = 1
     protocol: dict[str, Any]
 
@@ -62,14 +62,21 @@ class EvaluationSet:
         backend: str = 'decord',
         filename_tmpl: str = 'img_{:05}.jpg',
     ) -> None:
-        self.name, self.media_type, self.max_text_length = name, media_type, max_text_length
-        self.data_prefix, self.clip_from_video = str(data_prefix), clip_from_video
-        self.loading = MediaLoading(
+        self.name, self.max_text_length = name, max_text_length
+        self.clip_from_video = clip_from_video
+        loading = MediaLoading(
             *(media_type, sampling, audio, backend, filename_tmpl, trimmed_seconds),
             *(clip_from_video, audio_from_video, pad_missing_audio),
         )
-        self.pipeline = [each if callable(each) else TRANSFORMS.build(each) for each in pipeline]
-        self.annotations = TextAnnotations(ann_file)
+        super().__init__(
+            TextAnnotations(ann_file),
+            sampling,
+            pipeline,
+            media_type=media_type,
+            data_prefix=data_prefix,
+            loading=loading,
+            test_mode=True,
+        )
         self.texts: list[str] = []
         self._rows: list[int] = []
         """Row of the annotations that each medium is read by."""
@@ -115,31 +122,15 @@ class EvaluationSet:
     def __len__(self) -> int:
         return len(self._rows)
 
-    def get_data_info(self, medium: int) -> dict:
-        """The annotation of a medium without its texts, with ``path`` and ``sample_index``."""
-        medium = range(len(self))[medium]
-        info = self.annotations[self._rows[medium]]
-        hidden = (*MEDIA_KEYS, *TEXT_KEYS)
-        sample = {k: v for k, v in info.items() if k not in hidden and 'caption' not in k}
-        if 'audio' in info:
-            sample['sound_path'] = str(Path(self.data_prefix, info['audio']))
-        path = path_of(info, self.data_prefix, self.media_type)
-        facts = dict(path=path, sample_index=medium, media_type=self.media_type)
-        return sample | facts | dict(set_name=self.name)
+    def row_of(self, medium: int) -> int:
+        """See :class:`BaseDataset`."""
+        return self._rows[medium]
 
-    def __getitem__(self, key: int | tuple[int, int]) -> dict:
-        epoch, medium = key if isinstance(key, tuple) else (0, key)
-        sample = self.get_data_info(medium)
-        facts = {k: sample[k] for k in ('path', 'sample_index', 'media_type', 'set_name')}
-        try:
-            with sample_seed(0, epoch, medium):
-                self.loading(sample)
-                for transform in self.pipeline if self.loading.has_pictures else self.pipeline[-1:]:
-                    sample = transform(sample)
-        except MediaError as error:
-            facts['unreadable'] = error.reason
-            return dict(inputs=None, data_samples=VideoDataSample(metainfo=facts))
-        return sample
+    def get_data_info(self, medium: int) -> dict:
+        """The annotation of a medium without its texts, see :class:`BaseDataset`."""
+        info = super().get_data_info(medium)
+        sample = {k: v for k, v in info.items() if k not in TEXT_KEYS and 'caption' not in k}
+        return sample | dict(set_name=self.name)
 
 
 @DATASETS.register_module()
@@ -214,7 +205,7 @@ class ActionSet(EvaluationSet):
     ) -> None:
         self.templates = prompt_templates(templates)
         self.num_prompts = len(self.templates)
-        self.classes = None if classes is None else sorted(set(_class_names(classes)))
+        self.classes = None if classes is None else sorted(set(class_names(classes)))
         self._class_of: list[str] = []
         super().__init__(*args, **kwargs)
 
@@ -306,15 +297,6 @@ def _checked_answer(answer: Any, count: int, others: Sequence[Any]) -> int | lis
     if isinstance(answer, bool) or not isinstance(answer, int) or not 0 <= answer < count:
         raise ValueError(f'answer {answer!r} is none of 0..{count - 1}')
     return answer
-
-
-def _class_names(classes: Sequence[str] | str | Path) -> list[str]:
-    if not isinstance(classes, str | Path):
-        return list(classes)
-    if not Path(classes).is_file():
-        raise FileNotFoundError(f'class-name file not found: {classes}')
-    lines = Path(classes).read_text(encoding='utf-8').splitlines()
-    return [line.strip() for line in lines if line.strip()]
 
 
 @DATASETS.register_module()

@@ -9,27 +9,25 @@ from typing import Any
 import numpy as np
 from mmengine.logging import print_log
 
-from internvideo.datasets.bad_samples import BadSampleLog, MediaError, read_or_replace
+from internvideo.datasets.bad_samples import MediaError
+from internvideo.datasets.base import BaseDataset
 from internvideo.datasets.formats.caption_choice import MIN_WORDS, CaptionChoice
 from internvideo.datasets.formats.row_index import cached_index
-from internvideo.datasets.formats.text_annotations import MEDIA_KEYS, TextAnnotations, path_of
+from internvideo.datasets.formats.text_annotations import TextAnnotations
 from internvideo.datasets.media.loading import MediaLoading
-from internvideo.registry import DATASETS, TRANSFORMS
+from internvideo.registry import DATASETS
 
 
 @DATASETS.register_module()
-class MediaTextDataset:
+class MediaTextDataset(BaseDataset):
     """Media with captions, for training.
 
     An item is what the pipeline returns, ``dict(inputs, data_samples)`` of :class:`PackMedia`
     as a rule.  Its sample has ``path``, ``sample_index``, ``media_type``, ``caption`` (a text, or
     a dict of them with ``caption_choice='avs_all'``), ``max_text_length`` if the corpus has one,
     and ``pair_id``, a number that all items of one medium (of one caption with
-    ``multi_vision``) share, in any corpus and process.  Items are asked for by number or by
-    ``(epoch, number)``; all draws of an item come from ``(seed, epoch, number)``.
-
-    Where media or texts cannot be read, another item takes the place, and file and reason are
-    appended to ``bad_samples_file``.
+    ``multi_vision``) share, in any corpus and process.  Texts that cannot be used count as
+    unreadable media do, see :class:`BaseDataset`.
 
     Args:
         ann_file: Annotations, see :class:`TextAnnotations`; several are one list.
@@ -79,21 +77,28 @@ class MediaTextDataset:
         max_bad_share: float | None = 0.1,
         seed: int = 0,
     ) -> None:
-        self.loading = MediaLoading(
-            *(media_type, sampling, audio, backend, filename_tmpl, trimmed_seconds),
-            *(clip_from_video, audio_from_video, pad_missing_audio),
-        )
+        if multi_text and (paragraph or caption_choice != 'uniform'):
+            raise ValueError("multi_text=True needs caption_choice='uniform' and no paragraph")
         self.captions = CaptionChoice(
             caption_choice, paragraph, prompt, min_words=MIN_WORDS if filter_captions else 1
         )
-        if multi_text and (paragraph or caption_choice != 'uniform'):
-            raise ValueError("multi_text=True needs caption_choice='uniform' and no paragraph")
-        self.media_type, self.data_prefix = media_type, str(data_prefix)
+        loading = MediaLoading(
+            *(media_type, sampling, audio, backend, filename_tmpl, trimmed_seconds),
+            *(clip_from_video, audio_from_video, pad_missing_audio),
+        )
+        super().__init__(
+            TextAnnotations(ann_file),
+            sampling,
+            pipeline,
+            media_type=media_type,
+            data_prefix=data_prefix,
+            loading=loading,
+            bad_samples_file=bad_samples_file,
+            max_bad_share=max_bad_share,
+            seed=seed,
+        )
         self.multi_text, self.multi_vision = multi_text, multi_vision
-        self.max_text_length, self.seed = max_text_length, seed
-        self.pipeline = [each if callable(each) else TRANSFORMS.build(each) for each in pipeline]
-        self.bad_samples = BadSampleLog(bad_samples_file, max_bad_share)
-        self.annotations = TextAnnotations(ann_file)
+        self.clip_from_video, self.max_text_length = clip_from_video, max_text_length
         self._is_indexed = filter_captions or multi_text
         self._index_items()
         self._report()
@@ -158,51 +163,29 @@ class MediaTextDataset:
         if '_items' not in state:
             self._index_items()
 
-    @property
-    def bad_samples_file(self) -> str | Path | None:
-        """Where unreadable media and texts are listed."""
-        return self.bad_samples.file
-
-    @bad_samples_file.setter
-    def bad_samples_file(self, file: str | Path | None) -> None:
-        self.bad_samples.file = file
-
-    def set_seed(self, seed: int) -> None:
-        """Set the seed of all draws."""
-        self.seed = seed
-
     def __len__(self) -> int:
         return len(self.annotations) if self._items is None else len(self._items)
 
+    def row_of(self, item: int) -> int:
+        """See :class:`BaseDataset`."""
+        return item if self._items is None else int(self._items[item, 0])
+
     def get_data_info(self, item: int) -> dict:
-        """The annotation of an item, with ``path`` resolved and ``sample_index`` added.
+        """The annotation of an item, see :class:`BaseDataset`.
 
         Raises:
             MediaError: it is malformed.
         """
-        item = range(len(self))[item]
-        row = item if self._items is None else int(self._items[item, 0])
         try:
-            info = self.annotations[row]
+            return super().get_data_info(item)
         except ValueError as error:
-            raise MediaError(self.annotations.where(row), str(error)) from None
-        sample = {key: value for key, value in info.items() if key not in MEDIA_KEYS}
-        if 'audio' in info:
-            sample['sound_path'] = str(Path(self.data_prefix, info['audio']))
-        path = path_of(info, self.data_prefix, self.media_type)
-        return sample | dict(path=path, sample_index=item, media_type=self.media_type)
+            # Lists that are not scanned may hold such rows: they count as unreadable.
+            where = self.annotations.where(self.row_of(range(len(self))[item]))
+            raise MediaError(where, str(error)) from None
 
-    def __getitem__(self, key: int | tuple[int, int]) -> dict:
-        epoch, item = key if isinstance(key, tuple) else (0, key)
-        item = range(len(self))[item]
-        return read_or_replace(self._read, self.bad_samples, len(self), self.seed, epoch, item)
-
-    def _read(self, item: int) -> dict:
-        sample = self._with_text(self.get_data_info(item))
-        self.loading(sample)
-        for transform in self.pipeline if self.loading.has_pictures else self.pipeline[-1:]:
-            sample = transform(sample)
-        return sample
+    def make(self, sample: dict) -> dict:
+        """See :class:`BaseDataset`; the caption is drawn before the media are read."""
+        return super().make(self._with_text(sample))
 
     def _with_text(self, sample: dict) -> dict:
         item = sample['sample_index']
@@ -222,7 +205,7 @@ class MediaTextDataset:
         key = [sample['path']]
         if self.multi_vision:
             key = [str(caption)]
-        elif self.loading.clip_from_video:
+        elif self.clip_from_video:
             key += [str(sample.get(f'video_{end}_frame')) for end in ('start', 'end')]
         digest = blake2b('\n'.join(key).encode(), digest_size=8).digest()
         return int.from_bytes(digest, 'big') >> 1  # fits an int64

@@ -7,33 +7,29 @@ from typing import Any
 import numpy as np
 from mmengine.logging import print_log
 
-from internvideo.datasets.bad_samples import BadSampleLog, MediaError, read_or_replace
+from internvideo.datasets.bad_samples import MediaError
+from internvideo.datasets.base import BaseDataset
 from internvideo.datasets.formats.question_rows import TASKS, Facts, closed_list
 from internvideo.datasets.formats.text_annotations import TextAnnotations, path_of
 from internvideo.datasets.media.loading import MediaLoading
 from internvideo.datasets.seeding import sample_seed
-from internvideo.registry import DATASETS, TRANSFORMS
+from internvideo.registry import DATASETS
 from internvideo.structures import VideoDataSample
 
 TYPE_KEYS = ('question_type', 'type')
 
 
 @DATASETS.register_module()
-class QuestionAnswers:
+class QuestionAnswers(BaseDataset):
     """Videos that are asked questions, any number of them each.
 
     An item is ``dict(inputs={'video': uint8 (3, T, H, W)}, data_samples=VideoDataSample)`` of one
     question; in training with ``questions_per_clip`` a list of several about one decoded clip.
     The sample has ``path``, ``sample_index`` (row of the annotations), ``clip_id`` (the same for
     all questions about a video), ``question``, ``question_id``, ``question_type`` if there is one
-    and, by task, what :func:`open_question` or :func:`choice_question` say.  Items are asked for
-    by number or by ``(epoch, number)``; all draws come from ``(seed, epoch, number)``.
-
-    Media that cannot be read: in training another item takes the place and file and reason are
-    appended to ``bad_samples_file``; with ``test_mode`` the item is ``dict(inputs=None,
-    data_samples=...)`` whose data sample says ``unreadable=reason``.  In testing the questions
-    about a video follow each other, and it is decoded once for those that a worker meets in a
-    row.
+    and, by task, what :func:`open_question` or :func:`choice_question` say.  Draws, and media
+    that cannot be read: see :class:`BaseDataset`.  In testing the questions about a video follow
+    each other, and it is decoded once for those that a worker meets in a row.
 
     Args:
         ann_file: Annotations, see :class:`TextAnnotations`: ``video``, ``question``, ``answer``
@@ -84,17 +80,20 @@ class QuestionAnswers:
             raise ValueError(
                 f'questions_per_clip={questions_per_clip} must be positive, and 1 with test_mode'
             )
-        self.task, self.test_mode, self.seed = task, test_mode, seed
-        self.data_prefix = str(data_prefix)
-        self.loading = MediaLoading(
-            'video', sampling, None, backend, filename_tmpl, trimmed_seconds
+        self.task = task
+        super().__init__(
+            TextAnnotations(ann_file),
+            sampling,
+            pipeline,
+            data_prefix=data_prefix,
+            loading=MediaLoading('video', sampling, None, backend, filename_tmpl, trimmed_seconds),
+            test_mode=test_mode,
+            bad_samples_file=bad_samples_file,
+            max_bad_share=max_bad_share,
+            seed=seed,
         )
-        self.pipeline = [each if callable(each) else TRANSFORMS.build(each) for each in pipeline]
-        self.bad_samples = BadSampleLog(bad_samples_file, max_bad_share)
-        self.metainfo: dict[str, Any] = {}
         if answers is not None:
             self.metainfo['answers'] = closed_list(answers, max_answers)
-        self.annotations = TextAnnotations(ann_file)
         self._index(questions_per_clip)
         self._decoded: tuple[int, dict | MediaError] | None = None
 
@@ -149,19 +148,6 @@ class QuestionAnswers:
             where = self.annotations.where(first)
             raise self.annotations.located(row, f'question_id {name!r} as in {where}')
 
-    @property
-    def bad_samples_file(self) -> str | Path | None:
-        """Where unreadable media are listed."""
-        return self.bad_samples.file
-
-    @bad_samples_file.setter
-    def bad_samples_file(self, file: str | Path | None) -> None:
-        self.bad_samples.file = file
-
-    def set_seed(self, seed: int) -> None:
-        """Set the seed of all draws."""
-        self.seed = seed
-
     def __len__(self) -> int:
         return len(self._starts) - 1
 
@@ -182,33 +168,24 @@ class QuestionAnswers:
         path = path_of(info, self.data_prefix)
         return facts | dict(path=path, sample_index=row, media_type='video', clip_id=clip)
 
-    def __getitem__(self, key: int | tuple[int, int]) -> dict | list[dict]:
-        epoch, item = key if isinstance(key, tuple) else (0, key)
-        item = range(len(self))[item]
-        if self.test_mode:
-            return self._test_item(epoch, item)
-        items = read_or_replace(self._read, self.bad_samples, len(self), self.seed, epoch, item)
-        return items if self._is_grouped else items[0]
-
-    def _read(self, item: int) -> list[dict]:
+    def read(self, item: int) -> dict | list[dict]:
+        """See :class:`BaseDataset`; the questions of an item share one decode."""
         questions = self._questions(item)
         packed = self._load(questions[0])
-        return [self._with_question(packed, each) for each in questions]
+        items = [self._with_question(packed, each) for each in questions]
+        return items if self._is_grouped else items[0]
 
     def _load(self, question: Facts) -> dict:
         """The packed clip that a question is about."""
-        sample = {key: question[key] for key in ('path', 'sample_index', 'media_type')}
-        self.loading(sample)
-        for transform in self.pipeline:
-            sample = transform(sample)
-        return sample
+        return self.make({key: question[key] for key in ('path', 'sample_index', 'media_type')})
 
     def _with_question(self, packed: dict, question: Facts) -> dict:
         sample = packed['data_samples'].clone()
         sample.set_metainfo(question)
         return dict(inputs=packed['inputs'], data_samples=sample)
 
-    def _test_item(self, epoch: int, item: int) -> dict:
+    def read_for_test(self, epoch: int, item: int) -> dict:
+        """See :class:`BaseDataset`; a video is decoded once for questions in a row."""
         (question,) = self._questions(item)
         clip = question['clip_id']
         if self._decoded is None or self._decoded[0] != clip:

@@ -10,6 +10,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from internvideo.datasets.bad_samples import TooManyBadSamples
+from internvideo.datasets.media.loading import MediaLoading
 from internvideo.registry import DATASETS, FUNCTIONS
 
 TRAIN = [
@@ -97,8 +98,10 @@ def test_repeated_augmentation_decodes_once(media: Path, tmp_path: Path, monkeyp
 def test_test_item_is_decoded_once_and_ordered_view_major(media: Path, tmp_path: Path) -> None:
     data = build(media, tmp_path, ['good.mp4 0'], mode='test')
     read = []
-    opening = data.loading[0]
-    data.loading = (lambda s: _recording(opening(s), read), *data.loading[1:])
+    opening = data.sources
+    data.loading = MediaLoading(
+        'video', sample('test', 2), opener=lambda s: _recording(opening(s), read)
+    )
     views = data[0]['inputs']
     assert views.shape == (6, 3, 4, 32, 32)
     assert len(read) == 1 and read[0] == sorted(set(read[0]))
@@ -157,7 +160,7 @@ def test_broken_media_are_replaced_and_listed_in_training(media: Path, tmp_path:
 def test_missing_frame_of_a_folder_is_listed(media: Path, tmp_path: Path) -> None:
     fields = dict(backend='frames', bad_samples_file=tmp_path / 'bad.jsonl', max_bad_share=None)
     data = build(media, tmp_path, ['gap 0', 'frames 0'], sampling=sample('train'), **fields)
-    data.loading[1].num_frames = 12
+    data.loading.sampling.num_frames = 12
     for epoch in range(8):
         data[epoch, 0]
     assert 'img_00006.jpg is missing' in (tmp_path / 'bad.jsonl').read_text()
@@ -178,7 +181,7 @@ def test_training_stops_when_nothing_can_be_read(media: Path, tmp_path: Path) ->
 
 def test_more_frames_than_exist_repeats_frames(media: Path, tmp_path: Path) -> None:
     data = build(media, tmp_path, ['short.mp4 0'], mode='test')
-    data.loading[1].num_frames = 16
+    data.loading.sampling.num_frames = 16
     assert data[0]['inputs'].shape == (6, 3, 16, 32, 32)
 
 

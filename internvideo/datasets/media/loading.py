@@ -29,6 +29,7 @@ class MediaLoading:
         sampling: transform that chooses the frames of a video.
         audio: fields of :class:`SoundFeatures`, or one.
         backend, filename_tmpl: as of :class:`OpenVideo`.
+        opener: adds ``video`` and ``total_frames`` to a sample in place of :class:`OpenVideo`.
         trimmed_seconds: look only at the first seconds of a video or sound.
         clip_from_video: look only at the frames that the annotation names, evenly spaced, and
             listen to these only.
@@ -50,6 +51,7 @@ class MediaLoading:
         clip_from_video: bool = False,
         audio_from_video: bool = True,
         pad_missing_audio: bool = False,
+        opener: Callable[[dict], dict] | None = None,
     ) -> None:
         if media_type not in MEDIA_TYPES:
             raise ValueError(f'media_type must be one of {MEDIA_TYPES}, got {media_type!r}')
@@ -63,7 +65,8 @@ class MediaLoading:
             raise ValueError('clip_from_video=True needs a sampling with `num_frames`')
         self.trimmed_seconds, self.clip_from_video = trimmed_seconds, clip_from_video
         self.audio_from_video, self.pad_missing_audio = audio_from_video, pad_missing_audio
-        self._open, self._decode = OpenVideo(backend, filename_tmpl), DecodeFrames()
+        self._open = opener or OpenVideo(backend, filename_tmpl)
+        self._decode = DecodeFrames()
 
     def __call__(self, sample: dict) -> dict:
         """Load the media.
@@ -75,26 +78,26 @@ class MediaLoading:
         if self.media_type == 'image':
             sample |= dict(video=ImageReader(sample['path']), frame_inds=[[0]])
         elif self.has_pictures:
-            seconds = self._choose_frames(self._open(sample))
+            sample, seconds = self._choose_frames(self._open(sample))
         if self.has_pictures:
-            self._decode(sample)
+            sample = self._decode(sample)
             _crop(sample)
         if self.has_sound:
             sample['audio'] = self._load_sound(sample, *seconds)
         return sample
 
-    def _choose_frames(self, sample: dict) -> tuple[float, float | None]:
-        """Add ``frame_inds``; returns the seconds that they were chosen from."""
+    def _choose_frames(self, sample: dict) -> tuple[dict, tuple[float, float | None]]:
+        """The sample with ``frame_inds``, and the seconds that they were chosen from."""
         fps, total = sample['video'].fps, sample['total_frames']
         first, length = self._window(sample, fps, total)
         if self.clip_from_video:
             sample['frame_inds'] = np.array([clip_offsets(length, self.sampling.num_frames)])
         else:
             sample['total_frames'] = length
-            self.sampling(sample)
+            sample = self.sampling(sample)
         sample['frame_inds'] = sample['frame_inds'] + first
         whole = not fps or (first, length) == (0, total)
-        return (0.0, None) if whole else (first / fps, (first + length) / fps)
+        return sample, (0.0, None) if whole else (first / fps, (first + length) / fps)
 
     def _window(self, sample: dict, fps: float, total: int) -> tuple[int, int]:
         """First frame and number of frames that are looked at."""
