@@ -1,8 +1,7 @@
-"""What happens to tensors between two models: position tables, patch kernels, heads, names.
+"""What happens to tensors between two models: patch kernels, heads, names, readings of tables.
 
 Plain functions on tensors and state dicts, shared by the adapters of all families.  None of them
-changes its input.  Half-precision tables are resized in float32 and stay float32, so that nothing
-is rounded twice on the way into a float32 model.
+changes its input.
 """
 
 import functools
@@ -12,14 +11,12 @@ import math
 from collections.abc import Iterable, Mapping
 from importlib import resources
 
-import torch
-import torch.nn.functional as F
 from mmengine.logging import print_log
 from torch import Tensor
 
+from internvideo.ops.position_tables import Grid, is_square
+
 State = dict[str, Tensor]
-Grid = tuple[int, int, int]
-"""Temporal positions, rows and columns of the tokens of one clip."""
 
 K710_CLASSES = 710
 PUBLISHED_TIME_STEPS = 8
@@ -40,74 +37,6 @@ STAGE2_DECODER_PARTS = ('clip_decoder', 'clip_pos_embed', 'img_pos_embed')
 """Parts of the names, in the vision tower of a stage-2 file, that its encoder does not need."""
 
 
-def interpolate_joint_table(
-    table: Tensor,
-    orig_t_size: int,
-    grid: Grid,
-    *,
-    extra_rows: int = 1,
-    orig_grid: tuple[int, int] | None = None,
-) -> Tensor:
-    """Resize a table over (time, row, column): time first (linear), then space (bicubic).
-
-    Args:
-        table: (1, extra_rows + T·h·w, D), rows ordered time, row, column.
-        orig_t_size: T of ``table``.
-        grid: wanted (T, rows, columns).
-        extra_rows: leading rows that belong to no position (CLS); kept as they are.
-        orig_grid: (h, w) of ``table``; a square by default.
-
-    Returns:
-        (1, extra_rows + grid[0]·grid[1]·grid[2], D); ``table`` itself when nothing changes.
-
-    Raises:
-        ValueError: the rows do not divide into ``orig_t_size`` squares (or ``orig_grid``).
-    """
-    extra, body = table[:, :extra_rows], table[:, extra_rows:]
-    height, width = orig_grid or _square(body.shape[1], orig_t_size)
-    if orig_t_size * height * width != body.shape[1]:
-        raise ValueError(
-            f'a position table of {body.shape[1]} rows does not hold {orig_t_size} time steps '
-            f'of {height} x {width} squares'
-        )
-    if (orig_t_size, height, width) == tuple(grid):
-        return table
-    body = _resize_time(_at_least_float32(body).unflatten(1, (orig_t_size, -1)), grid[0])
-    body = _resize_space(body, (height, width), grid[1:])
-    return torch.cat([extra.to(body.dtype), body.flatten(1, 2)], dim=1)
-
-
-def interpolate_separate_tables(
-    spatial: Tensor,
-    temporal: Tensor,
-    grid: Grid,
-    *,
-    orig_grid: tuple[int, int] | None = None,
-) -> tuple[Tensor, Tensor]:
-    """Resize a spatial table (1, h·w, D), bicubic, and a temporal table (1, T, D), linear.
-
-    The published code cannot resize the spatial table of a model with more than one time step;
-    here it is a plain bicubic resize.
-
-    Raises:
-        ValueError: the spatial table is not square and ``orig_grid`` is not given.
-    """
-    size = orig_grid or _square(spatial.shape[1], 1)
-    if size != tuple(grid[1:]):
-        spatial = _resize_space(_at_least_float32(spatial)[:, None], size, grid[1:])[:, 0]
-    if temporal.shape[1] != grid[0]:
-        temporal = _resize_time(_at_least_float32(temporal)[:, :, None], grid[0])[:, :, 0]
-    return spatial, temporal
-
-
-def interpolate_image_table(table: Tensor, size: tuple[int, int], *, extra_rows: int = 1) -> Tensor:
-    """Resize an image encoder's table (1, extra_rows + g², D) to ``size`` (rows, columns), bicubic.
-
-    The leading ``extra_rows`` (CLS) are kept.
-    """
-    return interpolate_joint_table(table, 1, (1, *size), extra_rows=extra_rows)
-
-
 def infer_time_steps(rows: int, grid: Grid) -> int:
     """Number of time steps of a joint table of ``rows`` position rows, for a model of ``grid``.
 
@@ -119,7 +48,7 @@ def infer_time_steps(rows: int, grid: Grid) -> int:
         ValueError: none of them fits, or several do without 8 being one of them.
     """
     steps, height, width = grid
-    readings = {t for t in (steps, PUBLISHED_TIME_STEPS) if _is_square(rows, t)}
+    readings = {t for t in (steps, PUBLISHED_TIME_STEPS) if is_square(rows, t)}
     if rows % (height * width) == 0:
         readings.add(rows // (height * width))
     own = steps if rows == steps * height * width else PUBLISHED_TIME_STEPS
@@ -127,7 +56,7 @@ def infer_time_steps(rows: int, grid: Grid) -> int:
         taken = own if own in readings else readings.pop()
         _warn_of_other_readings(rows, taken, readings - {taken}, grid)
         return taken
-    possible = _readings(rows, [t for t in range(1, min(rows, 128) + 1) if _is_square(rows, t)])
+    possible = _readings(rows, [t for t in range(1, min(rows, 128) + 1) if is_square(rows, t)])
     raise ValueError(
         f'cannot tell how many time steps a position table of {rows} rows holds (the model has '
         f'{steps} x {height} x {width}); set orig_t_size, possible: {possible or "none"}'
@@ -261,38 +190,3 @@ def extract_stage2_vision(stage2: Mapping[str, Tensor]) -> State:
 def is_decoder_part(name: str) -> bool:
     """Whether ``name`` belongs to a decoder of pretraining, distillation or stage 2."""
     return name.startswith(DECODER_PARTS)
-
-
-def _is_square(rows: int, steps: int) -> bool:
-    return rows % steps == 0 and math.isqrt(rows // steps) ** 2 == rows // steps
-
-
-def _square(rows: int, steps: int) -> tuple[int, int]:
-    if not _is_square(rows, steps):
-        raise ValueError(
-            f'a position table of {rows} rows does not hold {steps} time steps of a square grid'
-        )
-    side = math.isqrt(rows // steps)
-    return side, side
-
-
-def _at_least_float32(table: Tensor) -> Tensor:
-    return table.to(torch.promote_types(table.dtype, torch.float32))
-
-
-def _resize_time(table: Tensor, steps: int) -> Tensor:
-    """(1, T, L, D) to (1, steps, L, D), linear between the centres of the steps."""
-    if table.shape[1] == steps:
-        return table
-    series = table.flatten(2).transpose(1, 2)
-    series = F.interpolate(series, size=steps, mode='linear', align_corners=False)
-    return series.transpose(1, 2).unflatten(2, table.shape[2:])
-
-
-def _resize_space(table: Tensor, size: tuple[int, int], new_size: tuple[int, int]) -> Tensor:
-    """(1, T, h·w, D) to (1, T, h'·w', D), bicubic, each time step on its own."""
-    if tuple(size) == tuple(new_size):
-        return table
-    images = table[0].unflatten(1, size).permute(0, 3, 1, 2)
-    images = F.interpolate(images, size=tuple(new_size), mode='bicubic', align_corners=False)
-    return images.flatten(2).transpose(1, 2)[None]

@@ -8,12 +8,11 @@ from internvideo.checkpoint.tensor_conversion import (
     extract_stage2_vision,
     infer_time_steps,
     inflate_patch_kernel,
-    interpolate_joint_table,
-    interpolate_separate_tables,
     k710_rows,
     remap_k710_head,
     strip_prefixes,
 )
+from internvideo.ops.position_tables import interpolate_joint_table, interpolate_separate_tables
 
 SIZES = st.integers(1, 5)
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from mmengine.config import Config
 
-from internvideo.models.backbones.internvideo2 import resolve_architecture
+from internvideo.models.backbones.internvideo2 import InternVideo2
 from internvideo.models.tasks.retrieval.objectives import AUDIO_OBJECTIVES, OBJECTIVES
 from internvideo.models.text.bert import bert_config
 from internvideo.models.text.llama import ARCHITECTURES as LLAMAS
@@ -170,7 +170,7 @@ def trunk_facts(cfg: Config) -> dict[str, Any]:
     same = ('img_size', 'patch_size', 'tubelet_size', 'num_frames', 'clip_embed_dim', 'qkv_bias')
     same += ('attn_pool_num_heads', 'init_values', 'qk_normalization', 'sep_pos_embed')
     same += ('drop_path_rate', 'use_checkpoint')
-    width = resolve_architecture(trunk['arch'])
+    width = InternVideo2.resolve_arch(trunk['arch'])
     facts = {name: trunk[name] for name in same} | width
     facts |= dict(
         d_model=width['embed_dim'],

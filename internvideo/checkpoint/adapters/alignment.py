@@ -19,11 +19,13 @@ from internvideo.checkpoint.tensor_conversion import (
     average_patch_kernel,
     infer_time_steps,
     inflate_patch_kernel,
+    is_decoder_part,
+    strip_prefixes,
+)
+from internvideo.ops.position_tables import (
     interpolate_image_table,
     interpolate_joint_table,
     interpolate_separate_tables,
-    is_decoder_part,
-    strip_prefixes,
 )
 from internvideo.registry import CHECKPOINT_ADAPTERS
 

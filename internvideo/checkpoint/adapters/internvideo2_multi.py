@@ -20,10 +20,8 @@ from torch import Tensor, nn
 
 from internvideo.checkpoint.files import read_state_dict
 from internvideo.checkpoint.report import CheckpointMismatchError, LoadReport, abbreviate
-from internvideo.checkpoint.tensor_conversion import (
-    STAGE2_PREFIX,
-    State,
-    infer_time_steps,
+from internvideo.checkpoint.tensor_conversion import STAGE2_PREFIX, State, infer_time_steps
+from internvideo.ops.position_tables import (
     interpolate_image_table,
     interpolate_joint_table,
     interpolate_separate_tables,

@@ -17,18 +17,20 @@ from torch import Tensor, nn
 from internvideo.checkpoint.files import read_state_dict
 from internvideo.checkpoint.report import LoadReport
 from internvideo.checkpoint.tensor_conversion import (
-    Grid,
     State,
     extract_stage2_vision,
     infer_time_steps,
     inflate_patch_kernel,
-    interpolate_joint_table,
-    interpolate_separate_tables,
     is_decoder_part,
     override_from_stage2,
     remap_k710_head,
     strip_prefix,
     strip_prefixes,
+)
+from internvideo.ops.position_tables import (
+    Grid,
+    interpolate_joint_table,
+    interpolate_separate_tables,
 )
 from internvideo.registry import CHECKPOINT_ADAPTERS
 

@@ -9,8 +9,8 @@ from mmengine.logging import print_log
 from torch import Tensor, nn
 
 from internvideo.datasets.formats.captions import normalise_caption
-from internvideo.models.necks.alignment_neck import normalise
 from internvideo.models.tasks.retrieval.objectives import HEADS, MATCHING, Encoded
+from internvideo.ops.features import normalise
 
 from .devices import autocast
 

@@ -1,16 +1,28 @@
-"""What a video encoder hands to heads, decoders and losses."""
+"""The contract of video encoders, and what one hands to heads, decoders and losses."""
 
-from typing import NamedTuple
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, NamedTuple
 
-from torch import Tensor
+import torch
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from internvideo.ops.position_tables import Grid, interpolate_joint_table
+
+ARCH_FIELDS = ('embed_dim', 'depth', 'num_heads', 'mlp_ratio')
+"""What a named size says."""
+INPUT_NAMES = ('cls_token', 'mask_token', 'pos_embed')
 
 
 class EncoderOutput(NamedTuple):
     """Outputs of one encoder pass over B clips.
 
     Attributes:
-        tokens: (B, M, D) residual stream after the last block; token 0 is the class token.
-        pooled: (B, ``clip_embed_dim``), or None when the encoder has no pooler.
+        tokens: (B, M, D) residual stream after the last block; the encoder's
+            ``num_prefix_tokens`` (a class token) come before those of the patches.
+        pooled: (B, ``pooled_dim``), or None when the encoder has no pooler.
         layers: residual streams (B, M, D) after the blocks asked for, in the order asked for.
         attn: (B, M - 1) pooling attention to the patch tokens averaged over heads, or None.
         grid: temporal positions, rows and columns of the full patch grid.
@@ -20,4 +32,294 @@ class EncoderOutput(NamedTuple):
     pooled: Tensor | None
     layers: list[Tensor]
     attn: Tensor | None
-    grid: tuple[int, int, int]
+    grid: Grid
+
+
+class PositionTable(NamedTuple):
+    """What the rows of a position table (1, rows, D) stand for, and so how it is resized.
+
+    Attributes:
+        over_time, over_space: whether a row is there for each temporal position, each patch of a
+            frame.
+        extra_rows: rows in front that belong to no position (class token); kept as they are.
+        learned: False for a constant that the encoder computes from its own grid: there is
+            nothing to resize, and a file's copy is not needed.
+    """
+
+    over_time: bool = True
+    over_space: bool = True
+    extra_rows: int = 0
+    learned: bool = True
+
+    def span(self, grid: Grid) -> Grid:
+        """The part of an encoder's ``grid`` that the table covers."""
+        steps, height, width = grid
+        return (
+            steps if self.over_time else 1,
+            height if self.over_space else 1,
+            width if self.over_space else 1,
+        )
+
+    def num_rows(self, grid: Grid) -> int:
+        """Rows that the table of an encoder with this grid has."""
+        steps, height, width = self.span(grid)
+        return self.extra_rows + steps * height * width
+
+    def resize(self, table: Tensor, old: Grid, new: Grid) -> Tensor:
+        """``table`` (1, rows, D) of an encoder with grid ``old`` for one with grid ``new``.
+
+        Linear in time, bicubic in space, in float32 at least.
+
+        Raises:
+            ValueError: the table has other rows than ``old`` says.
+        """
+        steps, *size = self.span(old)
+        return interpolate_joint_table(
+            table, steps, self.span(new), extra_rows=self.extra_rows, orig_grid=tuple(size)
+        )
+
+
+class VideoEncoder(BaseModule):
+    """Base of every video encoder: clips (B, C, T, H, W) -> :class:`EncoderOutput`.
+
+    All that other code asks of an encoder is stated here: widths and sizes as attributes, what it
+    can do as class attributes and properties, freezing, layer-wise rules of optimisers, position
+    tables.  A family builds ``blocks`` (a ``ModuleList`` of ``depth`` entries) and, by convention,
+    ``patch_embed``, and writes its own ``forward`` out; the methods here serve it as they are
+    unless its parts have other names.  ``docs/encoders.md`` shows one in full.
+
+    Args:
+        embed_dim: token width.
+        depth: number of blocks.
+        img_size: side of the input in pixels, or (height, width).
+        patch_size: side of a patch in pixels.
+        num_frames: frames of a clip.
+        tubelet_size: frames per temporal position.
+        pooled_dim: width of the pooled vector; 0 without one.
+        checkpoint_num: recompute the activations of that many first blocks when training.
+
+    Attributes:
+        grid: temporal positions, rows and columns of the patches of a clip.
+        sep_pos_embed: whether position tables of space and time are separate.
+        image_pos_embed: how single images are placed; None: they are not taken.
+
+    Raises:
+        ValueError: sizes that do not divide.
+    """
+
+    ARCHITECTURES: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    """Named sizes: name -> ``embed_dim``, ``depth``, ``num_heads``, ``mlp_ratio``."""
+    SMALL: ClassVar[Mapping[str, Any]] = dict(
+        arch=dict(embed_dim=32, depth=2, num_heads=2, mlp_ratio=2.0),
+        img_size=28,
+        patch_size=14,
+        num_frames=4,
+    )
+    """Constructor arguments of a size that is quick on a CPU; see :meth:`small`."""
+    num_prefix_tokens: ClassVar[int] = 1
+    """Tokens in front of those of the patches: the class token, or none."""
+    takes_mask: ClassVar[bool] = True
+    """Whether ``forward`` can leave tokens out."""
+    sep_pos_embed: bool = False
+    image_pos_embed: str | None = None
+
+    blocks: nn.ModuleList
+
+    def __init__(
+        self,
+        embed_dim: int,
+        depth: int,
+        img_size: int | tuple[int, int],
+        patch_size: int,
+        num_frames: int,
+        tubelet_size: int = 1,
+        pooled_dim: int = 0,
+        checkpoint_num: int = 0,
+        init_cfg: dict | list[dict] | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        self.embed_dim, self.depth, self.pooled_dim = embed_dim, depth, pooled_dim
+        self.img_size = (img_size, img_size) if isinstance(img_size, int) else tuple(img_size)
+        self.num_frames, self.tubelet_size = num_frames, tubelet_size
+        self.grid = patch_grid(num_frames, self.img_size, tubelet_size, patch_size)
+        self.checkpoint_num = checkpoint_num
+        # A plain list: the modules are registered where they belong already.
+        self._frozen: list[nn.Module] = []
+
+    # --- sizes ----------------------------------------------------------------------------------
+
+    @classmethod
+    def resolve_arch(
+        cls, arch: str | Mapping[str, Any] | None, **overrides: int | float | None
+    ) -> dict[str, Any]:
+        """Width, depth, heads and MLP ratio of ``arch`` with every given override applied.
+
+        Raises:
+            ValueError: unknown name, unknown field, or a field that neither side gives.
+        """
+        if isinstance(arch, str):
+            if arch not in cls.ARCHITECTURES:
+                known = ', '.join(cls.ARCHITECTURES)
+                raise ValueError(f'arch must be one of {known}, got {arch!r}')
+            arch = cls.ARCHITECTURES[arch]
+        fields = dict(arch or {})
+        fields.update({name: value for name, value in overrides.items() if value is not None})
+        unknown = sorted(set(fields) - set(ARCH_FIELDS))
+        missing = [name for name in ARCH_FIELDS if name not in fields]
+        if unknown or missing:
+            raise ValueError(f'arch has unknown fields {unknown} and lacks {missing}')
+        return fields
+
+    @classmethod
+    def small(cls, **overrides: Any) -> dict[str, Any]:
+        """Constructor arguments of a small encoder of this family, for tests and rehearsals.
+
+        ``overrides`` come on top; a family whose sizes depend on one another adapts them here.
+        """
+        return dict(cls.SMALL) | overrides
+
+    # --- what it can do -------------------------------------------------------------------------
+
+    @property
+    def pooler(self) -> nn.Module | None:
+        """The module behind the blocks that makes the pooled vector; None: no module does."""
+        return None
+
+    @property
+    def gives_attn(self) -> bool:
+        """Whether ``return_attn`` can be asked for."""
+        return False
+
+    def is_image(self, num_frames: int) -> bool:
+        """Whether a clip of so many frames is placed as an image."""
+        return False
+
+    def position_tables(self) -> dict[str, PositionTable]:
+        """Name of each position table among the encoder's entries -> what its rows are."""
+        return {}
+
+    # --- forward --------------------------------------------------------------------------------
+
+    def forward(
+        self,
+        video: Tensor,
+        mask: Tensor | None = None,
+        return_layers: Sequence[int] = (),
+        return_attn: bool = False,
+        num_visible: int | None = None,
+        layers_only: bool = False,
+    ) -> EncoderOutput:
+        """Encode clips.
+
+        Args:
+            video: (B, C, T, H, W) normalised clips.
+            mask: (B, N) bool over all tokens, those of ``num_prefix_tokens`` first; True hides a
+                token, the same number is visible in every row.  None shows all.
+            return_layers: block indices (0-based) whose output stream is returned.
+            return_attn: also return the pooling attention.
+            num_visible: visible tokens per row, when the caller knows: it spares the device
+                synchronisation (and the graph break under ``torch.compile``) of counting them.
+            layers_only: stop after the last of ``return_layers``; there is no pooled vector then.
+
+        Raises:
+            ValueError: a clip of another size, an unusable mask, a layer that does not exist, or
+                attention from an encoder that has none.
+        """
+        raise NotImplementedError
+
+    def run_block(self, index: int, x: Tensor) -> Tensor:
+        """Block ``index`` on ``x``, its activations recomputed when so configured."""
+        if index < self.checkpoint_num and self.training and torch.is_grad_enabled():
+            return checkpoint(self.blocks[index], x, use_reentrant=False)
+        return self.blocks[index](x)
+
+    def num_needed_blocks(self, return_layers: Sequence[int], layers_only: bool) -> int:
+        """Blocks that must run for what ``forward`` is asked for."""
+        return max(return_layers) + 1 if layers_only else self.depth
+
+    def check_clips(self, video: Tensor) -> None:
+        """Raise ValueError unless ``video`` is of the configured size, or a placed image."""
+        fits = video.ndim == 5 and tuple(video.shape[3:]) == self.img_size
+        if fits and (video.shape[2] == self.num_frames or self.is_image(video.shape[2])):
+            return
+        raise ValueError(
+            f'got clips of shape {tuple(video.shape)}; the model is configured for '
+            f'(B, C, T, H, W) with num_frames={self.num_frames} and img_size={self.img_size}'
+        )
+
+    def check_request(self, return_layers: Sequence[int], return_attn: bool = False) -> None:
+        """Raise ValueError for a layer, or attention, that does not exist."""
+        wrong = [i for i in return_layers if not 0 <= i < self.depth]
+        if wrong or len(set(return_layers)) != len(return_layers):
+            raise ValueError(
+                f'return_layers={list(return_layers)} must be distinct block indices in '
+                f'[0, {self.depth})'
+            )
+        if return_attn and not self.gives_attn:
+            raise ValueError(
+                f'return_attn needs an attention pooler, which {type(self).__name__} does not have '
+                'here (clip_embed_dim=0 leaves one out)'
+            )
+
+    # --- training -------------------------------------------------------------------------------
+
+    def freeze(self, open_blocks: int = 0, open_pooler: bool = False) -> None:
+        """Freeze everything but the last ``open_blocks`` blocks and, when open, the pooler.
+
+        Frozen parameters need no gradient, and frozen modules stay in evaluation mode.  Nothing
+        is recorded for the backward pass up to the first open part.
+
+        Raises ValueError when there are fewer blocks than ``open_blocks``.
+        """
+        if not 0 <= open_blocks <= self.depth:
+            raise ValueError(f'open_blocks={open_blocks} must be in [0, depth={self.depth}]')
+        self._frozen = list(self.blocks[: self.depth - open_blocks])
+        for module in self.children():
+            is_open = module is self.blocks or (open_pooler and module is self.pooler)
+            if not is_open:
+                self._frozen.append(module)
+        for parameter in self.parameters(recurse=False):
+            parameter.requires_grad_(False)
+        for module in self._frozen:
+            module.requires_grad_(False)
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> 'VideoEncoder':
+        """Switch mode, leaving frozen modules in evaluation mode."""
+        super().train(mode)
+        for module in self._frozen:
+            module.eval()
+        return self
+
+    def no_weight_decay(self) -> set[str]:
+        """Names of parameters that are never decayed: those of no layer (tokens, tables)."""
+        return {name for name, _ in self.named_parameters(recurse=False)}
+
+    def get_layer_depth(self, param_name: str, prefix: str = '') -> tuple[int, int]:
+        """(layer id, number of layers) of a parameter for layer-wise learning-rate decay.
+
+        Embeddings are layer 0, block i is layer i + 1, all else is the last layer.  Separate
+        position tables count as "all else": so do the published recipes.
+        """
+        name, num_layers = param_name.removeprefix(prefix), self.depth + 2
+        if name in INPUT_NAMES or name.startswith('patch_embed.'):
+            return 0, num_layers
+        block = re.match(r'blocks\.(\d+)\.', name)
+        return int(block.group(1)) + 1 if block else num_layers - 1, num_layers
+
+
+def patch_grid(
+    num_frames: int, img_size: tuple[int, int], tubelet_size: int, patch_size: int
+) -> Grid:
+    """Temporal positions, rows and columns of a clip.
+
+    Raises:
+        ValueError: sizes that do not divide.
+    """
+    height, width = img_size
+    if num_frames % tubelet_size or height % patch_size or width % patch_size:
+        raise ValueError(
+            f'num_frames={num_frames} must be divisible by tubelet_size={tubelet_size} and '
+            f'img_size={img_size} by patch_size={patch_size}'
+        )
+    return num_frames // tubelet_size, height // patch_size, width // patch_size

@@ -1,12 +1,10 @@
 """The InternVideo2 video encoder (arXiv 2403.15377, section 3 and its supplement's Table 12)."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
-from mmengine.model import BaseModule
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from internvideo.models.layers.attention import Attention
 from internvideo.models.layers.attention_pool import AttentionPooling
@@ -14,42 +12,17 @@ from internvideo.models.layers.kernels import Fused
 from internvideo.models.layers.mlp import Mlp
 from internvideo.models.layers.norm import RMSNorm
 from internvideo.models.layers.patch_embed import PatchEmbed3D
-from internvideo.models.layers.position import sincos_1d, sincos_2d, sincos_3d
+from internvideo.models.layers.position import (
+    check_image_table,
+    sincos_1d,
+    sincos_2d,
+    sincos_3d,
+)
 from internvideo.models.layers.residual import DropPath, LayerScale, add_branch
+from internvideo.ops.tokens import gather_visible, mean_over_time
 from internvideo.registry import MODELS
 
-from .base import EncoderOutput
-
-ARCHITECTURES: dict[str, dict[str, Any]] = {
-    'small': dict(embed_dim=384, depth=12, num_heads=6, mlp_ratio=4.0),
-    'base': dict(embed_dim=768, depth=12, num_heads=12, mlp_ratio=4.0),
-    'large': dict(embed_dim=1024, depth=24, num_heads=16, mlp_ratio=4.0),
-    '1B': dict(embed_dim=1408, depth=40, num_heads=16, mlp_ratio=48 / 11),
-    '6B': dict(embed_dim=3200, depth=48, num_heads=25, mlp_ratio=4.0),
-}
-_ARCH_FIELDS = tuple(ARCHITECTURES['small'])
-IMAGE_TABLES = (None, 'shared', 'separate')
-
-
-def resolve_architecture(
-    arch: str | Mapping[str, Any] | None, **overrides: int | float | None
-) -> dict[str, Any]:
-    """Width, depth, heads and MLP ratio of ``arch`` with every given override applied.
-
-    Raises:
-        ValueError: unknown name, unknown field, or a field that neither side gives.
-    """
-    if isinstance(arch, str):
-        if arch not in ARCHITECTURES:
-            raise ValueError(f'arch must be one of {", ".join(ARCHITECTURES)}, got {arch!r}')
-        arch = ARCHITECTURES[arch]
-    fields = dict(arch or {})
-    fields.update({name: value for name, value in overrides.items() if value is not None})
-    unknown = sorted(set(fields) - set(_ARCH_FIELDS))
-    missing = [name for name in _ARCH_FIELDS if name not in fields]
-    if unknown or missing:
-        raise ValueError(f'arch has unknown fields {unknown} and lacks {missing}')
-    return fields
+from .base import EncoderOutput, PositionTable, VideoEncoder
 
 
 class Block(nn.Module):
@@ -94,7 +67,7 @@ class Block(nn.Module):
 
 
 @MODELS.register_module()
-class InternVideo2(BaseModule):
+class InternVideo2(VideoEncoder):
     """InternVideo2 encoder: classifier trunk, masked student and teacher are all this class.
 
     Parameters carry the names of the published checkpoints.  There is no norm after the last
@@ -133,6 +106,17 @@ class InternVideo2(BaseModule):
         ImportError: a backend or kernel that is asked for is not installed.
     """
 
+    ARCHITECTURES: ClassVar[dict[str, dict[str, Any]]] = {
+        'small': dict(embed_dim=384, depth=12, num_heads=6, mlp_ratio=4.0),
+        'base': dict(embed_dim=768, depth=12, num_heads=12, mlp_ratio=4.0),
+        'large': dict(embed_dim=1024, depth=24, num_heads=16, mlp_ratio=4.0),
+        '1B': dict(embed_dim=1408, depth=40, num_heads=16, mlp_ratio=48 / 11),
+        '6B': dict(embed_dim=3200, depth=48, num_heads=25, mlp_ratio=4.0),
+    }
+    SMALL: ClassVar[dict[str, Any]] = dict(
+        VideoEncoder.SMALL, clip_embed_dim=24, attn_pool_num_heads=2
+    )
+
     def __init__(
         self,
         arch: str | Mapping[str, Any] | None = 'base',
@@ -161,20 +145,24 @@ class InternVideo2(BaseModule):
         checkpoint_num: int | None = None,
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
-        super().__init__(init_cfg)
-        width = resolve_architecture(
+        width = self.resolve_arch(
             arch, embed_dim=embed_dim, depth=depth, num_heads=num_heads, mlp_ratio=mlp_ratio
         )
-        self.embed_dim, self.depth = width['embed_dim'], width['depth']
-        self.num_frames = num_frames
-        self.pooled_dim = clip_embed_dim or 0
-        self.img_size = (img_size, img_size) if isinstance(img_size, int) else tuple(img_size)
-        self.grid = self._grid(patch_size, tubelet_size)
-        self.tubelet_size = tubelet_size
+        if checkpoint_num is None:
+            checkpoint_num = width['depth']
+        super().__init__(
+            embed_dim=width['embed_dim'],
+            depth=width['depth'],
+            img_size=img_size,
+            patch_size=patch_size,
+            num_frames=num_frames,
+            tubelet_size=tubelet_size,
+            pooled_dim=clip_embed_dim or 0,
+            checkpoint_num=checkpoint_num if use_checkpoint else 0,
+            init_cfg=init_cfg,
+        )
         self.sep_pos_embed = sep_pos_embed
         self.image_pos_embed = check_image_table(image_pos_embed, sep_pos_embed)
-        self._frozen: list[nn.Module] = []
-        self.checkpoint_num = self._checkpointed(use_checkpoint, checkpoint_num)
 
         self.cls_token = nn.Parameter(torch.empty(1, 1, self.embed_dim))
         self._make_position_tables()
@@ -195,20 +183,6 @@ class InternVideo2(BaseModule):
         self.clip_projector = self._make_pooler(attn_pool_num_heads, clip_embed_dim, attn_backend)
         self.reset_parameters()
 
-    def _grid(self, patch_size: int, tubelet_size: int) -> tuple[int, int, int]:
-        height, width = self.img_size
-        if self.num_frames % tubelet_size or height % patch_size or width % patch_size:
-            raise ValueError(
-                f'num_frames={self.num_frames} must be divisible by tubelet_size={tubelet_size} '
-                f'and img_size={self.img_size} by patch_size={patch_size}'
-            )
-        return self.num_frames // tubelet_size, height // patch_size, width // patch_size
-
-    def _checkpointed(self, use_checkpoint: bool, checkpoint_num: int | None) -> int:
-        if not use_checkpoint:
-            return 0
-        return self.depth if checkpoint_num is None else checkpoint_num
-
     def _make_blocks(self, drop_path_rate: float, fields: dict[str, Any]) -> nn.ModuleList:
         # On the CPU even when the model is built on the meta device: the rates are numbers.
         rates = torch.linspace(0, drop_path_rate, self.depth, device='cpu').tolist()
@@ -225,30 +199,52 @@ class InternVideo2(BaseModule):
         return AttentionPooling(self.embed_dim, num_heads, out_dim, backend) if out_dim else None
 
     def _make_position_tables(self) -> None:
-        steps, squares = self.grid[0], self.grid[1] * self.grid[2]
+        steps, patches = self.grid[0], self.grid[1] * self.grid[2]
         if self.sep_pos_embed:
-            self.pos_embed_spatial = nn.Parameter(torch.empty(1, squares, self.embed_dim))
+            self.pos_embed_spatial = nn.Parameter(torch.empty(1, patches, self.embed_dim))
             self.pos_embed_temporal = nn.Parameter(torch.empty(1, steps, self.embed_dim))
             self.pos_embed_cls = nn.Parameter(torch.empty(1, 1, self.embed_dim))
         else:
-            self.pos_embed = nn.Parameter(torch.empty(1, steps * squares + 1, self.embed_dim))
+            self.pos_embed = nn.Parameter(torch.empty(1, steps * patches + 1, self.embed_dim))
         if self.image_pos_embed == 'separate':
-            self.img_pos_embed = nn.Parameter(torch.empty(1, squares + 1, self.embed_dim))
+            self.img_pos_embed = nn.Parameter(torch.empty(1, patches + 1, self.embed_dim))
 
     @torch.no_grad()
     def reset_parameters(self) -> None:
         """Set the class token and the position tables; other modules set their own."""
         nn.init.normal_(self.cls_token, std=0.02)
-        steps, *squares = self.grid
+        steps, *size = self.grid
         if self.sep_pos_embed:
-            self.pos_embed_spatial.copy_(sincos_2d(self.embed_dim, tuple(squares)))
+            self.pos_embed_spatial.copy_(sincos_2d(self.embed_dim, tuple(size)))
             self.pos_embed_temporal.copy_(sincos_1d(self.embed_dim, steps))
             self.pos_embed_cls.zero_()
         else:
-            table = sincos_3d(self.embed_dim, steps, tuple(squares), cls_token=True)
+            table = sincos_3d(self.embed_dim, steps, tuple(size), cls_token=True)
             self.pos_embed.copy_(table)
         if self.image_pos_embed == 'separate':
-            self.img_pos_embed.copy_(sincos_3d(self.embed_dim, 1, tuple(squares), cls_token=True))
+            self.img_pos_embed.copy_(sincos_3d(self.embed_dim, 1, tuple(size), cls_token=True))
+
+    @property
+    def pooler(self) -> AttentionPooling | None:
+        """The attention pooling."""
+        return self.clip_projector
+
+    @property
+    def gives_attn(self) -> bool:
+        """Whether there is an attention pooling."""
+        return self.clip_projector is not None
+
+    def position_tables(self) -> dict[str, PositionTable]:
+        """The joint table or the separate ones, and that of images."""
+        tables = dict(pos_embed=PositionTable(extra_rows=1))
+        if self.sep_pos_embed:
+            tables = dict(
+                pos_embed_spatial=PositionTable(over_time=False),
+                pos_embed_temporal=PositionTable(over_space=False),
+            )
+        if self.image_pos_embed == 'separate':
+            tables['img_pos_embed'] = PositionTable(over_time=False, extra_rows=1)
+        return tables
 
     def is_image(self, num_frames: int) -> bool:
         """Whether a clip of so many frames is placed as an image: it has one frame, or one tubelet.
@@ -299,7 +295,8 @@ class InternVideo2(BaseModule):
         Raises:
             ValueError: a clip of another size, an unusable mask, or a layer that does not exist.
         """
-        self._check(video, return_layers, return_attn)
+        self.check_clips(video)
+        self.check_request(return_layers, return_attn)
         x = self.patch_embed(video)
         steps, x = x.shape[1], x.flatten(1, 2)
         x = torch.cat([self.cls_token.expand(len(x), -1, -1), x], dim=1)
@@ -307,9 +304,8 @@ class InternVideo2(BaseModule):
         if mask is not None:
             x = gather_visible(x, mask, num_visible)
         taps = {}
-        needed = max(return_layers) + 1 if layers_only else self.depth
-        for index, block in enumerate(self.blocks[:needed]):
-            x = self._run(block, x, index)
+        for index in range(self.num_needed_blocks(return_layers, layers_only)):
+            x = self.run_block(index, x)
             if index in return_layers:
                 taps[index] = x
         pooled = attn = None
@@ -319,113 +315,3 @@ class InternVideo2(BaseModule):
         return EncoderOutput(
             x, pooled, [taps[i] for i in return_layers], attn, (steps, *self.grid[1:])
         )
-
-    def _run(self, block: Block, x: Tensor, index: int) -> Tensor:
-        if index < self.checkpoint_num and self.training and torch.is_grad_enabled():
-            return checkpoint(block, x, use_reentrant=False)
-        return block(x)
-
-    def _check(self, video: Tensor, return_layers: Sequence[int], return_attn: bool) -> None:
-        lengths = {self.num_frames}
-        if self.image_pos_embed:
-            lengths.add(self.tubelet_size)
-        fits = video.ndim == 5 and tuple(video.shape[3:]) == self.img_size
-        if not fits or video.shape[2] not in lengths:
-            raise ValueError(
-                f'got clips of shape {tuple(video.shape)}; the model is configured for '
-                f'(B, C, T, H, W) with num_frames={self.num_frames} and img_size={self.img_size}'
-            )
-        wrong = [i for i in return_layers if not 0 <= i < self.depth]
-        if wrong or len(set(return_layers)) != len(return_layers):
-            raise ValueError(
-                f'return_layers={list(return_layers)} must be distinct block indices in '
-                f'[0, {self.depth})'
-            )
-        if return_attn and self.clip_projector is None:
-            raise ValueError('return_attn needs the pooler, which clip_embed_dim=0 leaves out')
-
-    def freeze(self, open_blocks: int = 0, open_pooler: bool = False) -> None:
-        """Freeze everything but the last ``open_blocks`` blocks and, when open, the pooler.
-
-        Frozen parameters need no gradient, and frozen modules stay in evaluation mode.  Nothing
-        is recorded for the backward pass up to the first open part.
-
-        Raises ValueError when there are fewer blocks than ``open_blocks``.
-        """
-        if not 0 <= open_blocks <= self.depth:
-            raise ValueError(f'open_blocks={open_blocks} must be in [0, depth={self.depth}]')
-        closed = self.blocks[: self.depth - open_blocks]
-        self._frozen = [self.patch_embed, *closed]
-        if self.clip_projector is not None and not open_pooler:
-            self._frozen.append(self.clip_projector)
-        for name, parameter in self.named_parameters(recurse=False):
-            parameter.requires_grad_(name not in self.no_weight_decay())
-        for module in self._frozen:
-            module.requires_grad_(False)
-        self.train(self.training)
-
-    def train(self, mode: bool = True) -> 'InternVideo2':
-        """Switch mode, leaving frozen modules in evaluation mode."""
-        super().train(mode)
-        for module in self._frozen:
-            module.eval()
-        return self
-
-    def no_weight_decay(self) -> set[str]:
-        """Names of parameters that are never decayed."""
-        tables = {'pos_embed', 'pos_embed_spatial', 'pos_embed_temporal', 'pos_embed_cls'}
-        if self.image_pos_embed == 'separate':
-            tables.add('img_pos_embed')
-        return {'cls_token'} | tables
-
-    def get_layer_depth(self, param_name: str, prefix: str = '') -> tuple[int, int]:
-        """(layer id, number of layers) of a parameter for layer-wise learning-rate decay.
-
-        Embeddings are layer 0, block i is layer i + 1, all else is the last layer.  Separate
-        position tables count as "all else": so do the published recipes.
-        """
-        name = param_name.removeprefix(prefix)
-        num_layers = self.depth + 2
-        if name in ('cls_token', 'mask_token', 'pos_embed') or name.startswith('patch_embed.'):
-            return 0, num_layers
-        if name.startswith('blocks.'):
-            return int(name.split('.')[1]) + 1, num_layers
-        return num_layers - 1, num_layers
-
-
-def check_image_table(kind: str | None, sep_pos_embed: bool) -> str | None:
-    """Return ``kind`` if it names a way to place images; else ValueError."""
-    if kind not in IMAGE_TABLES or (kind == 'separate' and sep_pos_embed):
-        raise ValueError(
-            f"image_pos_embed must be None, 'shared' or, with a joint table, 'separate', got "
-            f'{kind!r} with sep_pos_embed={sep_pos_embed}'
-        )
-    return kind
-
-
-def mean_over_time(table: Tensor, steps: int) -> Tensor:
-    """(1, 1 + steps * S, D) -> (1, 1 + S, D): the rows of each square averaged over time."""
-    squares = table[:, 1:].unflatten(1, (steps, -1)).mean(dim=1)
-    return torch.cat([table[:, :1], squares], dim=1)
-
-
-def gather_visible(x: Tensor, mask: Tensor, num_visible: int | None = None) -> Tensor:
-    """Keep the tokens of ``x`` (B, N, D) where ``mask`` (B, N) is False, in order: (B, M, D).
-
-    Raises ValueError when the mask has another shape or dtype, or rows differ in visible count.
-    """
-    if mask.dtype != torch.bool or mask.shape != x.shape[:2]:
-        raise ValueError(
-            f'mask must be bool of shape {tuple(x.shape[:2])}, got {mask.dtype} of shape '
-            f'{tuple(mask.shape)}'
-        )
-    counts = (~mask).sum(dim=1)
-    if num_visible is None:
-        distinct = counts.unique().tolist()
-        if len(distinct) != 1:
-            raise ValueError(f'mask rows differ in their number of visible tokens: {distinct}')
-        num_visible = distinct[0]
-    else:
-        torch._assert_async((counts == num_visible).all(), 'mask does not fit num_visible')
-    order = torch.argsort(mask.to(torch.uint8), dim=1, stable=True)[:, :num_visible]
-    return x.gather(1, order[:, :, None].expand(-1, -1, x.shape[-1]))

@@ -1,12 +1,13 @@
 """The InternVL-6B image tower run over the frames of a clip (arXiv 2312.14238, section 3.2)."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from internvideo.models.layers.kernels import Fused
+from internvideo.ops.tokens import merge_frames
 from internvideo.registry import MODELS
 
 from .base import EncoderOutput
@@ -24,6 +25,10 @@ class InternVLVision(InternVideo2):
 
     Args: see :class:`InternVideo2`; a patch covers one frame, and any number of frames is taken.
     """
+
+    SMALL: ClassVar[dict[str, Any]] = dict(InternVideo2.SMALL)
+    SMALL.pop('num_frames')
+    takes_mask = False
 
     def __init__(
         self,
@@ -78,8 +83,10 @@ class InternVLVision(InternVideo2):
     def forward(
         self,
         video: Tensor,
+        mask: Tensor | None = None,
         return_layers: Sequence[int] = (),
         return_attn: bool = False,
+        num_visible: int | None = None,
         layers_only: bool = False,
     ) -> EncoderOutput:
         """Encode clips (B, C, T, H, W) frame by frame.
@@ -89,13 +96,16 @@ class InternVLVision(InternVideo2):
 
         Args:
             video: normalised clips.
+            mask, num_visible: not taken: each frame is seen whole.
             return_layers: block indices (0-based) whose output stream is returned.
             return_attn: also return the pooling attention.
             layers_only: stop after the last of ``return_layers``; no pooled vector then.
 
         Raises:
-            ValueError: frames of another size, or a layer that does not exist.
+            ValueError: frames of another size, a mask, or a layer that does not exist.
         """
+        if mask is not None:
+            raise ValueError(f'{type(self).__name__} takes no mask: each frame is seen whole')
         if video.ndim != 5:
             raise ValueError(f'expected clips (B, C, T, H, W), got shape {tuple(video.shape)}')
         steps = video.shape[2]
@@ -110,10 +120,3 @@ class InternVLVision(InternVideo2):
             attn=None if out.attn is None else out.attn.unflatten(0, (-1, steps)).flatten(1),
             grid=(steps, *self.grid[1:]),
         )
-
-
-def merge_frames(tokens: Tensor, steps: int) -> Tensor:
-    """(B*T, 1+S, D) -> (B, 1 + T*S, D): mean class token, then the patches of all frames."""
-    tokens = tokens.unflatten(0, (-1, steps))
-    cls_token = tokens[:, :, 0].mean(dim=1, keepdim=True)
-    return torch.cat([cls_token, tokens[:, :, 1:].flatten(1, 2)], dim=1)

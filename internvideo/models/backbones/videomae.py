@@ -1,13 +1,11 @@
 """The VideoMAE vision transformer (arXiv 2203.12602 and, for the giant sizes, 2303.16727)."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
-from mmengine.model import BaseModule
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from internvideo.models.layers.attention import attend, check_attn_backend
 from internvideo.models.layers.linear import Linear
@@ -15,23 +13,14 @@ from internvideo.models.layers.mlp import Mlp
 from internvideo.models.layers.patch_embed import PatchEmbed3D
 from internvideo.models.layers.position import videomae_sinusoid, videomae_table
 from internvideo.models.layers.residual import DropPath
+from internvideo.ops.tokens import gather_visible
 from internvideo.registry import MODELS
 
-from .base import EncoderOutput
-from .internvideo2 import gather_visible
+from .base import EncoderOutput, PositionTable, VideoEncoder
 
-ARCHITECTURES: dict[str, dict[str, Any]] = {
-    'small': dict(embed_dim=384, depth=12, num_heads=6, mlp_ratio=4.0),
-    'base': dict(embed_dim=768, depth=12, num_heads=12, mlp_ratio=4.0),
-    'large': dict(embed_dim=1024, depth=24, num_heads=16, mlp_ratio=4.0),
-    'huge': dict(embed_dim=1280, depth=32, num_heads=16, mlp_ratio=4.0),
-    'giant': dict(embed_dim=1408, depth=40, num_heads=16, mlp_ratio=48 / 11),
-    'gigantic': dict(embed_dim=1664, depth=48, num_heads=16, mlp_ratio=64 / 13),
-}
-_ARCH_FIELDS = tuple(ARCHITECTURES['small'])
 LAYOUTS = ('corrected', 'published')
 BASE_STEPS = 8
-# Squares a side of the table before resizing: 224 px at patch 14, and 14 for any other patch.
+# Patches a side of the table before resizing: 224 px at patch 14, and 14 for any other patch.
 BASE_SIDES = {14: 16}
 
 
@@ -102,7 +91,7 @@ def _scaled(branch: Tensor, gamma: Tensor | None) -> Tensor:
 
 
 @MODELS.register_module()
-class VideoMAE(BaseModule):
+class VideoMAE(VideoEncoder):
     """VideoMAE encoder without class token; VideoMAEv2-g is the MAE teacher of InternVideo2.
 
     Parameters carry the published names (without the ``encoder.`` of pretraining files).  The
@@ -129,6 +118,16 @@ class VideoMAE(BaseModule):
         ValueError: unknown architecture or layout; sizes that do not divide.
     """
 
+    ARCHITECTURES: ClassVar[dict[str, dict[str, Any]]] = {
+        'small': dict(embed_dim=384, depth=12, num_heads=6, mlp_ratio=4.0),
+        'base': dict(embed_dim=768, depth=12, num_heads=12, mlp_ratio=4.0),
+        'large': dict(embed_dim=1024, depth=24, num_heads=16, mlp_ratio=4.0),
+        'huge': dict(embed_dim=1280, depth=32, num_heads=16, mlp_ratio=4.0),
+        'giant': dict(embed_dim=1408, depth=40, num_heads=16, mlp_ratio=48 / 11),
+        'gigantic': dict(embed_dim=1664, depth=48, num_heads=16, mlp_ratio=64 / 13),
+    }
+    num_prefix_tokens = 0
+
     def __init__(
         self,
         arch: str | Mapping[str, Any] | None = 'giant',
@@ -151,27 +150,33 @@ class VideoMAE(BaseModule):
         checkpoint_num: int = 0,
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
-        super().__init__(init_cfg)
-        fields = dict(embed_dim=embed_dim, depth=depth, num_heads=num_heads, mlp_ratio=mlp_ratio)
-        fields = _resolve(arch, fields)
         if attention_layout not in LAYOUTS:
             raise ValueError(
                 f'attention_layout must be one of {", ".join(LAYOUTS)}, got {attention_layout!r}'
             )
-        self.embed_dim, self.depth = fields['embed_dim'], fields['depth']
-        self.num_frames, self.mean_pool = num_frames, mean_pool
-        self.pooled_dim = self.embed_dim if mean_pool else 0
-        self.img_size = (img_size, img_size) if isinstance(img_size, int) else tuple(img_size)
-        self.grid = _grid(num_frames, self.img_size, tubelet_size, patch_size)
-        self.checkpoint_num = checkpoint_num
+        width = self.resolve_arch(
+            arch, embed_dim=embed_dim, depth=depth, num_heads=num_heads, mlp_ratio=mlp_ratio
+        )
+        super().__init__(
+            embed_dim=width['embed_dim'],
+            depth=width['depth'],
+            img_size=img_size,
+            patch_size=patch_size,
+            num_frames=num_frames,
+            tubelet_size=tubelet_size,
+            pooled_dim=width['embed_dim'] if mean_pool else 0,
+            checkpoint_num=checkpoint_num,
+            init_cfg=init_cfg,
+        )
+        self.mean_pool = mean_pool
         self.patch_embed = PatchEmbed3D(patch_size, tubelet_size, in_channels, self.embed_dim)
         self._make_position_table(patch_size)
         rates = torch.linspace(0, drop_path_rate, self.depth, device='cpu').tolist()
         self.blocks = nn.ModuleList(
             VideoMAEBlock(
                 self.embed_dim,
-                fields['num_heads'],
-                int(self.embed_dim * fields['mlp_ratio']),
+                width['num_heads'],
+                int(self.embed_dim * width['mlp_ratio']),
                 qkv_bias,
                 init_values,
                 rate,
@@ -195,11 +200,16 @@ class VideoMAE(BaseModule):
         table = videomae_table(num_positions, self.embed_dim, steps, base, BASE_STEPS, side)
         self.pos_embed = nn.Parameter(table[None], requires_grad=False)
 
+    def position_tables(self) -> dict[str, PositionTable]:
+        """The constant table, made for the encoder's own grid."""
+        return dict(pos_embed=PositionTable(learned=False))
+
     def forward(
         self,
         video: Tensor,
         mask: Tensor | None = None,
         return_layers: Sequence[int] = (),
+        return_attn: bool = False,
         num_visible: int | None = None,
         layers_only: bool = False,
     ) -> EncoderOutput:
@@ -210,76 +220,25 @@ class VideoMAE(BaseModule):
             mask: (B, N) bool, True hides a token; the same number is visible in every row.
             return_layers: block indices (0-based) whose output stream is returned; that of the
                 last block is normalised, the others are raw.
+            return_attn: not possible: there is no attention pooler.
             num_visible: visible tokens per row, when the caller knows.
             layers_only: stop after the last of ``return_layers``.
 
         Raises:
             ValueError: a clip of another size, an unusable mask, or a layer that does not exist.
         """
-        self._check(video, return_layers)
+        self.check_clips(video)
+        self.check_request(return_layers, return_attn)
         x = self.patch_embed(video).flatten(1, 2)
         x = x + self.pos_embed.to(x.dtype)
         if mask is not None:
             x = gather_visible(x, mask, num_visible)
         taps = {}
-        needed = max(return_layers) + 1 if layers_only else self.depth
-        for index, block in enumerate(self.blocks[:needed]):
-            if index < self.checkpoint_num and self.training and torch.is_grad_enabled():
-                x = checkpoint(block, x, use_reentrant=False)
-            else:
-                x = block(x)
+        for index in range(self.num_needed_blocks(return_layers, layers_only)):
+            x = self.run_block(index, x)
             if index == self.depth - 1:
                 x = self.norm(x)
             if index in return_layers:
                 taps[index] = x
-        pooled = x.mean(dim=1) if self.mean_pool else None
+        pooled = x.mean(dim=1) if self.mean_pool and not layers_only else None
         return EncoderOutput(x, pooled, [taps[i] for i in return_layers], None, self.grid)
-
-    def _check(self, video: Tensor, return_layers: Sequence[int]) -> None:
-        expected = (self.num_frames, *self.img_size)
-        if video.ndim != 5 or tuple(video.shape[2:]) != expected:
-            raise ValueError(
-                f'got clips of shape {tuple(video.shape)}; the model is configured for '
-                f'(B, C, T, H, W) with num_frames={self.num_frames} and img_size={self.img_size}'
-            )
-        wrong = [i for i in return_layers if not 0 <= i < self.depth]
-        if wrong or len(set(return_layers)) != len(return_layers):
-            raise ValueError(
-                f'return_layers={list(return_layers)} must be distinct block indices in '
-                f'[0, {self.depth})'
-            )
-
-    def no_weight_decay(self) -> set[str]:
-        """Names of parameters that are never decayed."""
-        return {'pos_embed', 'cls_token'}
-
-    def get_layer_depth(self, param_name: str, prefix: str = '') -> tuple[int, int]:
-        """(layer id, number of layers) of a parameter for layer-wise learning-rate decay."""
-        name, num_layers = param_name.removeprefix(prefix), self.depth + 2
-        if name in ('cls_token', 'mask_token', 'pos_embed') or name.startswith('patch_embed.'):
-            return 0, num_layers
-        if name.startswith('blocks.'):
-            return int(name.split('.')[1]) + 1, num_layers
-        return num_layers - 1, num_layers
-
-
-def _resolve(arch: str | Mapping[str, Any] | None, overrides: dict[str, Any]) -> dict[str, Any]:
-    if isinstance(arch, str) and arch not in ARCHITECTURES:
-        raise ValueError(f'arch must be one of {", ".join(ARCHITECTURES)}, got {arch!r}')
-    fields = dict(ARCHITECTURES[arch] if isinstance(arch, str) else arch or {})
-    fields.update({name: value for name, value in overrides.items() if value is not None})
-    if set(fields) != set(_ARCH_FIELDS):
-        raise ValueError(f'arch needs exactly the fields {_ARCH_FIELDS}, got {sorted(fields)}')
-    return fields
-
-
-def _grid(
-    num_frames: int, img_size: tuple[int, int], tubelet_size: int, patch_size: int
-) -> tuple[int, int, int]:
-    height, width = img_size
-    if num_frames % tubelet_size or height % patch_size or width % patch_size:
-        raise ValueError(
-            f'num_frames={num_frames} must be divisible by tubelet_size={tubelet_size} and '
-            f'img_size={img_size} by patch_size={patch_size}'
-        )
-    return num_frames // tubelet_size, height // patch_size, width // patch_size

@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+IMAGE_TABLES = (None, 'shared', 'separate')
+
 
 def sincos(positions: Tensor, dim: int) -> Tensor:
     """(n,) positions -> (n, dim): ``sin(p w_i)`` for all i, then ``cos(p w_i)``.
@@ -99,3 +101,13 @@ def videomae_table(
         table = F.interpolate(table, size=num_steps, mode='linear', align_corners=False)
         table = table[0].T.reshape(num_positions, dim)
     return table
+
+
+def check_image_table(kind: str | None, sep_pos_embed: bool) -> str | None:
+    """Return ``kind`` if it names a way to place images; else ValueError."""
+    if kind not in IMAGE_TABLES or (kind == 'separate' and sep_pos_embed):
+        raise ValueError(
+            f"image_pos_embed must be None, 'shared' or, with a joint table, 'separate', got "
+            f'{kind!r} with sep_pos_embed={sep_pos_embed}'
+        )
+    return kind

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from internvideo.models.necks.alignment_neck import AlignedFeatures
 from internvideo.registry import MODELS
+from internvideo.structures.aligned_features import AlignedFeatures
 
 
 def alignment_distance(student: Sequence[Tensor], target: Sequence[Tensor]) -> Tensor:

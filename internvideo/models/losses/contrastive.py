@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from internvideo.models.necks.alignment_neck import normalise
+from internvideo.ops.features import normalise
 from internvideo.registry import MODELS
 
 from .gathering import check_gather_gradient, gather_features, share_gradient, share_value, world

@@ -3,8 +3,8 @@
 from torch import Tensor
 
 from internvideo.models.losses.alignment import AlignmentLoss
-from internvideo.models.necks.alignment_neck import AlignedFeatures
 from internvideo.registry import MODELS
+from internvideo.structures.aligned_features import AlignedFeatures
 
 
 @MODELS.register_module()

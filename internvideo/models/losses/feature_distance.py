@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from internvideo.models.necks.alignment_neck import check_norm, normalise
+from internvideo.ops.features import check_norm, normalise
 from internvideo.registry import MODELS
 
 

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from internvideo.models.losses.alignment import alignment_distance
 from internvideo.models.masks.token_masks import visible_indices
-from internvideo.models.necks.alignment_neck import normalise
+from internvideo.ops.features import normalise
 from internvideo.registry import MODELS
 
 

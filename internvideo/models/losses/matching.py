@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from internvideo.models.necks.alignment_neck import normalise
+from internvideo.ops.features import normalise
 
 from .contrastive import match_matrix, similarity
 

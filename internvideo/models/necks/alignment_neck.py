@@ -1,55 +1,16 @@
 """Decoders that bring a student's features to the spaces of its teachers."""
 
-from typing import NamedTuple
-
 import torch
 import torch.nn.functional as F
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from internvideo.models.backbones.internvideo2 import check_image_table, mean_over_time
 from internvideo.models.layers.linear import Linear
-from internvideo.models.layers.position import sincos_1d, sincos_2d, sincos_3d
+from internvideo.models.layers.position import check_image_table, sincos_1d, sincos_2d, sincos_3d
+from internvideo.ops.features import check_norm, normalise
+from internvideo.ops.tokens import mean_over_time
 from internvideo.registry import MODELS
-
-NORMS = ('l2', 'none')
-
-
-class AlignedFeatures(NamedTuple):
-    """What is compared between student and teachers; lists run over the aligned layers.
-
-    Attributes:
-        clip_middle: each (B, M, D), class token first.
-        clip_final: (B, D'), or None when it is not compared.
-        mae: each (B, M - 1, D''), patch tokens only; empty without this branch.
-    """
-
-    clip_middle: list[Tensor]
-    clip_final: Tensor | None
-    mae: list[Tensor]
-
-    def branches(self) -> dict[str, list[Tensor]]:
-        """Branch name -> its layers; a branch that is absent is empty."""
-        final = [] if self.clip_final is None else [self.clip_final]
-        return dict(clip_middle=self.clip_middle, clip_final=final, mae=self.mae)
-
-
-def check_norm(kind: str) -> str:
-    """Return ``kind`` if it is a known normalisation of aligned features; else ValueError."""
-    if kind not in NORMS:
-        raise ValueError(f'norm must be one of {", ".join(NORMS)}, got {kind!r}')
-    return kind
-
-
-def normalise(x: Tensor, kind: str) -> Tensor:
-    """Divide by the l2 norm of the last axis, in float32 at least; ``'none'`` leaves ``x``.
-
-    A zero vector stays zero.
-    """
-    if kind == 'none':
-        return x
-    x = x.to(torch.promote_types(x.dtype, torch.float32))
-    return F.normalize(x, dim=-1, eps=torch.finfo(x.dtype).tiny)
+from internvideo.structures.aligned_features import AlignedFeatures
 
 
 class LinearDecoder(nn.Module):

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from internvideo.models.losses.alignment import AlignmentLoss, alignment_distance
-from internvideo.models.necks.alignment_neck import AlignedFeatures
+from internvideo.structures.aligned_features import AlignedFeatures
 
 
 def unit(*shape):

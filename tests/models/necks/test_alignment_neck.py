@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from internvideo.models.necks.alignment_neck import normalise
+from internvideo.ops.features import normalise
 from internvideo.registry import MODELS
 
 SIZES = dict(embed_dim=32, pooled_dim=16, grid=(2, 2, 3), clip_dim=20, clip_layers=2)

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from internvideo.models.necks.alignment_neck import AlignedFeatures, normalise
-
-from .targets import take
+from internvideo.ops.features import normalise
+from internvideo.ops.tokens import take_tokens
+from internvideo.structures.aligned_features import AlignedFeatures
 
 
 @dataclass
@@ -36,7 +36,7 @@ class FrameTargets:
         not normalised again (arXiv 2512.01342, first stage).
         """
         clips = [self._by_clip(layer).flatten(1, 2) for layer in self.middle]
-        middle = [normalise(take(layer, visible), norm) for layer in clips]
+        middle = [normalise(take_tokens(layer, visible), norm) for layer in clips]
         final = None
         if self.final is not None:
             # A copy: what comes out of inference mode may not be kept for the backward pass.

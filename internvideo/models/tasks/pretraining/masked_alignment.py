@@ -5,21 +5,21 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from mmengine.model import BaseModel
 from torch import Tensor, nn
 
 from internvideo.models.backbones.base import EncoderOutput
 from internvideo.models.masks.token_masks import Masker, visible_indices
-from internvideo.models.necks.alignment_neck import AlignedFeatures
+from internvideo.models.tasks.base import VideoModel
 from internvideo.registry import MODELS
 from internvideo.structures import VideoDataSample
+from internvideo.structures.aligned_features import AlignedFeatures
 
 from .targets import InlineTeachers, TargetFacts, Targets
 from .teachers import aligned_layers
 
 
 @MODELS.register_module()
-class MaskedAlignment(BaseModel):
+class MaskedAlignment(VideoModel):
     """A student that sees few tokens and matches its teachers' features at these.
 
     Masked pretraining (arXiv 2403.15377, section 3.1) aligns with a CLIP and a MAE teacher, the
@@ -60,8 +60,6 @@ class MaskedAlignment(BaseModel):
         data_preprocessor: dict[str, Any] | nn.Module | None = None,
         init_cfg: dict[str, Any] | None = None,
     ) -> None:
-        if isinstance(data_preprocessor, dict):
-            data_preprocessor = MODELS.build(data_preprocessor)
         super().__init__(data_preprocessor, init_cfg)
         self.frame_stride = frame_stride
         self.backbone = MODELS.build(backbone)
@@ -87,7 +85,7 @@ class MaskedAlignment(BaseModel):
         """
         last = self.layers[-1] + 1
         unaligned = [*self.backbone.blocks[last:], self.neck.final_clip_decoder]
-        for module in filter(None, [*unaligned, self.backbone.clip_projector]):
+        for module in filter(None, [*unaligned, self.backbone.pooler]):
             module.requires_grad_(False)
 
     def _neck_sizes(self) -> dict[str, Any]:
@@ -237,9 +235,8 @@ class MaskedAlignment(BaseModel):
 
     def no_weight_decay(self) -> set[str]:
         """Names of parameters that are never decayed."""
-        return {f'backbone.{name}' for name in self.backbone.no_weight_decay()} | {
-            f'neck.{name}' for name in self.neck.no_weight_decay()
-        }
+        own = {f'neck.{name}' for name in self.neck.no_weight_decay()}
+        return super().no_weight_decay() | own
 
     def _load_from_state_dict(self, state_dict: dict, prefix: str, *args: Any) -> None:
         found = state_dict.get(f'{prefix}teacher_digest')

@@ -7,9 +7,11 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from internvideo.models.necks.alignment_neck import AlignedFeatures, normalise
+from internvideo.ops.features import normalise
+from internvideo.ops.tokens import take_tokens
 from internvideo.registry import MODELS
 from internvideo.structures import VideoDataSample
+from internvideo.structures.aligned_features import AlignedFeatures
 
 from .teachers import FrozenTeacher, TeacherOutput
 
@@ -47,17 +49,12 @@ class Targets:
         """Features at the ``visible`` (B, M) positions (class token first), normalised."""
         if self.mask is not None:
             return AlignedFeatures(self.clip_middle, self.clip_final, self.mae)
-        middle = [normalise(take(layer, visible), clip_norm) for layer in self.clip_middle]
+        middle = [normalise(take_tokens(layer, visible), clip_norm) for layer in self.clip_middle]
         # A copy: what comes out of inference mode may not be kept for the backward pass.
         final = None if self.clip_final is None else normalise(self.clip_final.clone(), clip_norm)
         patches = visible[:, 1:] - 1
-        mae = [normalise(take(layer, patches), mae_norm) for layer in self.mae]
+        mae = [normalise(take_tokens(layer, patches), mae_norm) for layer in self.mae]
         return AlignedFeatures(middle, final, mae)
-
-
-def take(tokens: Tensor, positions: Tensor) -> Tensor:
-    """Rows ``positions`` (B, M) of ``tokens`` (B, N, D): (B, M, D)."""
-    return tokens.gather(1, positions[:, :, None].expand(-1, -1, tokens.shape[-1]))
 
 
 @MODELS.register_module()
@@ -90,7 +87,7 @@ class InlineTeachers:
     @property
     def has_attention(self) -> bool:
         """Whether the CLIP teacher has a pooler, and so attention to draw masks from."""
-        return bool(self.clip.encoder.pooled_dim)
+        return self.clip.encoder.gives_attn
 
     @property
     def grids(self) -> dict[str, tuple[int, int, int]]:

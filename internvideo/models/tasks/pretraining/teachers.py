@@ -147,9 +147,11 @@ class FrozenTeacher:
             return parts[0] if len(parts) == 1 else _concatenate(parts)
 
     def _encode(self, clips: Tensor, pooled: bool, attn: bool) -> TeacherOutput:
-        options = dict(return_attn=True) if attn else {}
         out: EncoderOutput = self.encoder(
-            clips, return_layers=self.layers, layers_only=not (pooled or attn), **options
+            clips,
+            return_layers=self.layers,
+            return_attn=attn,
+            layers_only=not (pooled or attn),
         )
         return TeacherOutput(out.layers, out.pooled, out.attn)
 

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import torch
-from mmengine.model import BaseModel
 from torch import Tensor, nn
 
+from internvideo.models.tasks.base import VideoModel
 from internvideo.models.tasks.retrieval.freezing import freeze_parts
 from internvideo.registry import MODELS
 from internvideo.structures import VideoDataSample
@@ -14,7 +14,7 @@ from internvideo.structures import VideoDataSample
 MODES = ('loss', 'tensor', 'predict')
 
 
-class ClipReader(BaseModel):
+class ClipReader(VideoModel):
     """The vision tower and the fusion encoder of :class:`InternVideo2Stage2`, by its names.
 
     Args:
@@ -34,6 +34,7 @@ class ClipReader(BaseModel):
         ValueError: unknown parts, or ``pairs_per_forward`` that is not positive.
     """
 
+    encoder_field = 'vision_encoder'
     parts: ClassVar[dict[str, str]] = dict(vision='vision_encoder', text='text_encoder')
 
     def __init__(
@@ -48,8 +49,6 @@ class ClipReader(BaseModel):
         data_preprocessor: dict[str, Any] | nn.Module | None = None,
         init_cfg: dict[str, Any] | None = None,
     ) -> None:
-        if isinstance(data_preprocessor, dict):
-            data_preprocessor = MODELS.build(data_preprocessor)
         super().__init__(data_preprocessor, init_cfg)
         if pairs_per_forward < 1:
             raise ValueError(f'pairs_per_forward must be positive, got {pairs_per_forward}')
@@ -70,13 +69,6 @@ class ClipReader(BaseModel):
         if unknown:
             raise ValueError(f'freeze must be of {", ".join(self.parts)}, got {unknown}')
         self._frozen = freeze_parts(self, [self.parts[name] for name in names], unfreeze_keys)
-
-    def train(self, mode: bool = True) -> 'ClipReader':
-        """Switch mode, leaving frozen parts in evaluation mode."""
-        super().train(mode)
-        for module in getattr(self, '_frozen', ()):
-            module.eval()
-        return self
 
     def forward(
         self,
@@ -144,7 +136,3 @@ class ClipReader(BaseModel):
         samples = data_samples or [{}] * count
         rows = [sample.get('clip', row) for row, sample in zip(range(count), samples, strict=True)]
         return torch.tensor(rows, device=device)
-
-    def no_weight_decay(self) -> set[str]:
-        """Names of parameters that are never decayed."""
-        return {f'vision_encoder.{name}' for name in self.vision_encoder.no_weight_decay()}

@@ -4,20 +4,20 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from mmengine.model import BaseModel
 from torch import Tensor, nn
 
 from internvideo.models.backbones.base import EncoderOutput
+from internvideo.models.tasks.base import VideoModel
 from internvideo.registry import MODELS
 from internvideo.structures import VideoDataSample
 
 
 @MODELS.register_module()
-class VideoRecognizer(BaseModel):
+class VideoRecognizer(VideoModel):
     """Classifies videos from one or more views (clips) each.
 
     Args:
-        backbone: config of an encoder ``video (B, C, T, H, W) -> EncoderOutput``.
+        backbone: config of a :class:`VideoEncoder`.
         head: config of a head ``EncoderOutput -> (B, K)`` with a ``loss`` method.
         data_preprocessor: config of the batch preprocessor.
         max_views_per_forward: at most this many clips go through the encoder at once when
@@ -40,8 +40,6 @@ class VideoRecognizer(BaseModel):
         freeze: dict[str, Any] | None = None,
         init_cfg: dict[str, Any] | None = None,
     ) -> None:
-        if isinstance(data_preprocessor, dict):
-            data_preprocessor = MODELS.build(data_preprocessor)
         super().__init__(data_preprocessor, init_cfg)
         if max_views_per_forward is not None and max_views_per_forward < 1:
             raise ValueError(f'max_views_per_forward={max_views_per_forward} must be positive')

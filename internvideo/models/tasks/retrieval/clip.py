@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from mmengine.model import BaseModel
 from torch import Tensor, nn
 
+from internvideo.models.tasks.base import VideoModel
 from internvideo.registry import MODELS
 from internvideo.structures import VideoDataSample
 
@@ -18,7 +18,7 @@ from .samples import pair_ids, set_features
 
 
 @MODELS.register_module(name=['InternVideo2CLIP', 'InternVideo2_CLIP', 'InternVideo2_CLIP_small'])
-class InternVideo2CLIP(BaseModel):
+class InternVideo2CLIP(VideoModel):
     """Video and text towers trained by a contrastive loss.
 
     Children have the published names: ``vision_encoder``, ``text_encoder``, ``temp`` and, where
@@ -47,6 +47,8 @@ class InternVideo2CLIP(BaseModel):
         ValueError: features of the two towers differ in width.
     """
 
+    encoder_field = 'vision_encoder'
+
     def __init__(
         self,
         vision_encoder: dict[str, Any],
@@ -64,8 +66,6 @@ class InternVideo2CLIP(BaseModel):
         data_preprocessor: dict[str, Any] | nn.Module | None = None,
         init_cfg: dict[str, Any] | None = None,
     ) -> None:
-        if isinstance(data_preprocessor, dict):
-            data_preprocessor = MODELS.build(data_preprocessor)
         super().__init__(data_preprocessor, init_cfg)
         self.temp_min = temp_min
         self.temp = nn.Parameter(torch.tensor(float(temp)))
@@ -81,7 +81,6 @@ class InternVideo2CLIP(BaseModel):
                 f'{self.text_encoder.out_dim}'
             )
         self.contrastive = MODELS.build(dict(type='ContrastiveLoss') | (contrastive or {}))
-        self._frozen: list[nn.Module] = []
         if freeze_vision:
             opened = ['clip_projector'] if open_vision_clip_projector else []
             self._frozen += freeze_parts(self, ['vision_encoder'], opened)
@@ -90,13 +89,6 @@ class InternVideo2CLIP(BaseModel):
             opened += ['lora_'] if open_text_lora else []
             self._frozen += freeze_parts(self, ['text_encoder'], opened)
         self._frozen = self._frozen if frozen_eval else []
-
-    def train(self, mode: bool = True) -> 'InternVideo2CLIP':
-        """Switch mode, leaving frozen modules in evaluation mode (see ``frozen_eval``)."""
-        super().train(mode)
-        for module in getattr(self, '_frozen', ()):
-            module.eval()
-        return self
 
     def forward(
         self,
@@ -148,6 +140,5 @@ class InternVideo2CLIP(BaseModel):
 
     def no_weight_decay(self) -> set[str]:
         """Names of parameters that are never decayed: the whole text tower is among them."""
-        names = {f'vision_encoder.{name}' for name in self.vision_encoder.no_weight_decay()}
-        names |= {f'text_encoder.{name}' for name, _ in self.text_encoder.named_parameters()}
-        return names | {'temp'}
+        text = {f'text_encoder.{name}' for name, _ in self.text_encoder.named_parameters()}
+        return super().no_weight_decay() | text | {'temp'}

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from internvideo.models.necks.alignment_neck import normalise
+from internvideo.ops.features import normalise
 from internvideo.structures import VideoDataSample
 
 

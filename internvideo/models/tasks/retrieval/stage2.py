@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from mmengine.model import BaseModel
 from torch import Tensor, nn
 
 from internvideo.models.backbones.base import EncoderOutput
@@ -19,6 +18,7 @@ from internvideo.models.losses.masked_language import (
 )
 from internvideo.models.losses.matching import NegativeSampler, match_logits, matching_loss
 from internvideo.models.masks.token_masks import visible_indices
+from internvideo.models.tasks.base import VideoModel
 from internvideo.models.tasks.pretraining.teachers import aligned_layers
 from internvideo.registry import MODELS
 from internvideo.structures import VideoDataSample
@@ -42,7 +42,7 @@ PARTS = dict(vision='vision_encoder', audio='audio_encoder', text='text_encoder'
 
 
 @MODELS.register_module(name=['InternVideo2Stage2', *PUBLISHED_NAMES])
-class InternVideo2Stage2(BaseModel):
+class InternVideo2Stage2(VideoModel):
     """Visual, and with an audio encoder audio-visual, video-language model.
 
     Children have the published names; the decoders of the masked alignment, which published
@@ -87,6 +87,8 @@ class InternVideo2Stage2(BaseModel):
         ValueError: unknown objectives, parts or options, or objectives whose parts are missing.
     """
 
+    encoder_field = 'vision_encoder'
+
     def __init__(
         self,
         vision_encoder: dict[str, Any],
@@ -114,8 +116,6 @@ class InternVideo2Stage2(BaseModel):
         data_preprocessor: dict[str, Any] | nn.Module | None = None,
         init_cfg: dict[str, Any] | None = None,
     ) -> None:
-        if isinstance(data_preprocessor, dict):
-            data_preprocessor = MODELS.build(data_preprocessor)
         super().__init__(data_preprocessor, init_cfg)
         self.loss_weights = check_weights(loss_weights or dict(vtc=1.0, vtm=1.0, mlm=1.0))
         self.loss_captions = dict(loss_captions or {})
@@ -220,13 +220,6 @@ class InternVideo2Stage2(BaseModel):
         """Load the teachers, once; a resumed run gets here with its first step."""
         if self.targets is not None:
             self.targets.load()
-
-    def train(self, mode: bool = True) -> 'InternVideo2Stage2':
-        """Switch mode, leaving frozen parts in evaluation mode."""
-        super().train(mode)
-        for module in getattr(self, '_frozen', ()):
-            module.eval()
-        return self
 
     def forward(
         self,
@@ -462,7 +455,7 @@ class InternVideo2Stage2(BaseModel):
 
     def no_weight_decay(self) -> set[str]:
         """Names of parameters that are never decayed."""
-        names = {f'vision_encoder.{name}' for name in self.vision_encoder.no_weight_decay()}
+        names = super().no_weight_decay()
         if self.neck is not None:
             names |= {f'neck.{name}' for name in self.neck.no_weight_decay()}
         return names | {'temp'}

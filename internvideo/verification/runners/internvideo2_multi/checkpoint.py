@@ -9,7 +9,7 @@ from internvideo.checkpoint.adapters.internvideo2_multi import (
     clip_vision_names,
     plain_text_name,
 )
-from internvideo.checkpoint.tensor_conversion import interpolate_joint_table
+from internvideo.ops.position_tables import interpolate_joint_table
 from internvideo.verification.cases import Case, RunEnv
 from internvideo.verification.runner_registry import Result, parity_runner
 

@@ -14,7 +14,7 @@ from internvideo.models.losses.matching import (
     negative_weights,
     random_negatives,
 )
-from internvideo.models.necks.alignment_neck import normalise
+from internvideo.ops.features import normalise
 from internvideo.registry import MODELS
 from internvideo.verification.cases import Case, RunEnv, to_numpy
 from internvideo.verification.processes import in_processes

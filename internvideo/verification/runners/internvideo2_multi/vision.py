@@ -7,14 +7,16 @@ import torch
 from torch import Tensor, nn
 
 from internvideo.checkpoint.adapters.alignment import PATCH_KERNEL, InternVLAdapter
-from internvideo.checkpoint.tensor_conversion import inflate_patch_kernel, interpolate_joint_table
+from internvideo.checkpoint.tensor_conversion import inflate_patch_kernel
 from internvideo.models.layers.position import sincos_1d, sincos_2d, sincos_3d
 from internvideo.models.losses.alignment import AlignmentLoss
 from internvideo.models.losses.feature_distance import FeatureDistanceLoss
 from internvideo.models.masks.token_masks import random_mask, tube_mask
-from internvideo.models.necks.alignment_neck import AlignedFeatures, normalise
 from internvideo.models.tasks.pretraining.teachers import aligned_layers
+from internvideo.ops.features import normalise
+from internvideo.ops.position_tables import interpolate_joint_table
 from internvideo.registry import MODELS
+from internvideo.structures.aligned_features import AlignedFeatures
 from internvideo.verification.cases import Case, CaseError, RunEnv
 from internvideo.verification.runner_registry import Result, parity_runner
 from internvideo.verification.runners.internvideo2_single.classifier import ENCODER_FIELDS

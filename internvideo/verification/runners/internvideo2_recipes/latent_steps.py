@@ -8,9 +8,10 @@ from internvideo.models.losses.diffusion_alignment import DiffusionAlignmentLoss
 from internvideo.models.losses.latent_prediction import LatentPredictionLoss, hidden_tokens
 from internvideo.models.masks.block_masks import BlockMask
 from internvideo.models.masks.token_masks import visible_indices
-from internvideo.models.necks.alignment_neck import AlignedFeatures, normalise
 from internvideo.models.tasks.pretraining.frame_targets import FrameTargets
 from internvideo.models.tasks.pretraining.moving_average import MovingTarget
+from internvideo.ops.features import normalise
+from internvideo.structures.aligned_features import AlignedFeatures
 from internvideo.verification.cases import Case, RunEnv
 from internvideo.verification.runner_registry import Result, parity_runner
 from internvideo.verification.runners.internvideo2_single.pretrain import unweighted_terms

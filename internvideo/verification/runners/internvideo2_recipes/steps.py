@@ -5,8 +5,9 @@ from torch import Tensor
 
 from internvideo.models.losses.alignment import AlignmentLoss
 from internvideo.models.masks.token_masks import hide_all_but, visible_count, visible_indices
-from internvideo.models.necks.alignment_neck import AlignedFeatures, normalise
 from internvideo.models.tasks.pretraining.targets import Targets
+from internvideo.ops.features import normalise
+from internvideo.structures.aligned_features import AlignedFeatures
 from internvideo.verification.cases import Case, RunEnv
 from internvideo.verification.runner_registry import Result, parity_runner
 from internvideo.verification.runners.internvideo2_single.pretrain import unweighted_terms

@@ -11,13 +11,15 @@ from internvideo.checkpoint.adapters.internvideo2_single import InternVideo2Sing
 from internvideo.checkpoint.files import read_state_dict
 from internvideo.checkpoint.tensor_conversion import (
     STAGE2_PREFIX,
-    Grid,
     average_patch_kernel,
     inflate_patch_kernel,
+    remap_k710_head,
+)
+from internvideo.ops.position_tables import (
+    Grid,
     interpolate_image_table,
     interpolate_joint_table,
     interpolate_separate_tables,
-    remap_k710_head,
 )
 from internvideo.registry import MODELS
 from internvideo.verification.cases import Case, RunEnv

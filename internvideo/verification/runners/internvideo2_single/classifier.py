@@ -35,6 +35,7 @@ ENCODER_FIELDS = (
     'clip_embed_dim',
 )
 HEAD_PARTS = ('fc_norm', 'head', 'extra_mlp', 'down', 'down_norm')
+TABLES = ('pos_embed', 'pos_embed_cls', 'pos_embed_spatial', 'pos_embed_temporal')
 HEADS = {
     'InternVideo2': 'ClassificationHead',
     'InternVideo2_ap': 'AttentiveProbeHead',
@@ -45,8 +46,14 @@ HEADS = {
 def classifier_facts(model: nn.Module) -> dict[str, Any]:
     """What a case may say about a model besides arrays."""
     trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    names = sorted(getattr(model, 'backbone', model).no_weight_decay())
-    return dict(no_weight_decay=names, trainable_params=trainable)
+    names = published_no_decay(getattr(model, 'backbone', model))
+    return dict(no_weight_decay=sorted(names), trainable_params=trainable)
+
+
+def published_no_decay(encoder: nn.Module) -> set[str]:
+    """The published list, which names joint and separate tables whichever the encoder has."""
+    there = dict(encoder.named_parameters())
+    return encoder.no_weight_decay() | {name for name in TABLES if name not in there}
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,12 @@ from internvideo.models.masks.token_masks import (
     visible_count,
     visible_indices,
 )
-from internvideo.models.necks.alignment_neck import AlignedFeatures, normalise
 from internvideo.models.tasks.pretraining.masked_alignment import MaskedAlignment
 from internvideo.models.tasks.pretraining.targets import TargetFacts
 from internvideo.models.tasks.pretraining.teachers import aligned_layers
+from internvideo.ops.features import normalise
 from internvideo.registry import MODELS
+from internvideo.structures.aligned_features import AlignedFeatures
 from internvideo.verification.cases import Case, RunEnv
 from internvideo.verification.runner_registry import Result, parity_runner
 
@@ -28,6 +29,7 @@ from .classifier import (
     encoder_config,
     gradients,
     published_entries,
+    published_no_decay,
     run_model,
 )
 
@@ -175,17 +177,21 @@ def same_name(published: str) -> str:
 
 def student_facts(model: nn.Module) -> dict[str, Any]:
     """As published: every parameter counts, also what no term of the loss reaches."""
-    parts = (model.backbone, model.neck)
-    names = sorted(name for part in parts for name in part.no_weight_decay())
+    names = sorted(published_no_decay(model.backbone) | model.neck.no_weight_decay())
     counted = sum(parameter.numel() for parameter in model.parameters())
     return dict(no_weight_decay=names, trainable_params=counted)
 
 
 def mae_facts(model: nn.Module) -> dict[str, Any]:
-    """As published: a position table that is a parameter counts, although it never learns."""
+    """As published: a position table that is a parameter counts, although it never learns.
+
+    The published list of names that are not decayed has the class token that there is not.
+    """
     facts, table = classifier_facts(model), model.pos_embed
     counted = table.numel() if isinstance(table, nn.Parameter) else 0
-    return facts | dict(trainable_params=facts['trainable_params'] + counted)
+    absent = {'cls_token', 'pos_embed'} - dict(model.named_parameters()).keys()
+    names = sorted(model.no_weight_decay() | absent)
+    return dict(no_weight_decay=names, trainable_params=facts['trainable_params'] + counted)
 
 
 STUDENT = Arch(build_student, student_name, student_outputs, student_facts)
