@@ -9,7 +9,7 @@ optional library (transformers, peft, deepspeed, ...) is imported by the constru
 import difflib
 import importlib
 import pkgutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from mmengine.registry import DATA_SAMPLERS as MMENGINE_DATA_SAMPLERS
 from mmengine.registry import DATASETS as MMENGINE_DATASETS
@@ -80,8 +80,7 @@ class Registry(MMEngineRegistry):
         found = self._find(key)
         if found is None:
             known = self.known_names()
-            near = difflib.get_close_matches(str(key).rpartition('.')[2], known, n=3, cutoff=0.5)
-            hint = f'did you mean {", ".join(near)}?' if near else f'known: {", ".join(known)}'
+            hint = near_names(str(key).rpartition('.')[2], known)
             raise KeyError(f'{key!r} is not a registered {self.name}; {hint}')
         return found
 
@@ -110,6 +109,13 @@ class Registry(MMEngineRegistry):
             names.update(registry.module_dict)
             registry = registry.parent
         return sorted(names)
+
+
+def near_names(word: str, known: Iterable[str]) -> str:
+    """A hint for messages about a name that is unknown: what comes close, else all there is."""
+    known = sorted(known)
+    near = difflib.get_close_matches(word, known, n=3, cutoff=0.5)
+    return f'did you mean {", ".join(near)}?' if near else f'known: {", ".join(known)}'
 
 
 def _child(name: str, parent: MMEngineRegistry, location: str, inherited_from: str) -> Registry:

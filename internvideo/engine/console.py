@@ -31,16 +31,16 @@ def model_facts(model: nn.Module) -> str:
 def loader_facts(loader: Any) -> str:
     """Samples of the data set of ``loader`` and how they come."""
     dataset, order = loader.dataset, loader.batch_sampler
-    if hasattr(dataset, 'media_sizes') and hasattr(order, 'batch_sizes'):
-        return f'{len(dataset)} samples, on each process {_media_facts(order)}'
+    if hasattr(dataset, 'group_sizes') and hasattr(order, 'batch_sizes'):
+        return f'{len(dataset)} samples, on each process {_group_facts(order)}'
     size, repeats = getattr(order, 'batch_size', None), getattr(dataset, 'num_repeats', 1)
     each = f'{size} x {repeats} repeats' if repeats > 1 else size
     return f'{len(dataset)} samples, {len(loader)} batches of {each} on each process'
 
 
-def _media_facts(order: Any) -> str:
-    """Batches of every medium."""
+def _group_facts(order: Any) -> str:
+    """Batches of every group of a mixture."""
     return ', '.join(
-        f'{count} batches of {order.batch_sizes[media]} ({media}, {order.media_sizes[media]})'
-        for media, count in order.num_batches.items()
+        f'{count} batches of {order.batch_sizes[group]} ({group}, {order.group_sizes[group]})'
+        for group, count in order.num_batches.items()
     )

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from internvideo.datasets.formats.text_annotations import TextAnnotations
-from internvideo.datasets.media_mixture import WeightedRows
+from internvideo.datasets.mixture_policies import WeightedRows
 
 from .generated_media import MIX, entries
 from .hardware import Gpu

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from mmengine.logging import MMLogger
 
 from internvideo.datasets.collate import collate_media
-from internvideo.datasets.media_mixture import MediaMixture, WeightedRows
+from internvideo.datasets.mixture import MediaMixture
+from internvideo.datasets.mixture_policies import WeightedRows
 from internvideo.datasets.samplers import media_batch_sampler
 from internvideo.datasets.samplers.media_batch_sampler import MediaBatchSampler
 from internvideo.engine.console import loader_facts
@@ -51,9 +52,9 @@ def test_weighted_rows_come_as_often_as_published(lengths, weights) -> None:
 
 def test_media_are_grouped_in_the_order_of_their_names(table) -> None:
     data = build(table)
-    assert data.media_sizes == dict(audio=2, audio_video=2, image=5, video=3)
+    assert data.group_sizes == dict(audio=2, audio_video=2, image=5, video=3)
     assert len(data) == 12
-    names = [data.locate(row)[0] for row in range(len(data))]
+    names = [data.locate(0, row)[0] for row in range(len(data))]
     assert names == ['audios'] * 2 + ['audio_videos'] * 2 + ['images'] * 5 + ['videos'] * 3
     for row, name in enumerate(names):
         assert data.get_data_info(row)['path'] == data[row]['data_samples'].path
@@ -105,7 +106,7 @@ def samplers(sizes: dict, world: int, **fields) -> list[MediaBatchSampler]:
     with pytest.MonkeyPatch.context() as patch:
         for rank in range(world):
             patch.setattr(media_batch_sampler, 'get_dist_info', lambda rank=rank: (rank, world))
-            found.append(MediaBatchSampler(SimpleNamespace(media_sizes=sizes), **fields))
+            found.append(MediaBatchSampler(SimpleNamespace(group_sizes=sizes), **fields))
     return found
 
 

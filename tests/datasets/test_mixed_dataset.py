@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from internvideo.datasets.mixed_dataset import MixedDataset
+from internvideo.datasets.mixture import MixedDataset
 from internvideo.datasets.samplers.epoch_sampler import EpochSampler
 
 
@@ -41,8 +41,8 @@ def test_without_weights_an_epoch_is_every_row_of_every_part() -> None:
 def test_no_row_comes_again_before_all_others_of_its_part(lengths, rows, epochs) -> None:
     weights = [1 / len(lengths)] * len(lengths)
     mix = MixedDataset([Rows(str(i), n) for i, n in enumerate(lengths)], weights, rows)
-    assert len(mix) == rows and max(mix.sizes) - min(mix.sizes) <= 1
-    for number, (length, size) in enumerate(zip(lengths, mix.sizes, strict=True)):
+    assert len(mix) == rows and max(mix.rows.sizes) - min(mix.rows.sizes) <= 1
+    for number, (length, size) in enumerate(zip(lengths, mix.rows.sizes, strict=True)):
         items = [mix[epoch, row] for epoch in range(epochs) for row in range(rows)]
         drawn = [item[1:] for item in items if item[0] == str(number)]
         assert len(set(drawn)) == len(drawn) == size * epochs

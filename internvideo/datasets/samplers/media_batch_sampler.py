@@ -1,4 +1,4 @@
-"""Batches of one medium each, in the published order, for any number of processes."""
+"""Batches of one group each, in the published order, for any number of processes."""
 
 import random
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,52 +13,58 @@ from internvideo.registry import DATA_SAMPLERS
 
 @DATA_SAMPLERS.register_module()
 class MediaBatchSampler(Sampler[list[tuple[int, int]]]):
-    """Training batches of a mixture: lists of ``(epoch, row)``, all of one medium.
+    """Training batches of a mixture: lists of ``(epoch, row)``, all of one group.
 
-    At every step all processes draw the same medium.  The order of media has each as often as it
-    has batches, shuffled; the rows of a medium are dealt to processes in contiguous parts, each
-    permuted anew every epoch.  Rows that do not divide by the number of processes, and those that
-    would not fill a batch, are left out.  Everything depends on ``seed + epoch`` only.
+    A group is a modality or a corpus, see :class:`Mixture`.  At every step all processes draw the
+    same group.  The order of groups has each as often as it has batches, shuffled; the rows of a
+    group are dealt to processes in contiguous parts, each permuted anew every epoch.  Rows that
+    do not divide by the number of processes, and those that would not fill a batch, are left out.
+    Everything depends on ``seed + epoch`` only.
 
     Args:
-        dataset: Data set with ``media_sizes``: rows of every medium, which follow each other; its
+        dataset: Data set with ``group_sizes``: rows of every group, which follow each other; its
             ``set_seed`` is called when it has one.
-        batch_size: Rows of a batch on every process, the same for all media or one for each.
+        batch_size: Rows of a batch on every process, the same for all groups or one for each.
         seed: Seed of the order; None draws one and shares it between processes.
 
     Raises:
-        ValueError: a medium without batch size, or without rows for a single batch.
+        ValueError: a data set without groups, a group without batch size, or without rows for a
+            single batch.
     """
 
     def __init__(
         self, dataset: Any, batch_size: int | Mapping[str, int], seed: int | None = None
     ) -> None:
         self.rank, self.world_size = get_dist_info()
-        self.media_sizes: dict[str, int] = dict(dataset.media_sizes)
+        if not hasattr(dataset, 'group_sizes'):
+            raise ValueError(
+                f'MediaBatchSampler makes batches of a mixture; {type(dataset).__name__} is none'
+            )
+        self.group_sizes: dict[str, int] = dict(dataset.group_sizes)
         self.batch_size = batch_size if isinstance(batch_size, int) else dict(batch_size)
-        self.batch_sizes = {media: self._size_of(media) for media in self.media_sizes}
+        self.batch_sizes = {group: self._size_of(group) for group in self.group_sizes}
         self.seed = sync_random_seed() if seed is None else seed
         self.epoch, self._skipped = 0, 0
         self.num_batches = {
-            media: rows // self.world_size // self.batch_sizes[media]
-            for media, rows in self.media_sizes.items()
+            group: rows // self.world_size // self.batch_sizes[group]
+            for group, rows in self.group_sizes.items()
         }
-        for media, count in self.num_batches.items():
+        for group, count in self.num_batches.items():
             if count == 0:
                 raise ValueError(
-                    f'{self.media_sizes[media]} rows of {media} give no batch of '
-                    f'{self.batch_sizes[media]} on {self.world_size} process(es): lower '
+                    f'{self.group_sizes[group]} rows of {group} give no batch of '
+                    f'{self.batch_sizes[group]} on {self.world_size} process(es): lower '
                     'train_dataloader.batch_sampler.batch_size'
                 )
         if hasattr(dataset, 'set_seed'):
             dataset.set_seed(self.seed)
 
-    def _size_of(self, media: str) -> int:
+    def _size_of(self, group: str) -> int:
         size = self.batch_size
-        size = size if isinstance(size, int) else size.get(media, 0)
+        size = size if isinstance(size, int) else size.get(group, 0)
         if size < 1:
             raise ValueError(
-                f'the mixture holds {media}; train_dataloader.batch_sampler.batch_size says '
+                f'the mixture holds {group}; train_dataloader.batch_sampler.batch_size says '
                 f'{self.batch_size}'
             )
         return size
@@ -71,7 +77,7 @@ class MediaBatchSampler(Sampler[list[tuple[int, int]]]):
     @property
     def layout(self) -> dict[str, Any]:
         """All that decides, with the seed, which rows a batch of an epoch holds."""
-        return dict(world_size=self.world_size, rows=self.media_sizes, batch_sizes=self.batch_sizes)
+        return dict(world_size=self.world_size, rows=self.group_sizes, batch_sizes=self.batch_sizes)
 
     def __len__(self) -> int:
         """Batches of an epoch."""
@@ -109,12 +115,12 @@ class MediaBatchSampler(Sampler[list[tuple[int, int]]]):
 
     def _order(self) -> list[int]:
         counts = list(self.num_batches.values())
-        return media_order(counts, random.Random(self.seed + self.epoch))
+        return group_order(counts, random.Random(self.seed + self.epoch))
 
     def _batches(self, skipped: int) -> Iterator[list[int]]:
         seed = self.seed + self.epoch
         firsts, rows = 0, []
-        for size in self.media_sizes.values():
+        for size in self.group_sizes.values():
             rows.append(firsts + chunk_order(size, self.rank, self.world_size, seed))
             firsts += size
         sizes = list(self.batch_sizes.values())
@@ -123,7 +129,7 @@ class MediaBatchSampler(Sampler[list[tuple[int, int]]]):
             yield rows[number][first : first + sizes[number]].tolist()
 
 
-def media_order(counts: Sequence[int], rng: random.Random) -> list[int]:
+def group_order(counts: Sequence[int], rng: random.Random) -> list[int]:
     """The number of every loader as often as it has batches, shuffled."""
     order = [number for number, count in enumerate(counts) for _ in range(count)]
     rng.shuffle(order)

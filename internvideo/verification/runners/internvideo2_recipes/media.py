@@ -6,10 +6,10 @@ import numpy as np
 import torch
 
 from internvideo.datasets.media.audio import mono_excerpt
-from internvideo.datasets.media_mixture import WeightedRows
+from internvideo.datasets.mixture_policies import WeightedRows
 from internvideo.datasets.samplers.media_batch_sampler import (
     chunk_order,
-    media_order,
+    group_order,
     numbered_batches,
 )
 from internvideo.ops.filter_bank import log_mel_filter_bank
@@ -31,7 +31,7 @@ def _sampled(combo: dict) -> torch.Tensor:
 
 
 def _order(combo: dict) -> list[int]:
-    return media_order(list(combo['batches'].values()), random.Random(combo.get('seed')))
+    return group_order(list(combo['batches'].values()), random.Random(combo.get('seed')))
 
 
 @parity_runner('internvideo2_recipes/data_mixing')
