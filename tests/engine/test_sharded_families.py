@@ -118,8 +118,8 @@ def compare(rank, name):
         sharded_loss, sharded = sharded_step(family, rank, strategy)
         weights, state = net.state_dict(), strategy.model_state(sharded)
         assert rank or weights.keys() == state.keys()
-        with strategy.evaluated(sharded) as twin:
-            evaluated = {key: value.clone() for key, value in twin.state_dict().items()}
+        with strategy.evaluated(sharded) as copied:
+            evaluated = {key: value.clone() for key, value in copied.state_dict().items()}
         found[family] = (
             abs(loss - sharded_loss),
             max((float((weights[k] - state[k]).abs().max()) for k in state), default=0.0),

@@ -1,1 +1,1 @@
-"""How a model is placed on processes and devices."""
+"""Strategies that place a model on processes and devices."""

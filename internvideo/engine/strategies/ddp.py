@@ -1,4 +1,4 @@
-"""A whole copy of the model on each process, gradients averaged."""
+"""Distributed data parallel training, with a whole copy of the model on each process."""
 
 from typing import Any
 
@@ -43,6 +43,7 @@ class DDP(Strategy):
         )
 
     def _device_ids(self) -> list[int] | None:
+        # torch refuses device ids for a module on the CPU.
         return [torch.cuda.current_device()] if torch.cuda.is_available() else None
 
     def unwrap(self, model: nn.Module) -> nn.Module:

@@ -1,4 +1,4 @@
-"""DeepSpeed ZeRO behind the interface of every other strategy."""
+"""DeepSpeed ZeRO as a strategy."""
 
 import importlib
 import os
@@ -15,7 +15,7 @@ from internvideo.engine.optimizers.optim_wrappers import AmpOptimWrapper, NonFin
 from internvideo.engine.optimizers.optim_wrappers import OptimWrapper as GuardedOptimWrapper
 from internvideo.engine.strategies.deepspeed_settings import deepspeed_config
 from internvideo.engine.strategies.sharded import (
-    Part,
+    ParameterShard,
     ShardedStrategy,
     check_optimizer_files,
     ensure_process_group,
@@ -28,10 +28,11 @@ DTYPE = {'fp32': torch.float32, 'bf16': torch.bfloat16, 'fp16': torch.float16}
 
 @STRATEGIES.register_module()
 class DeepSpeed(ShardedStrategy):
-    """ZeRO stages 0 to 3.  Only training shards; testing puts the whole model on each process.
+    """ZeRO stages 0 to 3.
 
-    Accumulation and clipping are read from the optimiser wrapper, and its ``dtype``, if any,
-    becomes the dtype of the weights that compute, beside float32 ones that the optimiser steps.
+    Only training shards; testing puts the whole model on each process.  Accumulation and clipping
+    are read from the optimiser wrapper, and its ``dtype``, if any, becomes the dtype of the weights
+    that compute, beside float32 ones that the optimiser steps.
 
     Args:
         stage: 0 plain data parallel, 1 shards the optimiser, 2 the gradients too, 3 all.
@@ -62,7 +63,7 @@ class DeepSpeed(ShardedStrategy):
     ) -> tuple[nn.Module, OptimWrapper]:
         deepspeed = _import_deepspeed(self.device.type)
         self.note_groups(model, optim_wrapper)
-        self.prepare_parts(model, shards_weights=self.stage == 3)
+        self.prepare_shards(model, shards_weights=self.stage == 3)
         precision = PRECISION.get(getattr(optim_wrapper, 'dtype', None), 'fp32')
         if self.stage == 0 and precision != 'fp32':
             raise ValueError('DeepSpeed: stage 0 trains in float32 only; DDP serves as well')
@@ -83,26 +84,29 @@ class DeepSpeed(ShardedStrategy):
     def unwrap(self, model: nn.Module) -> nn.Module:
         return model.engine.module if isinstance(model, EngineModel) else model
 
-    # --- parts ----------------------------------------------------------------------------------
+    # --- shards ---------------------------------------------------------------------------------
 
-    def parts(self, model: nn.Module) -> dict[str, Part]:
+    def shards(self, model: nn.Module) -> dict[str, ParameterShard]:
         find = (_whole, _stage_1_2, _stage_1_2, _stage_3)[self.stage]
-        parts = {
+        shards = {
             name: find(parameter, model.engine.optimizer)
             for name, parameter in self.unwrap(model).named_parameters()
             if parameter.requires_grad
         }
-        scalars = {name: parts[name] for name in self._scalars & parts.keys()}
-        return parts | {name: replace(p, shape=torch.Size()) for name, p in scalars.items()}
+        scalars = {name: shards[name] for name in self._scalars & shards.keys()}
+        return shards | {name: replace(p, shape=torch.Size()) for name, p in scalars.items()}
 
-    def publish(self, model: nn.Module) -> None:
+    def refresh_model(self, model: nn.Module) -> None:
         optimizer = model.engine.optimizer
+        # The float32 copies that the optimiser steps have changed; what computes is another
+        # tensor, which DeepSpeed itself writes only after a step.
         if self.stage in (1, 2):
             optimizer.update_lp_params()
         elif self.stage == 3:
             optimizer._partition_all_parameters()
             for index in range(len(optimizer.fp16_groups)):
                 optimizer._reassign_or_swap_out_partitioned_parameters(index)
+            # Small parameters are not freed between steps, so their whole copies are stale as well.
             kept = optimizer.persistent_parameters
             if kept:
                 kept[0].all_gather(kept)
@@ -112,6 +116,8 @@ class DeepSpeed(ShardedStrategy):
         parameters = dict(own.named_parameters())
         for name, tensor in own.state_dict().items():
             parameter = parameters.get(name)
+            # Read here, not from DeepSpeed's consolidated state, which drops frozen parameters at
+            # stage 1.
             frozen = parameter is None or not parameter.requires_grad
             if frozen and name not in self._tied:
                 with self._gathered(parameter, write=False):
@@ -129,7 +135,7 @@ class DeepSpeed(ShardedStrategy):
                     (tensor if parameter is None else parameter).copy_(state[name])
 
     def _gathered(self, parameter: nn.Parameter | None, write: bool) -> Any:
-        """Whole while inside; written to on all processes alike if ``write``."""
+        """Context in which ``parameter`` is whole, and may be written to if ``write``."""
         import deepspeed
 
         sharded = [parameter] if hasattr(parameter, 'ds_id') else []
@@ -148,37 +154,40 @@ class DeepSpeed(ShardedStrategy):
         return shapes
 
 
-def _whole(parameter: nn.Parameter, optimizer: Any) -> Part:
-    return Part(parameter.shape, 0, parameter, lambda tensor: tensor.detach().reshape(-1))
+def _whole(parameter: nn.Parameter, optimizer: Any) -> ParameterShard:
+    return ParameterShard(parameter.shape, 0, parameter, lambda tensor: tensor.detach().reshape(-1))
 
 
-def _stage_1_2(parameter: nn.Parameter, optimizer: Any) -> Part:
-    """The stretch of a parameter that falls into this process's share of its group."""
+def _stage_1_2(parameter: nn.Parameter, optimizer: Any) -> ParameterShard:
+    """Range of a parameter that lies in this process's share of its group.
+
+    Groups are flattened and cut into equal shares, wherever a parameter begins or ends.
+    """
     mapping = parameter._hp_mapping
     if mapping is None:
         return _nothing(parameter.shape, optimizer.single_partition_of_fp32_groups[0])
     holder = optimizer.single_partition_of_fp32_groups[mapping.param_group_index]
     address = mapping.get_hp_fragment_address()
     start = mapping.lp_fragment_address.start
-    return Part(
+    return ParameterShard(
         parameter.shape, start, holder, partial(_narrow, start=address.start, size=address.numel)
     )
 
 
-def _stage_3(parameter: nn.Parameter, optimizer: Any) -> Part:
-    """This process's equal share of a parameter; the last one may be shorter."""
+def _stage_3(parameter: nn.Parameter, optimizer: Any) -> ParameterShard:
+    """Share of a parameter on this process, of equal size but for padding at the end."""
     group, offset, size = optimizer.grad_position[optimizer.get_param_id(parameter)]
     holder = optimizer.fp32_partitioned_groups_flat[group]
     shape = parameter.ds_shape
     start = size * optimizer._get_param_partition_rank(parameter)
     valid = min(size, shape.numel() - start)
-    if valid <= 0:
+    if valid <= 0:  # the share is padding alone
         return _nothing(shape, holder)
-    return Part(shape, start, holder, partial(_narrow, start=offset, size=valid))
+    return ParameterShard(shape, start, holder, partial(_narrow, start=offset, size=valid))
 
 
-def _nothing(shape: torch.Size, holder: Tensor) -> Part:
-    return Part(shape, 0, holder, partial(_narrow, start=0, size=0))
+def _nothing(shape: torch.Size, holder: Tensor) -> ParameterShard:
+    return ParameterShard(shape, 0, holder, partial(_narrow, start=0, size=0))
 
 
 def _narrow(tensor: Tensor, start: int, size: int) -> Tensor:
@@ -186,10 +195,10 @@ def _narrow(tensor: Tensor, start: int, size: int) -> Tensor:
 
 
 def _import_deepspeed(device: str) -> Any:
-    """DeepSpeed, joined to our process group and without building extensions on a CPU."""
+    """Import DeepSpeed so that it joins our process group and builds no extension on a CPU."""
     ensure_process_group()
     rank, world_size = torch.distributed.get_rank(), torch.distributed.get_world_size()
-    # it looks for MPI where these are missing
+    # Where these are missing it takes the job for one of MPI and imports mpi4py.
     for name, value in (('RANK', rank), ('LOCAL_RANK', 0), ('WORLD_SIZE', world_size)):
         os.environ.setdefault(name, str(value))
     if device == 'cpu':
@@ -203,7 +212,7 @@ def _import_deepspeed(device: str) -> Any:
         ) from error
     deepspeed.utils.logger.setLevel('WARNING')
     if device == 'cpu':
-        # a shared-memory extension that takes a minute to compile
+        # A shared-memory extension that takes 40 s to compile and speeds up one host alone.
         importlib.import_module('deepspeed.comm.torch').build_shm_op = lambda: None
     return deepspeed
 
@@ -230,24 +239,24 @@ class EngineModel(nn.Module):
 
     @property
     def module(self) -> nn.Module:
-        """The model as its author wrote it."""
+        """Model as its author wrote it."""
         return self.engine.module
 
     def train_step(self, data: Any, optim_wrapper: OptimWrapper) -> dict[str, Tensor]:
-        """As mmengine's ``BaseModel.train_step``."""
+        """Take a training step, as mmengine's ``BaseModel.train_step`` does."""
         losses = self._run(self.module.data_preprocessor(data, True), 'loss')
         loss, logged = self.module.parse_losses(losses)
         optim_wrapper.update_params(loss)
         return logged
 
     def val_step(self, data: Any) -> Any:
-        """As mmengine's ``BaseModel.val_step``."""
+        """Predict a batch, as mmengine's ``BaseModel.val_step`` does."""
         return self._run(self.module.data_preprocessor(data, False), 'predict')
 
     test_step = val_step
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """The engine's forward pass."""
+        """Run the engine's forward pass."""
         return self.engine(*args, **kwargs)
 
     def _run(self, data: Any, mode: str) -> Any:
@@ -257,6 +266,7 @@ class EngineModel(nn.Module):
         return self.engine(*data, mode=mode)
 
     def _cast(self, value: Any) -> Any:
+        # Weights are bfloat16 without autocast: a float32 input would meet them in the first layer.
         if isinstance(value, Tensor) and value.is_floating_point():
             return value.to(self.dtype)
         if isinstance(value, Mapping):
@@ -288,7 +298,9 @@ class EngineOptimWrapper(GuardedOptimWrapper):
     def update_params(
         self, loss: Tensor, step_kwargs: dict | None = None, zero_kwargs: dict | None = None
     ) -> None:
-        """Backward, and on the last batch of an accumulation a step that skips what is not finite.
+        """Run the backward pass and, after the last batch of an accumulation, a finite step.
+
+        A step with a loss or gradient that is not finite is skipped.
 
         Raises:
             NonFiniteError: after ``max_nonfinite`` of them in a row; float16 does not count, where
@@ -306,7 +318,7 @@ class EngineOptimWrapper(GuardedOptimWrapper):
             self._note_step()
 
     def _skip_unguarded(self) -> None:
-        """Stage 0 has no check of its own."""
+        """Drop gradients that are not finite at stage 0, which has no check of its own."""
         if self.engine.zero_optimization():
             return
         gradients = [p.grad for p in self.engine.module.parameters() if p.grad is not None]

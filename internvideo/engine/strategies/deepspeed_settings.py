@@ -1,4 +1,4 @@
-"""DeepSpeed's settings, written out in full: its own defaults change between versions."""
+"""Settings of DeepSpeed, written out in full because its defaults change between versions."""
 
 from typing import Any
 
@@ -97,8 +97,10 @@ def deepspeed_config(
         train_batch_size=micro_batch_size * world_size * accumulation,
         train_micro_batch_size_per_gpu=micro_batch_size,
         gradient_accumulation_steps=accumulation,
+        # Always written: since 0.19.4 the default is 1.0, which clips runs that ask for none.
         gradient_clipping=float(gradient_clipping),
         steps_per_print=NEVER,
+        # The optimiser is the config's, on CPUs too: DeepSpeed's own is compiled for minutes.
         zero_allow_untested_optimizer=True,
         zero_force_ds_cpu_optimizer=False,
         bf16=dict(enabled=precision == 'bf16'),
@@ -119,7 +121,7 @@ def deepspeed_config(
 
 
 def _for_cpu(settings: dict[str, Any]) -> dict[str, Any]:
-    """What is smaller without a GPU."""
+    """Changes for a run without a GPU."""
     names = ('reduce_bucket_size', 'allgather_bucket_size', 'stage3_prefetch_bucket_size')
     buckets = {n: min(settings[n], CPU_BUCKET) for n in names if n in settings}
     buckets.setdefault('reduce_bucket_size', CPU_BUCKET)

@@ -1,4 +1,4 @@
-"""Weights, gradients and optimiser in shards, gathered block by block: torch's fully_shard."""
+"""Fully sharded data parallel training through torch's ``fully_shard``."""
 
 from collections.abc import Iterator, Mapping
 
@@ -7,7 +7,7 @@ from mmengine.optim import OptimWrapper
 from torch import Tensor, nn
 
 from internvideo.engine.strategies.sharded import (
-    Part,
+    ParameterShard,
     ShardedStrategy,
     check_optimizer_files,
     ensure_process_group,
@@ -50,8 +50,10 @@ class FSDP(ShardedStrategy):
     ) -> tuple[nn.Module, OptimWrapper]:
         ensure_process_group()
         self.note_groups(model, optim_wrapper)
-        self.prepare_parts(model)
+        self.prepare_shards(model)
         self._shard(model)
+        # fully_shard replaces parameters by new ones (DTensors) that the optimiser, which the
+        # config built before, does not know.
         parameters = dict(model.named_parameters())
         for group, names in zip(optim_wrapper.optimizer.param_groups, self._names, strict=True):
             group['params'] = [parameters[name] for name in names]
@@ -63,7 +65,8 @@ class FSDP(ShardedStrategy):
         options = self._options()
         for unit in self._units(model):
             fully_shard(unit, **options)
-        # also the root frees its weights, so that names always lead to shards between steps
+        # By default the root keeps its weights gathered after a forward pass; freed, a name leads
+        # to a shard whenever state is read between steps.
         fully_shard(model, **options, reshard_after_forward=True)
 
     def _options(self) -> dict:
@@ -82,15 +85,16 @@ class FSDP(ShardedStrategy):
         for module in model.modules():
             if isinstance(module, nn.ModuleList):
                 for block in module:
-                    # tables of a block may serve the others
+                    # A table that the blocks share must be a unit of its own: as a part of the
+                    # block that holds it, it would be gathered while that one computes, no other.
                     yield from (m for m in block.modules() if isinstance(m, nn.Embedding))
                     size = sum(parameter.numel() for parameter in block.parameters())
                     if size and size >= self.min_unit_size:
                         yield block
 
-    def parts(self, model: nn.Module) -> dict[str, Part]:
+    def shards(self, model: nn.Module) -> dict[str, ParameterShard]:
         return {
-            name: Part(self._shape(name, parameter), _start(parameter), parameter, _local)
+            name: ParameterShard(self._shape(name, parameter), _start(parameter), parameter, _local)
             for name, parameter in model.named_parameters()
             if parameter.requires_grad
         }
@@ -98,8 +102,8 @@ class FSDP(ShardedStrategy):
     def _shape(self, name: str, tensor: Tensor) -> torch.Size:
         return torch.Size() if name in self._scalars else tensor.shape
 
-    def publish(self, model: nn.Module) -> None:
-        """Nothing to do: the shards are the weights."""
+    def refresh_model(self, model: nn.Module) -> None:
+        """Do nothing, since the shards are the weights."""
 
     def rest_state(self, model: nn.Module) -> Iterator[tuple[str, Tensor]]:
         trained = {name for name, p in model.named_parameters() if p.requires_grad}
@@ -113,8 +117,8 @@ class FSDP(ShardedStrategy):
             if name not in state:
                 continue
             if hasattr(tensor, 'full_tensor'):
-                part = Part(tensor.shape, _start(tensor), tensor, _local)
-                part.weight.copy_(part.of(state[name]))
+                shard = ParameterShard(tensor.shape, _start(tensor), tensor, _local)
+                shard.weight.copy_(shard.of(state[name]))
             else:
                 tensor.copy_(state[name])
 
@@ -129,6 +133,8 @@ def _local(tensor: Tensor) -> Tensor:
 
 def _start(tensor: Tensor) -> int:
     """Position of the first local element in the flattened whole."""
+    # torch.chunk's rule: equal shares rounded up, so that the last processes may have fewer rows
+    # or none.
     rows, mesh = tensor.shape[0], tensor.device_mesh
     per_process = -(-rows // mesh.size())
     first = min(per_process * mesh.get_local_rank(), rows)

@@ -1,4 +1,4 @@
-"""One process, one device."""
+"""Training and evaluation in one process on one device."""
 
 from torch import nn
 
@@ -8,7 +8,7 @@ from internvideo.registry import STRATEGIES
 
 @STRATEGIES.register_module()
 class SingleDevice(Strategy):
-    """The model as it is, on the GPU if there is one, else on the CPU."""
+    """Places the model as it is on the GPU if there is one, else on the CPU."""
 
     def wrap_model(self, model: nn.Module) -> nn.Module:
         if self.world_size > 1:

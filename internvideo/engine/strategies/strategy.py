@@ -1,4 +1,4 @@
-"""What a strategy has to answer; models, loops and tools know no other interface."""
+"""Interface of strategies, the only one that loops and tools know."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -26,7 +26,7 @@ class Strategy:
 
     @property
     def rank(self) -> int:
-        """This process, from 0."""
+        """Number of this process, from 0."""
         return get_rank()
 
     @property
@@ -36,7 +36,7 @@ class Strategy:
 
     @property
     def device(self) -> torch.device:
-        """Where this process computes."""
+        """Device that this process computes on."""
         return torch.device(get_device())
 
     def wrap_model(self, model: nn.Module) -> nn.Module:
@@ -46,16 +46,16 @@ class Strategy:
     def prepare_training(
         self, model: nn.Module, optim_wrapper: OptimWrapper
     ) -> tuple[nn.Module, OptimWrapper]:
-        """Join the wrapped model and its optimiser, for engines that own both."""
+        """Join the wrapped model and its optimiser, for libraries that own both."""
         return model, optim_wrapper
 
     def unwrap(self, model: nn.Module) -> nn.Module:
-        """The model as its author wrote it."""
+        """Model as its author wrote it."""
         return model
 
     @contextmanager
     def evaluated(self, model: nn.Module) -> Iterator[nn.Module]:
-        """What evaluates in place of ``model``: no call of it waits for other processes."""
+        """Model to evaluate in place of ``model``, whose calls wait for no other process."""
         yield model
 
     def model_state(self, model: nn.Module) -> dict[str, Tensor]:
@@ -73,20 +73,22 @@ class Strategy:
         own.load_state_dict(state)
 
     def owned_weights(self, model: nn.Module) -> dict[str, Tensor]:
-        """The trainable weights as this process holds them: whole, or a part of each."""
+        """Trainable weights as this process holds them, whole or a shard of each."""
         named = self.unwrap(model).named_parameters()
         return {name: parameter.data for name, parameter in named if parameter.requires_grad}
 
     @torch.no_grad()
     def exchange_weights(self, model: nn.Module, values: Mapping[str, Tensor]) -> None:
-        """Swap the contents of the trainable weights and ``values``, held alike."""
+        """Swap the contents of the trainable weights and ``values``, which are sharded alike."""
+        # In place and one at a time: optimisers and wrappers hold these very tensors, and a second
+        # copy of a large model would not fit.
         for name, live in self.owned_weights(model).items():
             held = live.clone()
             live.copy_(values[name])
             values[name].copy_(held)
 
     def gather_owned(self, model: nn.Module, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Whole tensors on the CPU of ``values``, held as :meth:`owned_weights` are; rank 0.
+        """Whole tensors on rank 0's CPU of ``values``, held as :meth:`owned_weights` are.
 
         Tied parameters have all their names, as in a state.
         """
@@ -94,7 +96,7 @@ class Strategy:
         return with_tied(whole, tied_names(self.unwrap(model)))
 
     def take_owned(self, model: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Copies of what this process holds of a whole ``state``."""
+        """Copies of the part of a whole ``state`` that this process holds."""
         own = self.owned_weights(model)
         return {name: state[name].to(weight, copy=True) for name, weight in own.items()}
 
@@ -103,7 +105,7 @@ class Strategy:
         return optim_wrapper.state_dict()
 
     def optimizer_shard(self, model: nn.Module, optim_wrapper: OptimWrapper) -> dict | None:
-        """What :meth:`optimizer_state` left out, for a file of this process's own; else None."""
+        """Optimiser state of this process for a file of its own, or None."""
         return None
 
     def load_optimizer_state(
@@ -114,14 +116,14 @@ class Strategy:
 
 
 def tied_names(model: nn.Module) -> dict[str, str]:
-    """Further names of parameters that have several -> their first name."""
+    """Map from the further names of tied parameters to their first name."""
     first = {id(parameter): name for name, parameter in model.named_parameters()}
     every = model.named_parameters(remove_duplicate=False)
     return {name: first[id(p)] for name, p in every if first[id(p)] != name}
 
 
 def with_tied(state: Mapping[str, Tensor], tied: Mapping[str, str]) -> dict[str, Tensor]:
-    """``state`` and the further names of what it holds."""
+    """Return ``state`` with the further names of the tied parameters in it."""
     return dict(state) | {name: state[first] for name, first in tied.items() if first in state}
 
 

@@ -1,4 +1,4 @@
-"""A twin evaluates like the model it was copied from, and keeps none of its weights."""
+"""The copy of a sharded model evaluates like it and keeps none of its weights."""
 
 from pathlib import Path
 
@@ -6,8 +6,13 @@ import pytest
 import torch
 from mmengine.registry import init_default_scope
 
+from internvideo.engine.strategies.evaluation_copy import (
+    copy_without_weights,
+    release_parameters,
+    set_tensor,
+    share_attributes,
+)
 from internvideo.engine.strategies.sharded import tied_names
-from internvideo.engine.strategies.twin import empty, fill, hollow_copy, share_attributes
 from internvideo.registry import MODELS
 from internvideo.structures import VideoDataSample
 from tests.apis.tiny_retrieval import clip_model, retrieval_model
@@ -34,33 +39,33 @@ def features(model):
     return torch.stack([torch.cat([s.vision_feature, s.text_feature]) for s in samples])
 
 
-def test_filled_twin_is_the_model_and_emptied_holds_nothing(model):
+def test_filled_copy_is_the_model_and_released_holds_nothing(model):
     with torch.no_grad():
         expected = features(model)
-        twin = hollow_copy(model)
-        assert not sum(parameter.numel() for parameter in twin.parameters())
-        assert tied_names(twin) == tied_names(model)
+        copied = copy_without_weights(model)
+        assert not sum(parameter.numel() for parameter in copied.parameters())
+        assert tied_names(copied) == tied_names(model)
         for name, value in model.named_parameters():
-            fill(twin, name, value.clone())
+            set_tensor(copied, name, value.clone())
         for value in model.parameters():
             value.fill_(float('nan'))
-        assert torch.equal(features(twin), expected)
-    assert not any(parameter.requires_grad for parameter in twin.parameters())
-    empty(twin)
-    assert not sum(parameter.numel() for parameter in twin.parameters())
+        assert torch.equal(features(copied), expected)
+    assert not any(parameter.requires_grad for parameter in copied.parameters())
+    release_parameters(copied)
+    assert not sum(parameter.numel() for parameter in copied.parameters())
 
 
 def test_half_precision_becomes_whole_and_integers_stay():
-    twin = hollow_copy(torch.nn.BatchNorm1d(2))
-    fill(twin, 'weight', torch.ones(2, dtype=torch.bfloat16))
-    fill(twin, 'num_batches_tracked', torch.tensor(3))
-    assert twin.weight.dtype == torch.float32
-    assert (twin.num_batches_tracked.dtype, int(twin.num_batches_tracked)) == (torch.int64, 3)
+    copied = copy_without_weights(torch.nn.BatchNorm1d(2))
+    set_tensor(copied, 'weight', torch.ones(2, dtype=torch.bfloat16))
+    set_tensor(copied, 'num_batches_tracked', torch.tensor(3))
+    assert copied.weight.dtype == torch.float32
+    assert (copied.num_batches_tracked.dtype, int(copied.num_batches_tracked)) == (torch.int64, 3)
 
 
 def test_what_is_set_later_is_shared_and_what_an_engine_adds_is_not(model):
-    twin = hollow_copy(model)
+    copied = copy_without_weights(model)
     model.contrastive.aggregate, model.vision_encoder.forward = 'changed', None
-    share_attributes(model, twin)
-    assert twin.contrastive.aggregate == 'changed'
-    assert callable(twin.vision_encoder.forward)
+    share_attributes(model, copied)
+    assert copied.contrastive.aggregate == 'changed'
+    assert callable(copied.vision_encoder.forward)
