@@ -29,10 +29,10 @@ import torch
 import torch.distributed as dist
 
 from internvideo.datasets.evaluation_sets import RetrievalSet
+from internvideo.datasets.synthetic.audio import SAMPLE_RATE
 from internvideo.datasets.synthetic.media import write_video
 from internvideo.datasets.synthetic.render import render_clip
-from internvideo.datasets.synthetic.sounds import SAMPLE_RATE
-from internvideo.datasets.synthetic.specs import draw_clip, stream
+from internvideo.datasets.synthetic.specs import draw_clip, random_stream
 from internvideo.datasets.synthetic.vocabulary import SEEN
 from internvideo.evaluation.streamed_scores import BLOCK_ENTRIES, streamed_ranks
 from internvideo.models.losses.contrastive import ContrastiveLoss
@@ -189,7 +189,7 @@ def compare_decoding(args: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory() as folder:
         root, silence = Path(folder), np.zeros(SAMPLE_RATE, np.int16)
         for number in range(args.videos):
-            spec = draw_clip(stream(number, 'benchmark'), SEEN, ['left'], 60, 160, 20)
+            spec = draw_clip(random_stream(number, 'benchmark'), SEEN, ['left'], 60, 160, 20)
             write_video(root / f'{number}.mp4', render_clip(spec), silence, spec.fps)
         sets = {}
         for captions in (1, args.captions):

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from internvideo.datasets.synthetic.audio import SAMPLE_RATE, render_audio
 from internvideo.datasets.synthetic.media import write_video
 from internvideo.datasets.synthetic.render import render_clip
-from internvideo.datasets.synthetic.sounds import SAMPLE_RATE, render_sound
-from internvideo.datasets.synthetic.specs import ClipSpec, draw_clip, stream
+from internvideo.datasets.synthetic.specs import ClipSpec, draw_clip, random_stream
 from internvideo.datasets.synthetic.vocabulary import QUICK_MOTIONS, SEEN
 from internvideo.fileio.atomic import atomic_path
 
@@ -37,7 +37,7 @@ def clip_specs() -> list[ClipSpec]:
     vocabulary = SEEN.with_shapes_for(QUICK_MOTIONS)
     return [
         draw_clip(
-            stream(0, 'rehearsal', index),
+            random_stream(0, 'rehearsal', index),
             vocabulary,
             [QUICK_MOTIONS[index]],
             NUM_FRAMES,
@@ -118,14 +118,14 @@ def _clip_frames(index: int) -> np.ndarray:
 def _write_videos(folder: Path) -> None:
     for index, spec in enumerate(clip_specs()):
         path = folder / f'clip_{index}.mp4'
-        write_video(path, _clip_frames(index), render_sound(spec), FPS)
+        write_video(path, _clip_frames(index), render_audio(spec), FPS)
 
 
 def _write_media(folder: Path) -> None:
     _write_videos(folder)
     for index, spec in enumerate(clip_specs()):
         Image.fromarray(_clip_frames(index)[0]).save(folder / f'clip_{index}.jpg')
-        write_sound(folder / f'clip_{index}.wav', render_sound(spec), SAMPLE_RATE)
+        write_sound(folder / f'clip_{index}.wav', render_audio(spec), SAMPLE_RATE)
 
 
 def _write_frames(folder: Path, template: str) -> None:

@@ -54,9 +54,9 @@ def label_lines(result: Recognition) -> list[str]:
 
 
 def write_labelled_video(frames: LabelledFrames, out: str | os.PathLike) -> None:
-    """Encode labelled frames as H.264 at the rate of their source; odd sides lose a pixel.
+    """Encode labelled frames as H.264 at the rate of their source.
 
-    Written whole or not at all.
+    Odd sides lose a pixel.  Written whole or not at all.
 
     Raises:
         ValueError: the suffix names no container.
@@ -76,6 +76,7 @@ def _encode(container, frames: LabelledFrames) -> None:
 
     video = None
     for image, lines in frames:
+        # 4:2:0 video has one colour sample for two by two pixels.
         image = image[: image.shape[0] // 2 * 2, : image.shape[1] // 2 * 2]
         if video is None:
             rate = Fraction(frames.stream.source_fps or DEFAULT_FPS).limit_denominator(1001)
@@ -87,7 +88,7 @@ def _encode(container, frames: LabelledFrames) -> None:
 
 
 def burn_in(image: np.ndarray, lines: Sequence[str]) -> np.ndarray:
-    """uint8 (H, W, 3) with lines of text on a dark ground in the top left corner."""
+    """Draw lines of text into the top left corner of an image, uint8 (H, W, 3)."""
     from PIL import Image, ImageDraw, ImageFont
 
     picture = Image.fromarray(np.ascontiguousarray(image))

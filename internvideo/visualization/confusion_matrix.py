@@ -12,7 +12,7 @@ MAX_NAMED = 60
 def confusion_counts(
     labels: Sequence[int], predictions: Sequence[int], num_classes: int
 ) -> np.ndarray:
-    """Counts (K, K); row: true class, column: predicted class."""
+    """Counts (K, K) of true classes (rows) and predicted classes (columns)."""
     from sklearn.metrics import confusion_matrix
 
     return confusion_matrix(labels, predictions, labels=range(num_classes))

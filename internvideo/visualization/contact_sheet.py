@@ -17,28 +17,28 @@ class Strip:
 
     Attributes:
         frames: uint8 (N, H, W, 3); None for a video that could not be read.
-        truth, guess: class names; ``guess`` None where there is no prediction.
-        score: probability of ``guess``.
+        ground_truth, prediction: class names; ``prediction`` None where there is no prediction.
+        score: probability of ``prediction``.
         note: shown in place of the frames.
     """
 
     frames: np.ndarray | None
-    truth: str
-    guess: str | None
+    ground_truth: str
+    prediction: str | None
     score: float = 0.0
     note: str = ''
 
     @property
     def colour(self) -> str:
-        if self.guess is None:
+        if self.prediction is None:
             return UNREADABLE
-        return RIGHT if self.guess == self.truth else WRONG
+        return RIGHT if self.prediction == self.ground_truth else WRONG
 
     @property
     def caption(self) -> str:
-        if self.guess is None:
-            return f'true: {self.truth}\nunreadable'
-        return f'true: {self.truth}\npredicted: {self.guess} ({100 * self.score:.0f} %)'
+        if self.prediction is None:
+            return f'true: {self.ground_truth}\nunreadable'
+        return f'true: {self.ground_truth}\npredicted: {self.prediction} ({100 * self.score:.0f} %)'
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class FoundStrip:
 
 
 def choose_rows(correct: Sequence[bool], count: int) -> list[int]:
-    """Rows to show: at most half of them wrong, both kinds spread over the whole list."""
+    """Choose rows to show, at most half of them wrong where enough are right."""
     right = [row for row, good in enumerate(correct) if good]
     wrong = [row for row, good in enumerate(correct) if not good]
     num_wrong = min(len(wrong), max(count // 2, count - len(right)))
@@ -75,7 +75,8 @@ def _spread(rows: list[int], count: int) -> list[int]:
 def draw_contact_sheet(
     strips: Sequence[Strip | FoundStrip], path: str | Path, columns: int = 3, title: str = ''
 ) -> None:
-    """Write the strips as a PNG; captions are green when right, red when wrong."""
+    """Write the strips as a PNG, with captions green when right and red when wrong."""
+    # Figure and not pyplot, which picks a window system and keeps every figure alive.
     from matplotlib.figure import Figure
 
     rows = -(-len(strips) // columns)

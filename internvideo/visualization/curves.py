@@ -16,6 +16,7 @@ def read_scalars(work_dir: str | Path) -> dict[str, Series]:
     the later one counts.  Steps are those the run logged: iterations, epochs for validation.
     """
     scalars: dict[str, Series] = {}
+    # Folders are named by their time, so that sorting them puts the later start last.
     for file in sorted(Path(work_dir).rglob('vis_data/scalars.json')):
         for line in file.read_text(encoding='utf-8').splitlines():
             entry = json.loads(line)
@@ -54,7 +55,7 @@ def _draw_series(axes, series: Series, label: str) -> None:
         steps, values, color='tab:blue', linewidth=1 if crowded else 1.8,
         alpha=0.35 if crowded else 1, marker=None if crowded else 'o', markersize=3,
     )  # fmt: skip
-    if crowded:
+    if crowded:  # a moving average over the noise of single steps
         width = len(steps) // 20
         smooth = np.convolve(values, np.ones(width) / width, mode='valid')
         first = width // 2

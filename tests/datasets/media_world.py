@@ -7,8 +7,8 @@ from typing import Any
 import cv2
 import numpy as np
 
+from internvideo.datasets.synthetic.audio import SAMPLE_RATE
 from internvideo.datasets.synthetic.media import write_video, write_wav
-from internvideo.datasets.synthetic.sounds import SAMPLE_RATE
 
 SIZE, FPS, FRAMES = 32, 10, 12
 PIPELINE = (

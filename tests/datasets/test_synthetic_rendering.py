@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from internvideo.datasets.synthetic.audio import SAMPLE_RATE, audio_events, render_audio
 from internvideo.datasets.synthetic.motions import POSES
-from internvideo.datasets.synthetic.plans import WorldParameters
+from internvideo.datasets.synthetic.parameters import WorldParameters
 from internvideo.datasets.synthetic.recognition import recognition_table
 from internvideo.datasets.synthetic.render import actor_boxes, render_clip
 from internvideo.datasets.synthetic.scenes import describe, scene_table
-from internvideo.datasets.synthetic.sounds import SAMPLE_RATE, clip_events, render_sound
-from internvideo.datasets.synthetic.specs import ClipSpec, draw_clip, stream
+from internvideo.datasets.synthetic.specs import ClipSpec, draw_clip, random_stream
 from internvideo.datasets.synthetic.vocabulary import (
     ASYMMETRIC_SHAPES,
     EVERYTHING,
@@ -27,7 +27,9 @@ MOTIONS = QUICK_MOTIONS + EXTRA_MOTIONS
 
 
 def clip(motion: str, seed: int = 0, size: int = 64) -> ClipSpec:
-    return draw_clip(stream(seed, 'test'), EVERYTHING, [motion], num_frames=24, size=size, fps=12)
+    return draw_clip(
+        random_stream(seed, 'test'), EVERYTHING, [motion], num_frames=24, size=size, fps=12
+    )
 
 
 def centres(spec: ClipSpec) -> np.ndarray:
@@ -163,18 +165,18 @@ def test_scenes_hold_out_combinations_but_no_words():
     assert not combinations['train'] & (combinations['val'] | combinations['test'])
     assert not combinations['val'] & combinations['test']
     assert len(combinations['test']) == parameters.num_test
-    for slot in ('colour', 'shape', 'motion', 'texture', 'background', 'sound'):
+    for slot in ('colour', 'shape', 'motion', 'texture', 'background', 'audio'):
         assert {w[slot] for w in words['test']} <= {w[slot] for w in words['train']}
 
 
 def test_a_bounce_knocks_when_it_is_lowest():
     spec = clip('bounce')
     (action,) = spec.actors[0].actions
-    frames = [round(event.start * spec.fps) for event in clip_events(spec)]
+    frames = [round(event.start * spec.fps) for event in audio_events(spec)]
     height = dict(enumerate(POSES['bounce'](action, frame).y for frame in range(24)))
     assert len(frames) >= 2
     assert all(height[frame] == max(height.values()) for frame in frames)
-    track = render_sound(spec).astype(float) ** 2
+    track = render_audio(spec).astype(float) ** 2
     assert track.shape == (2 * SAMPLE_RATE,)
     knock = round(frames[1] / spec.fps * SAMPLE_RATE)
     assert track[knock : knock + 500].mean() > 10 * track[knock - 500 : knock].mean()
@@ -183,10 +185,10 @@ def test_a_bounce_knocks_when_it_is_lowest():
 @pytest.mark.parametrize('motion', MOTIONS)
 def test_every_motion_sounds_and_stays_within_the_clip(motion):
     spec = clip(motion, seed=5)
-    events = clip_events(spec)
+    events = audio_events(spec)
     assert events
     assert all(0 <= event.start < event.stop <= spec.duration for event in events)
-    assert np.abs(render_sound(spec).astype(int)).max() > 1000
+    assert np.abs(render_audio(spec).astype(int)).max() > 1000
 
 
 @pytest.mark.parametrize(

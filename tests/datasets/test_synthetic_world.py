@@ -10,10 +10,10 @@ import pytest
 from PIL import Image
 
 from internvideo.datasets.synthetic import make_world, world
-from internvideo.datasets.synthetic.plans import WorldParameters
-from internvideo.datasets.synthetic.recognition import plan_recognition
+from internvideo.datasets.synthetic.parameters import WorldParameters
+from internvideo.datasets.synthetic.recognition import recognition_contents
 from internvideo.datasets.synthetic.render import render_clip
-from internvideo.datasets.synthetic.scenes import plan_scenes
+from internvideo.datasets.synthetic.scenes import scene_contents
 from internvideo.datasets.synthetic.vocabulary import QUICK_MOTIONS
 
 COUNTS = dict(num_train=9, num_val=2, num_test=3)
@@ -37,8 +37,8 @@ def load(path: Path):
 
 
 def test_videos_hold_the_rendered_frames_and_sound(root):
-    plan = plan_recognition(WorldParameters(**COUNTS, size=32, num_frames=12))
-    path, spec = next(iter(plan.media.items()))
+    contents = recognition_contents(WorldParameters(**COUNTS, size=32, num_frames=12))
+    path, spec = next(iter(contents.media.items()))
     with av.open(str(root / 'recognition' / path)) as container:
         video, audio = container.streams.video[0], container.streams.audio[0]
         assert (video.codec_context.name, audio.codec_context.name) == ('h264', 'aac')
@@ -93,9 +93,9 @@ def test_captions_describe_existing_videos(root):
 
 @pytest.mark.parametrize('seed', [0, 1])
 def test_held_out_captions_are_all_different(seed):
-    plan = plan_scenes(WorldParameters(seed=seed, num_val=50, num_test=50))
+    contents = scene_contents(WorldParameters(seed=seed, num_val=50, num_test=50))
     for name in ('val', 'val_audio_visual', 'test', 'test_audio_visual'):
-        entries = json.loads(plan.annotations[f'captions/{name}.json'])
+        entries = json.loads(contents.annotations[f'captions/{name}.json'])
         captions = [entry.get('caption', entry.get('avs_captions')) for entry in entries]
         assert len(set(captions)) == 50
 

@@ -1,4 +1,4 @@
-"""The generated world: seeded real mp4 files with labels for every task."""
+"""Generated world of seeded mp4 files with labels for every task."""
 
 from .render import render_clip
 from .specs import ClipSpec

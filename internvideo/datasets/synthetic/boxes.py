@@ -1,10 +1,10 @@
-"""Spatio-temporal localisation: two sprites, each with its own motion and a box per frame."""
+"""Spatio-temporal localisation with two sprites and their boxes in each frame."""
 
 from dataclasses import replace
 
-from .plans import SPLITS, Plan, WorldParameters
+from .parameters import SPLITS, PartContents, WorldParameters
 from .render import actor_boxes
-from .specs import ClipSpec, choose, draw_clip, stream
+from .specs import ClipSpec, choose, draw_clip, random_stream
 
 FRACTION = 6
 """One video with boxes for so many recognition clips."""
@@ -18,7 +18,7 @@ def box_table(parameters: WorldParameters, split: str, count: int) -> list[ClipS
     """Descriptions of the videos of one split, each ``LENGTH`` times as long as a clip."""
     clips = []
     for index in range(count):
-        rng = stream(parameters.seed, 'boxes', split, index)
+        rng = random_stream(parameters.seed, 'boxes', split, index)
         clip = draw_clip(
             rng,
             parameters.vocabulary(split),
@@ -41,7 +41,7 @@ def _rows(name: str, spec: ClipSpec, motions: tuple[str, ...]) -> tuple[list[str
         for frame, box in boxes.items():
             place = ','.join(f'{side:.5f}' for side in box)
             frames.append(f'{name},{frame / spec.fps:.3f},{place},{action},{entity}\n')
-            if frame % spec.fps == 0:
+            if frame % spec.fps == 0:  # AVA annotates one frame a second
                 seconds.append(f'{name},{frame // spec.fps:04d},{place},{action},{entity}\n')
     return seconds, frames
 
@@ -53,7 +53,7 @@ def _label_map(motions: tuple[str, ...]) -> str:
     )
 
 
-def plan_boxes(parameters: WorldParameters) -> Plan:
+def box_contents(parameters: WorldParameters) -> PartContents:
     """Videos with AVA style lists, at whole seconds and (``*_frames.csv``) at every frame.
 
     Columns: video id (file stem), seconds, x1, y1, x2, y2 in 0..1, action counted from 1 (names
@@ -72,4 +72,4 @@ def plan_boxes(parameters: WorldParameters) -> Plan:
             every_frame += frames
         annotations[f'{split}.csv'] = ''.join(every_second)
         annotations[f'{split}_frames.csv'] = ''.join(every_frame)
-    return Plan(media, annotations)
+    return PartContents(media, annotations)

@@ -1,4 +1,4 @@
-"""Files of generated clips: mp4 (H.264 and AAC), folders of frames, wav.
+"""Writers of generated clips as mp4 (H.264 and AAC), folders of frames and wav.
 
 Each file is written under a temporary name and renamed, so none is ever half there.
 """
@@ -11,7 +11,7 @@ import numpy as np
 
 from internvideo.fileio.atomic import atomic_path, atomic_write
 
-from .sounds import SAMPLE_RATE
+from .audio import SAMPLE_RATE
 
 GOP = 12
 """Frames from one key frame to the next: short, so that seeking is cheap."""
@@ -31,7 +31,7 @@ def write_text(path: Path, text: str) -> None:
     atomic_write(path, text, single_writer=True)
 
 
-def write_video(path: Path, frames: np.ndarray, sound: np.ndarray, fps: int) -> None:
+def write_video(path: Path, frames: np.ndarray, waveform: np.ndarray, fps: int) -> None:
     """Encode uint8 frames (T, H, W, 3) and an int16 mono track (16 kHz) as mp4.
 
     Raises:
@@ -40,12 +40,13 @@ def write_video(path: Path, frames: np.ndarray, sound: np.ndarray, fps: int) -> 
     height, width = frames.shape[1:3]
     if height % 2 or width % 2:
         raise ValueError(f'{path}: sides must be even for H.264, got {width}x{height}')
-    write_whole(path, lambda temporary: _encode(temporary, frames, sound, fps))
+    write_whole(path, lambda temporary: _encode(temporary, frames, waveform, fps))
 
 
-def _encode(path: Path, frames: np.ndarray, sound: np.ndarray, fps: int) -> None:
+def _encode(path: Path, frames: np.ndarray, waveform: np.ndarray, fps: int) -> None:
     import av
 
+    # One thread: several processes write the world, and x264's output depends on their number.
     options = {'preset': 'ultrafast', 'crf': '18', 'threads': '1'}
     with av.open(str(path), 'w', format='mp4') as container:
         video = container.add_stream('libx264', rate=fps, options=options)
@@ -54,8 +55,8 @@ def _encode(path: Path, frames: np.ndarray, sound: np.ndarray, fps: int) -> None
         audio = container.add_stream('aac', rate=SAMPLE_RATE, layout='mono')
         for image in frames:
             container.mux(video.encode(av.VideoFrame.from_ndarray(image, format='rgb24')))
-        container.mux(video.encode())
-        track = av.AudioFrame.from_ndarray(sound[None], format='s16', layout='mono')
+        container.mux(video.encode())  # frames that the encoder still holds
+        track = av.AudioFrame.from_ndarray(waveform[None], format='s16', layout='mono')
         track.sample_rate, track.pts = SAMPLE_RATE, 0
         container.mux(audio.encode(track))
         container.mux(audio.encode())
@@ -74,14 +75,14 @@ def _write_images(folder: Path, frames: np.ndarray) -> None:
         Image.fromarray(image).save(folder / f'img_{number:05d}.jpg', quality=92)
 
 
-def write_wav(path: Path, sound: np.ndarray) -> None:
+def write_wav(path: Path, waveform: np.ndarray) -> None:
     """Write an int16 mono track (16 kHz) as wav."""
-    write_whole(path, lambda temporary: _write_wave(temporary, sound))
+    write_whole(path, lambda temporary: _write_wave(temporary, waveform))
 
 
-def _write_wave(path: Path, sound: np.ndarray) -> None:
+def _write_wave(path: Path, waveform: np.ndarray) -> None:
     with wave.open(str(path), 'wb') as file:
         file.setnchannels(1)
         file.setsampwidth(2)
         file.setframerate(SAMPLE_RATE)
-        file.writeframes(sound.astype('<i2').tobytes())
+        file.writeframes(waveform.astype('<i2').tobytes())

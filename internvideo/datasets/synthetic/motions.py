@@ -1,4 +1,4 @@
-"""Where a sprite is, how large and how turned, frame by frame, in whole numbers."""
+"""Poses of sprites frame by frame, in whole numbers."""
 
 import math
 from collections.abc import Callable
@@ -38,7 +38,7 @@ def sine(angle: int) -> int:
 
 
 def ramp(action: Action, frame: int) -> int:
-    """From -1024 at the first frame of ``action`` to 1024 at its last."""
+    """Ramp from -1024 at the first frame of ``action`` to 1024 at its last."""
     last = max(1, action.stop - action.start - 1)
     return 2 * ONE * (frame - action.start) // last - ONE
 
@@ -133,7 +133,7 @@ POSES: dict[str, Callable[[Action, int], Pose]] = {
 
 
 def pose_at(action: Action, frame: int) -> Pose:
-    """The pose that ``action`` prescribes for ``frame``.
+    """Pose that ``action`` prescribes for ``frame``.
 
     Raises:
         ValueError: the motion is unknown.

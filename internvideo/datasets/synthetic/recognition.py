@@ -1,9 +1,9 @@
-"""Recognition: one sprite, one motion, the motion is the class."""
+"""Recognition clips of one sprite whose motion is the class."""
 
 from collections.abc import Iterator
 
-from .plans import SPLITS, Plan, WorldParameters, balanced_labels
-from .specs import ClipSpec, draw_clip, stream
+from .parameters import SPLITS, PartContents, WorldParameters, balanced_labels
+from .specs import ClipSpec, draw_clip, random_stream
 
 FRAMES_FRACTION = 10
 """Frame folders are many small files: a tenth of the clips is enough."""
@@ -12,14 +12,14 @@ FRAMES_FRACTION = 10
 def recognition_table(
     parameters: WorldParameters, split: str, count: int, part: str = 'recognition'
 ) -> Iterator[tuple[ClipSpec, int]]:
-    """Descriptions and labels of one split.
-
-    Labels and looks come from separate random streams, so they are independent.
-    """
-    labels = balanced_labels(stream(parameters.seed, part, split), count, len(parameters.motions))
+    """Descriptions and labels of one split."""
+    # Labels and appearances come from separate random streams, so that they are independent.
+    labels = balanced_labels(
+        random_stream(parameters.seed, part, split), count, len(parameters.motions)
+    )
     for index, label in enumerate(labels):
         spec = draw_clip(
-            stream(parameters.seed, part, split, index),
+            random_stream(parameters.seed, part, split, index),
             parameters.vocabulary(split),
             [parameters.motions[label]],
             parameters.num_frames,
@@ -33,7 +33,7 @@ def _class_names(parameters: WorldParameters) -> str:
     return ''.join(f'{motion}\n' for motion in parameters.motions)
 
 
-def plan_recognition(parameters: WorldParameters) -> Plan:
+def recognition_contents(parameters: WorldParameters) -> PartContents:
     """Videos with Kinetics style lists: ``path,label``."""
     media, annotations = {}, {'classes.txt': _class_names(parameters)}
     for split, count in parameters.counts().items():
@@ -43,10 +43,10 @@ def plan_recognition(parameters: WorldParameters) -> Plan:
             media[path] = spec
             lines.append(f'{path},{label}\n')
         annotations[f'{split}.csv'] = ''.join(lines)
-    return Plan(media, annotations)
+    return PartContents(media, annotations)
 
 
-def plan_frames(parameters: WorldParameters) -> Plan:
+def frame_contents(parameters: WorldParameters) -> PartContents:
     """Frame folders with Something-Something style lists: ``folder,frames,label``."""
     media, annotations = {}, {'classes.txt': _class_names(parameters)}
     counts = parameters.counts(FRAMES_FRACTION)
@@ -58,4 +58,4 @@ def plan_frames(parameters: WorldParameters) -> Plan:
             media[path] = spec
             lines.append(f'{path},{spec.num_frames},{label}\n')
         annotations[f'{split}.csv'] = ''.join(lines)
-    return Plan(media, annotations)
+    return PartContents(media, annotations)

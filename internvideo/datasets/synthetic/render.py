@@ -1,4 +1,4 @@
-"""From a clip's description to its frames and boxes: integers throughout, the same everywhere."""
+"""Renderer of a clip's frames and boxes, in integers so that all machines agree."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -17,8 +17,8 @@ DIM = 120
 """Brightness of the dark parts of a texture, of 256."""
 
 
-class Patch(NamedTuple):
-    """The part of a frame that a sprite touches: rows, columns, coverage (0..9), RGB."""
+class SpritePixels(NamedTuple):
+    """Pixels of a frame that a sprite touches: rows, columns, coverage (0..9), RGB."""
 
     rows: slice
     columns: slice
@@ -61,7 +61,7 @@ def _pool(samples: np.ndarray) -> np.ndarray:
     return samples.reshape(rows, OVERSAMPLING, columns, OVERSAMPLING).sum((1, 3))
 
 
-def draw_patch(actor: Actor, pose: Pose, size: int) -> Patch:
+def draw_sprite(actor: Actor, pose: Pose, size: int) -> SpritePixels:
     """Rasterise ``actor`` in ``pose`` on a frame of ``size`` pixels."""
     radius = max(1, actor.radius * pose.scale // ONE)
     # A turned square sticks out of its circle by at most half the radius.
@@ -79,38 +79,39 @@ def draw_patch(actor: Actor, pose: Pose, size: int) -> Patch:
     coverage = _pool(inside)
     light = 256 - (256 - DIM) * dim // np.maximum(coverage, 1)
     colour = np.array(COLOURS[actor.colour], np.int64) * light[..., None] // 256
-    return Patch(rows, columns, coverage, colour)
+    return SpritePixels(rows, columns, coverage, colour)
 
 
 def render_clip(spec: ClipSpec) -> np.ndarray:
-    """Frames of ``spec`` as uint8 RGB (num_frames, size, size, 3).  Later actors cover earlier."""
+    """Render ``spec`` as uint8 RGB (num_frames, size, size, 3), later actors over earlier ones."""
     frames = np.empty((spec.num_frames, spec.size, spec.size, 3), np.uint8)
     frames[:] = paint_background(spec.background, spec.size)
     full = OVERSAMPLING**2
     for actor in spec.actors:
         for frame, pose in poses(actor, spec.num_frames):
-            patch = draw_patch(actor, pose, spec.size)
-            canvas = frames[frame, patch.rows, patch.columns]
-            weight = patch.coverage[..., None]
-            canvas[:] = (canvas * (full - weight) + patch.colour * weight) // full
+            sprite = draw_sprite(actor, pose, spec.size)
+            canvas = frames[frame, sprite.rows, sprite.columns]
+            weight = sprite.coverage[..., None]
+            canvas[:] = (canvas * (full - weight) + sprite.colour * weight) // full
     return frames
 
 
-def _box(patch: Patch, size: int) -> tuple[float, float, float, float] | None:
-    covered = 2 * patch.coverage > OVERSAMPLING**2
+def _box(sprite: SpritePixels, size: int) -> tuple[float, float, float, float] | None:
+    # A pixel counts as covered from half of it on: a soft edge would widen the box.
+    covered = 2 * sprite.coverage > OVERSAMPLING**2
     if not covered.any():
         return None
     rows, columns = np.flatnonzero(covered.any(1)), np.flatnonzero(covered.any(0))
     return (
-        (patch.columns.start + int(columns[0])) / size,
-        (patch.rows.start + int(rows[0])) / size,
-        (patch.columns.start + int(columns[-1]) + 1) / size,
-        (patch.rows.start + int(rows[-1]) + 1) / size,
+        (sprite.columns.start + int(columns[0])) / size,
+        (sprite.rows.start + int(rows[0])) / size,
+        (sprite.columns.start + int(columns[-1]) + 1) / size,
+        (sprite.rows.start + int(rows[-1]) + 1) / size,
     )
 
 
 def actor_boxes(spec: ClipSpec) -> list[dict[int, tuple[float, float, float, float]]]:
-    """For each actor, frame -> (x1, y1, x2, y2) of its visible part, in 0..1 of the frame.
+    """Boxes (x1, y1, x2, y2) of each actor's visible part by frame, in 0..1 of the frame.
 
     A frame in which an actor is hidden or outside has no entry; other actors are not considered.
     """
@@ -118,7 +119,7 @@ def actor_boxes(spec: ClipSpec) -> list[dict[int, tuple[float, float, float, flo
     for actor in spec.actors:
         found = {}
         for frame, pose in poses(actor, spec.num_frames):
-            box = _box(draw_patch(actor, pose, spec.size), spec.size)
+            box = _box(draw_sprite(actor, pose, spec.size), spec.size)
             if box is not None:
                 found[frame] = box
         boxes.append(found)

@@ -1,4 +1,4 @@
-"""Scenes with text and sound: captions, questions, sound descriptions of one set of clips.
+"""Scenes with captions, questions and descriptions of their audio.
 
 Words must have been seen to be understood, so here held-out clips show known words in unseen
 combinations of motion, shape and colour.
@@ -10,14 +10,14 @@ from itertools import product
 
 import numpy as np
 
-from .plans import Plan, WorldParameters
-from .sounds import clip_events
-from .specs import ClipSpec, choose, draw_clip, stream
+from .audio import audio_events
+from .parameters import PartContents, WorldParameters
+from .specs import ClipSpec, choose, draw_clip, random_stream
 from .vocabulary import (
+    AUDIO_WORDS,
     BACKGROUND_WORDS,
     EVERYTHING,
     MOTION_WORDS,
-    SOUND_WORDS,
     TEXTURE_WORDS,
     Vocabulary,
 )
@@ -34,9 +34,9 @@ CAPTIONS = (
     'the {shape} is {size} , {colour} and {texture} ; it {motion} . the background is {background}',
     'a {shape} that {motion} : {colour} , {texture} , {size} , {background} background',
 )
-SOUND_CAPTIONS = (
-    'a {timbre} {pitch} {sound}',
-    'a {sound} with a {pitch} pitch and a {timbre} timbre',
+AUDIO_CAPTIONS = (
+    'a {timbre} {pitch} {audio}',
+    'a {audio} with a {pitch} pitch and a {timbre} timbre',
 )
 QUESTIONS = {
     'colour': 'what colour is the shape?',
@@ -50,7 +50,7 @@ Combination = tuple[str, str, str]
 
 
 def describe(spec: ClipSpec) -> dict[str, str]:
-    """The words for a scene with one actor: every slot of the templates."""
+    """Words for the slots of the templates in a scene with one actor."""
     actor = spec.actors[0]
     motion = actor.actions[0].motion
     return dict(
@@ -62,32 +62,32 @@ def describe(spec: ClipSpec) -> dict[str, str]:
         background=BACKGROUND_WORDS[spec.background.kind],
         pitch=spec.pitch,
         timbre=spec.timbre,
-        sound=SOUND_WORDS[motion],
+        audio=AUDIO_WORDS[motion],
     )
 
 
 def split_combinations(
     parameters: WorldParameters, vocabulary: Vocabulary
 ) -> dict[str, list[Combination]]:
-    """Shuffled (motion, shape, colour) of each split; no combination is in two of them."""
+    """Shuffle all (motion, shape, colour) and divide them between the splits."""
     every = list(product(parameters.motions, vocabulary.shapes, vocabulary.colours))
-    order = stream(parameters.seed, 'combinations').permutation(len(every))
+    order = random_stream(parameters.seed, 'combinations').permutation(len(every))
     every = [every[i] for i in order]
     held_out = len(every) // HELD_OUT_SHARE
     val = held_out * parameters.num_val // (parameters.num_val + parameters.num_test)
-    val = min(max(val, 1), held_out - 1)
+    val = min(max(val, 1), held_out - 1)  # neither val nor test may be left without any
     return dict(train=every[held_out:], val=every[:val], test=every[val:held_out])
 
 
 def scene_table(parameters: WorldParameters, split: str) -> list[ClipSpec]:
-    """Descriptions of one split; combinations repeat only when there are more clips than them."""
+    """Descriptions of one split, whose combinations repeat only when they run out."""
     vocabulary = EVERYTHING.with_shapes_for(parameters.motions)
     combinations = split_combinations(parameters, vocabulary)[split]
     scenes = []
     for index in range(parameters.counts()[split]):
         motion, shape, colour = combinations[index % len(combinations)]
         narrow = Vocabulary((shape,), (colour,), vocabulary.textures, vocabulary.backgrounds)
-        rng = stream(parameters.seed, 'scenes', split, index)
+        rng = random_stream(parameters.seed, 'scenes', split, index)
         scenes.append(
             draw_clip(rng, narrow, [motion], parameters.num_frames, parameters.size, parameters.fps)
         )
@@ -113,7 +113,7 @@ def _captions(path: str, spec: ClipSpec, rng: np.random.RandomState) -> list[Ent
 
 def _audio_visual(path: str, spec: ClipSpec, rng: np.random.RandomState) -> list[Entry]:
     words = describe(spec)
-    video, audio = _say(choose(rng, CAPTIONS), words), _say(choose(rng, SOUND_CAPTIONS), words)
+    video, audio = _say(choose(rng, CAPTIONS), words), _say(choose(rng, AUDIO_CAPTIONS), words)
     captions = {
         'video_caption': video,
         'audio_caption': audio,
@@ -122,12 +122,12 @@ def _audio_visual(path: str, spec: ClipSpec, rng: np.random.RandomState) -> list
     return [{'video': f'{path}.mp4', **captions}]
 
 
-def _sound(path: str, spec: ClipSpec, rng: np.random.RandomState) -> list[Entry]:
+def _audio(path: str, spec: ClipSpec, rng: np.random.RandomState) -> list[Entry]:
     events = [
         {'start': round(e.start, 4), 'end': round(e.stop, 4), 'kind': e.kind, 'motion': e.motion}
-        for e in clip_events(spec)
+        for e in audio_events(spec)
     ]
-    caption = _say(choose(rng, SOUND_CAPTIONS), describe(spec))
+    caption = _say(choose(rng, AUDIO_CAPTIONS), describe(spec))
     return [
         {
             'audio': path.replace('videos/', 'sounds/', 1) + '.wav',
@@ -157,7 +157,7 @@ def _questions(path: str, spec: ClipSpec, rng: np.random.RandomState) -> list[En
 def _options(
     rng: np.random.RandomState, answer: str, possible: Sequence[str]
 ) -> tuple[list[str], int]:
-    """The answer among wrong ones, in random order, and where it stands."""
+    """Options in random order and the position of the answer among them."""
     wrong = [option for option in possible if option != answer]
     drawn = [wrong[i] for i in rng.permutation(len(wrong))[: NUM_OPTIONS - 1]]
     place = int(rng.randint(0, len(drawn) + 1, dtype=np.int64))
@@ -166,7 +166,7 @@ def _options(
 
 
 def answer_words(motions: Sequence[str], vocabulary: Vocabulary) -> dict[str, list[str]]:
-    """All answers to each question."""
+    """Possible answers to each question."""
     return dict(
         colour=list(vocabulary.colours),
         shape=list(vocabulary.shapes),
@@ -187,8 +187,8 @@ def _multiple_choice(possible: dict[str, list[str]]) -> Writer:
     return write
 
 
-def plan_scenes(parameters: WorldParameters) -> Plan:
-    """Clips with captions, questions and sounds, in the layouts of the multi-modality tasks."""
+def scene_contents(parameters: WorldParameters) -> PartContents:
+    """Clips with captions, questions and audio in the layouts of the multi-modality tasks."""
     vocabulary = EVERYTHING.with_shapes_for(parameters.motions)
     writers: dict[str, Writer] = {
         'captions/{}.json': _caption,
@@ -198,7 +198,7 @@ def plan_scenes(parameters: WorldParameters) -> Plan:
         'qa/{}_multiple_choice.json': _multiple_choice(
             answer_words(parameters.motions, vocabulary)
         ),
-        'sounds/{}.json': _sound,
+        'sounds/{}.json': _audio,
     }
     media, annotations = {}, {}
     for split in parameters.counts():
@@ -208,11 +208,11 @@ def plan_scenes(parameters: WorldParameters) -> Plan:
             media[f'{path}.mp4'] = spec
             media[path.replace('videos/', 'sounds/', 1) + '.wav'] = spec
         for name, writer in writers.items():
-            rng = stream(parameters.seed, 'text', name, split)
+            rng = random_stream(parameters.seed, 'text', name, split)
             entries = [
                 entry
                 for path, spec in zip(paths, scenes, strict=True)
                 for entry in writer(path, spec, rng)
             ]
             annotations[name.format(split)] = json.dumps(entries, indent=1) + '\n'
-    return Plan(media, annotations)
+    return PartContents(media, annotations)

@@ -1,12 +1,12 @@
-"""Temporal localisation: longer videos of actions one after the other, with stillness between."""
+"""Temporal localisation in longer videos of several actions with rests between them."""
 
 import json
 from dataclasses import replace
 
 import numpy as np
 
-from .plans import SPLITS, Plan, WorldParameters
-from .specs import Action, ClipSpec, between, choose, draw_action, draw_clip, stream
+from .parameters import SPLITS, PartContents, WorldParameters
+from .specs import Action, ClipSpec, between, choose, draw_action, draw_clip, random_stream
 from .vocabulary import REST
 
 FRACTION = 6
@@ -16,7 +16,7 @@ SUBSETS = dict(train='training', val='validation', test='testing')
 
 
 def _draw_timeline(rng: np.random.RandomState, parameters: WorldParameters) -> list[Action]:
-    """Three to five actions, most of them after a stretch of rest."""
+    """Draw three to five actions, most of them after a rest."""
     actions: list[Action] = []
     for _ in range(between(rng, 3, 5)):
         for motion in (REST, choose(rng, parameters.motions)):
@@ -32,7 +32,7 @@ def segment_table(parameters: WorldParameters, split: str, count: int) -> list[C
     """Descriptions of the long videos of one split."""
     clips = []
     for index in range(count):
-        rng = stream(parameters.seed, 'segments', split, index)
+        rng = random_stream(parameters.seed, 'segments', split, index)
         actions = _draw_timeline(rng, parameters)
         clip = draw_clip(
             rng,
@@ -65,8 +65,8 @@ def _entry(spec: ClipSpec, split: str) -> dict[str, object]:
     }
 
 
-def plan_segments(parameters: WorldParameters) -> Plan:
-    """Videos with one ActivityNet style file for all subsets; a video's id is its file stem."""
+def segment_contents(parameters: WorldParameters) -> PartContents:
+    """Videos with one ActivityNet style file for all subsets, by file stem."""
     media, database = {}, {}
     counts = parameters.counts(FRACTION)
     for split in SPLITS:
@@ -80,6 +80,6 @@ def plan_segments(parameters: WorldParameters) -> Plan:
     ]
     content = {'version': 'generated', 'taxonomy': taxonomy, 'database': database}
     classes = ''.join(f'{motion}\n' for motion in parameters.motions)
-    return Plan(
+    return PartContents(
         media, {'segments.json': json.dumps(content, indent=1) + '\n', 'classes.txt': classes}
     )

@@ -133,7 +133,7 @@ BACKGROUNDS: dict[str, Callable[[Background, int], np.ndarray]] = {
 
 
 def paint_background(background: Background, size: int) -> np.ndarray:
-    """The backdrop as int64 (size, size, 3) of 0..255."""
+    """Paint the backdrop as int64 (size, size, 3) of 0..255."""
     weight = BACKGROUNDS[background.kind](background, size)[..., None]
     first, second = (np.array(colour, np.int64) for colour in background.colours)
     return (first * (256 - weight) + second * weight) // 256

@@ -1,4 +1,4 @@
-"""What a generated clip shows, as plain data, and how it is drawn at random.
+"""Descriptions of generated clips as plain data, and their random draws.
 
 Every quantity is an integer, so that a description is exact on any machine and in JSON.
 Places, lengths and radii count in 1/4096 of the side of the (square) frame.
@@ -20,7 +20,7 @@ T = TypeVar('T')
 
 @dataclass(frozen=True)
 class Action:
-    """One motion during frames ``[start, stop)``.
+    """Motion during frames ``[start, stop)``.
 
     ``x`` and ``y`` are the middle of the motion, ``reach`` the length it covers, ``period`` its
     frames per repetition (bounce, blink, shake, pulse), ``phase`` the frame of the first one.
@@ -38,7 +38,7 @@ class Action:
 
 @dataclass(frozen=True)
 class Actor:
-    """A sprite and what it does; between its actions it is not there."""
+    """Sprite with its actions, between which it is hidden."""
 
     shape: str
     colour: str
@@ -51,7 +51,7 @@ class Actor:
 
 @dataclass(frozen=True)
 class Background:
-    """A still backdrop: its kind, two RGB colours and the seed of its pattern."""
+    """Still backdrop: its kind, two RGB colours and the seed of its pattern."""
 
     kind: str
     colours: tuple[tuple[int, int, int], tuple[int, int, int]]
@@ -60,7 +60,7 @@ class Background:
 
 @dataclass(frozen=True)
 class ClipSpec:
-    """All that determines the frames and the sound of a clip."""
+    """Description that determines the frames and the audio of a clip."""
 
     actors: tuple[Actor, ...]
     background: Background
@@ -77,8 +77,8 @@ class ClipSpec:
         return self.num_frames / self.fps
 
 
-def stream(seed: int, *path: str | int) -> np.random.RandomState:
-    """A generator of its own for each ``path`` under ``seed``.
+def random_stream(seed: int, *path: str | int) -> np.random.RandomState:
+    """Create the random generator of ``path`` under ``seed``.
 
     NumPy promises never to change the draws of ``RandomState``, which it does not for
     ``Generator``: the world of a seed stays the same.
@@ -90,17 +90,17 @@ def stream(seed: int, *path: str | int) -> np.random.RandomState:
 
 
 def between(rng: np.random.RandomState, low: int, high: int) -> int:
-    """A whole number of ``[low, high]``."""
+    """Draw a whole number of ``[low, high]``."""
     return int(rng.randint(low, high + 1, dtype=np.int64))
 
 
 def choose(rng: np.random.RandomState, options: Sequence[T]) -> T:
-    """One of ``options``."""
+    """Draw one of ``options``."""
     return options[between(rng, 0, len(options) - 1)]
 
 
 def draw_action(rng: np.random.RandomState, motion: str, start: int, stop: int) -> Action:
-    """An action at a random place; its place, reach and timing do not depend on ``motion``."""
+    """Draw an action whose place, reach and timing do not depend on ``motion``."""
     frames = stop - start
     period = max(2, between(rng, frames // 3, frames // 2))
     return Action(
@@ -118,7 +118,7 @@ def draw_action(rng: np.random.RandomState, motion: str, start: int, stop: int) 
 def draw_actor(
     rng: np.random.RandomState, vocabulary: Vocabulary, actions: Sequence[Action]
 ) -> Actor:
-    """A sprite of random looks that carries out ``actions``."""
+    """Draw a sprite of random appearance that carries out ``actions``."""
     return Actor(
         shape=choose(rng, vocabulary.shapes),
         colour=choose(rng, vocabulary.colours),
@@ -130,7 +130,7 @@ def draw_actor(
 
 
 def draw_background(rng: np.random.RandomState, vocabulary: Vocabulary) -> Background:
-    """A backdrop darker than any sprite."""
+    """Draw a backdrop darker than any sprite."""
     first, second = (tuple(between(rng, 0, 90) for _ in range(3)) for _ in range(2))
     return Background(choose(rng, vocabulary.backgrounds), (first, second), between(rng, 0, 2**31))
 
@@ -143,7 +143,7 @@ def draw_clip(
     size: int,
     fps: int,
 ) -> ClipSpec:
-    """A clip with one actor per motion, each moving from the first frame to the last."""
+    """Draw a clip with one actor per motion, each moving from the first frame to the last."""
     actors = tuple(
         draw_actor(rng, vocabulary, [draw_action(rng, motion, 0, num_frames)]) for motion in motions
     )

@@ -1,4 +1,4 @@
-"""The words of the generated world and how they are divided between training and held-out clips."""
+"""Vocabulary of the generated world, divided between training and held-out clips."""
 
 from dataclasses import dataclass
 
@@ -65,7 +65,7 @@ MOTION_WORDS = {
     'pulse': 'pulses',
     REST: 'stays still',
 }
-SOUND_WORDS = {
+AUDIO_WORDS = {
     'left': 'trembling tone',
     'right': 'steady tone',
     'up': 'rising tone',

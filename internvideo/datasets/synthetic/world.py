@@ -1,4 +1,4 @@
-"""Writing the generated world: parts, several processes, nothing half done, nothing twice."""
+"""Writer of the generated world, which continues where an interrupted call stopped."""
 
 import hashlib
 import json
@@ -12,25 +12,25 @@ from pathlib import Path
 
 from internvideo.fileio.atomic import is_temporary
 
-from .boxes import plan_boxes
+from .audio import render_audio
+from .boxes import box_contents
 from .media import write_frame_folder, write_text, write_video, write_wav
-from .plans import Plan, WorldParameters
-from .recognition import plan_frames, plan_recognition
+from .parameters import PartContents, WorldParameters
+from .recognition import frame_contents, recognition_contents
 from .render import render_clip
-from .scenes import plan_scenes
-from .segments import plan_segments
-from .sounds import render_sound
+from .scenes import scene_contents
+from .segments import segment_contents
 from .specs import ClipSpec
 from .vocabulary import QUICK_MOTIONS
 
 RECORD = 'world.json'
 
-PARTS: dict[str, Callable[[WorldParameters], Plan]] = {
-    'recognition': plan_recognition,
-    'frames': plan_frames,
-    'scenes': plan_scenes,
-    'segments': plan_segments,
-    'boxes': plan_boxes,
+PARTS: dict[str, Callable[[WorldParameters], PartContents]] = {
+    'recognition': recognition_contents,
+    'frames': frame_contents,
+    'scenes': scene_contents,
+    'segments': segment_contents,
+    'boxes': box_contents,
 }
 """Folders of the world."""
 
@@ -48,7 +48,7 @@ TASKS = {
 
 @dataclass(frozen=True)
 class WorldReport:
-    """What a call did: parts ``written`` (wholly or in part) and parts found ``up_to_date``."""
+    """Parts that a call has ``written`` (wholly or in part) and those found ``up_to_date``."""
 
     root: Path
     written: tuple[str, ...]
@@ -132,7 +132,7 @@ def _checksum(data: bytes) -> str:
 
 
 def _media_count(folder: Path) -> int:
-    """Media files, or folders of frames, that are wholly there."""
+    """Count complete media files and folders of frames."""
     patterns = ('**/*.mp4', '**/*.wav', 'images/*/*')
     return sum(not is_temporary(path) for pattern in patterns for path in folder.glob(pattern))
 
@@ -154,31 +154,35 @@ def _make_part(
     folder = root / part
     entry = record.get(part)
     if entry is None or entry['parameters'] != parameters.as_json():
+        # Clips of other parameters would be taken for finished ones of this call.
         shutil.rmtree(folder, ignore_errors=True)
-    plan = PARTS[part](parameters)
+    contents = PARTS[part](parameters)
     entry = {
         'parameters': parameters.as_json(),
         'complete': False,
-        'num_media': len(plan.media),
-        'annotations': {n: _checksum(text.encode()) for n, text in plan.annotations.items()},
+        'num_media': len(contents.media),
+        'annotations': {n: _checksum(text.encode()) for n, text in contents.annotations.items()},
     }
     # Recorded before the first file: what an interrupted run leaves can be recognised.
     record[part] = entry
     _write_record(root, record)
-    _write_media(folder, plan, workers)
-    for name, text in plan.annotations.items():
+    _write_media(folder, contents, workers)
+    for name, text in contents.annotations.items():
         write_text(folder / name, text)
     entry['complete'] = True
     _write_record(root, record)
 
 
-def _write_media(folder: Path, plan: Plan, workers: int) -> None:
-    missing = [(path, spec) for path, spec in plan.media.items() if not (folder / path).exists()]
+def _write_media(folder: Path, contents: PartContents, workers: int) -> None:
+    missing = [
+        (path, spec) for path, spec in contents.media.items() if not (folder / path).exists()
+    ]
     write = partial(_write_one, folder)
     if workers <= 1 or len(missing) < 2 * workers:
         for item in missing:
             write(item)
         return
+    # Chunks small enough that no process is left with a long one while the others are done.
     chunk = max(1, min(32, len(missing) // (4 * workers)))
     # Spawned, not forked: the caller may run threads (torch, decoders) that a fork would break.
     with ProcessPoolExecutor(workers, mp_context=get_context('spawn')) as pool:
@@ -189,8 +193,8 @@ def _write_media(folder: Path, plan: Plan, workers: int) -> None:
 def _write_one(folder: Path, item: tuple[str, ClipSpec]) -> None:
     path, spec = folder / item[0], item[1]
     if path.suffix == '.wav':
-        write_wav(path, render_sound(spec))
+        write_wav(path, render_audio(spec))
     elif path.suffix == '.mp4':
-        write_video(path, render_clip(spec), render_sound(spec), spec.fps)
+        write_video(path, render_clip(spec), render_audio(spec), spec.fps)
     else:
         write_frame_folder(path, render_clip(spec))

@@ -1,4 +1,4 @@
-"""What a part of the world will consist of, before anything is written."""
+"""Parameters of the generated world and contents of its parts."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
@@ -16,7 +16,7 @@ VERSION = 2
 
 @dataclass(frozen=True)
 class WorldParameters:
-    """Everything that decides what the files hold.
+    """Parameters that decide the contents of all files.
 
     Raises:
         ValueError: a count, the side, the length or the rate is out of range; unknown motions.
@@ -50,17 +50,17 @@ class WorldParameters:
         return {split: max(count // fraction, least) for split, count in counts.items()}
 
     def vocabulary(self, split: str) -> Vocabulary:
-        """Looks of ``split``: those of val and test never occur in train."""
+        """Appearances of ``split``, of which val and test share none with train."""
         vocabulary = SEEN if split == 'train' else UNSEEN
         return vocabulary.with_shapes_for(self.motions)
 
     def as_json(self) -> dict[str, object]:
-        """The parameters as JSON reads them back."""
+        """Return the parameters as JSON reads them back."""
         return {**asdict(self), 'motions': list(self.motions)}
 
 
 @dataclass(frozen=True)
-class Plan:
+class PartContents:
     """Media files (path below the part's folder -> what they show) and annotation texts.
 
     The suffix of a media path decides its format: ``.mp4``, ``.wav``, none for a frame folder.
@@ -71,5 +71,5 @@ class Plan:
 
 
 def balanced_labels(rng: np.random.RandomState, count: int, num_classes: int) -> Iterator[int]:
-    """``count`` labels in random order, every class as often as any other, give or take one."""
+    """Draw ``count`` labels in random order, balanced over the classes."""
     return (int(label) for label in rng.permutation(np.arange(count) % num_classes))

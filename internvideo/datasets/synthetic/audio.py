@@ -1,4 +1,4 @@
-"""Sounds tied to what happens: a knock at each impact, a beep while something shows, tones."""
+"""Audio tracks whose events follow the motions of a clip."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -17,8 +17,8 @@ KNOCK = 0.08
 
 
 @dataclass(frozen=True)
-class SoundEvent:
-    """One sound: seconds ``[start, stop)``, ``kind`` (tone, beep or knock) and its motion."""
+class AudioEvent:
+    """Event of an audio track in seconds ``[start, stop)``: tone, beep or knock."""
 
     start: float
     stop: float
@@ -48,23 +48,23 @@ def _knocks(action: Action) -> Iterator[int]:
             yield frame
 
 
-def _action_events(action: Action, fps: int) -> list[SoundEvent]:
+def _action_events(action: Action, fps: int) -> list[AudioEvent]:
     motion = action.motion
     if motion == REST:
         return []
     if motion in ('bounce', 'shake'):
         end = action.stop / fps
         return [
-            SoundEvent(frame / fps, min(frame / fps + KNOCK, end), 'knock', motion)
+            AudioEvent(frame / fps, min(frame / fps + KNOCK, end), 'knock', motion)
             for frame in _knocks(action)
         ]
     if motion == 'blink':
-        return [SoundEvent(a / fps, b / fps, 'beep', motion) for a, b in _runs(action)]
-    return [SoundEvent(action.start / fps, action.stop / fps, 'tone', motion)]
+        return [AudioEvent(a / fps, b / fps, 'beep', motion) for a, b in _runs(action)]
+    return [AudioEvent(action.start / fps, action.stop / fps, 'tone', motion)]
 
 
-def clip_events(spec: ClipSpec) -> list[SoundEvent]:
-    """Every sound of a clip, in order of its start."""
+def audio_events(spec: ClipSpec) -> list[AudioEvent]:
+    """Audio events of a clip in order of their start."""
     events = [
         event
         for actor in spec.actors
@@ -97,9 +97,10 @@ TONE_COURSES: dict[str, Course] = {
 HARMONICS = {'pure': (1,), 'hollow': (1, 3, 5), 'buzzing': (1, 2, 3, 4, 5, 6)}
 
 
-def _tone(event: SoundEvent, base: float, timbre: str, num_samples: int) -> np.ndarray:
+def _tone(event: AudioEvent, base: float, timbre: str, num_samples: int) -> np.ndarray:
     s = np.arange(num_samples) / max(1, num_samples)
     factor, loudness = TONE_COURSES.get(event.motion, TONE_COURSES['right'])(s)
+    # The phase sums the frequencies: a changing frequency times the time would overshoot it.
     turns = np.cumsum(base * factor) / SAMPLE_RATE
     tone = sum(_wave(k * turns) / k for k in HARMONICS[timbre])
     # Ten milliseconds of fade at both ends avoid clicks.
@@ -112,11 +113,11 @@ def _knock(base: float, num_samples: int) -> np.ndarray:
     return 2.0 * _wave(base / 2 * seconds) * np.exp(-seconds / (KNOCK / 4))
 
 
-def render_sound(spec: ClipSpec) -> np.ndarray:
-    """Sound track of ``spec``: int16 (duration * 16000,), mono."""
+def render_audio(spec: ClipSpec) -> np.ndarray:
+    """Render the audio of ``spec`` as int16 (duration * 16000,), mono."""
     track = np.zeros(round(spec.duration * SAMPLE_RATE))
     base = PITCHES[spec.pitch]
-    for event in clip_events(spec):
+    for event in audio_events(spec):
         start, stop = (round(t * SAMPLE_RATE) for t in (event.start, event.stop))
         stop = min(stop, len(track))
         if event.kind == 'knock':
