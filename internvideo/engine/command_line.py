@@ -1,4 +1,4 @@
-"""What tools/train.py and tools/test.py share: arguments, configs, and how they fail.
+"""Arguments, configs and error messages of the command-line tools.
 
 Only the standard library is imported here; all else waits until the arguments are known, so that
 ``--help`` and a mistyped path answer at once.
@@ -28,11 +28,11 @@ WRONG_FIELDS = (
 
 
 class UsageError(Exception):
-    """The command line is at fault; the message names the argument."""
+    """Fault of the command line, whose message names the argument."""
 
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
-    """Arguments of every tool that builds a runner."""
+    """Add the arguments of every tool that builds a runner."""
     parser.add_argument('config', metavar='CONFIG', help='config file')
     parser.add_argument('--work-dir', metavar='DIR', help='default: work_dirs/<name of CONFIG>')
     parser.add_argument('--amp', action='store_true', help='bfloat16 autocast, on CPU and GPU')
@@ -53,7 +53,7 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def load_config(args: argparse.Namespace) -> Any:
-    """The config of ``args`` with the common arguments applied.
+    """Load the config of ``args`` and apply the common arguments.
 
     Raises:
         UsageError: the file is missing or does not parse, a field of it looks like a mistyped one
@@ -95,12 +95,13 @@ def check_field_names(config: Any, path: Path) -> None:
 def make_projects_importable() -> None:
     """Let ``custom_imports`` name modules below the current directory and below this repository."""
     repository = Path(__file__).resolve().parents[2]
+    # At the end of the path: a folder here may have the name of an installed package.
     folders = (str(Path.cwd()), str(repository))
     sys.path += [folder for folder in folders if folder not in sys.path]
 
 
 def split_option(text: str) -> tuple[str, str]:
-    """``KEY=VALUE`` in two.
+    """Split ``KEY=VALUE`` in two.
 
     Raises:
         UsageError: there is no ``=`` or no key.
@@ -138,7 +139,7 @@ def apply_options(config: Any, options: dict[str, str]) -> None:
 
 
 def fill_empty_parents(config: Any, key: str) -> None:
-    """Where a parent of the dotted ``key`` is None, put an empty dict in its place."""
+    """Put an empty dict in place of each parent of the dotted ``key`` that is None."""
     node = config
     for part in key.split('.')[:-1]:
         if not hasattr(node, 'keys') or part not in node:
@@ -199,6 +200,7 @@ def fields_of(node: Any, top: bool = False) -> set[str]:
         return set()
     from internvideo import registry
 
+    # The config does not say which registry a field belongs to, so all are asked.
     registries = [item for item in vars(registry).values() if isinstance(item, registry.Registry)]
     found = next((r.get(kind) for r in registries if kind in r), None)
     constructors = getattr(found, '__mro__', (found,)) if found else ()
@@ -206,7 +208,7 @@ def fields_of(node: Any, top: bool = False) -> set[str]:
 
 
 def dotted_keys(node: Any, prefix: str = '') -> Iterator[str]:
-    """Every dotted key below ``node``, lists by position."""
+    """Dotted keys below ``node``, with positions for lists."""
     if isinstance(node, list | tuple):
         items: Any = enumerate(node)
     elif hasattr(node, 'items'):
@@ -237,7 +239,7 @@ def trust_pickles(config: Any) -> None:
 
 
 def run(main: Callable[[argparse.Namespace], None], parser: argparse.ArgumentParser) -> None:
-    """Parse the command line, run ``main`` and exit; a user's error is one line."""
+    """Parse the command line, run ``main`` and exit, with one line for a user's error."""
     sys.exit(guarded(main, parser, sys.argv[1:]))
 
 
@@ -246,7 +248,7 @@ def guarded(
     parser: argparse.ArgumentParser,
     arguments: Sequence[str],
 ) -> int:
-    """Exit code of ``main``: 0, 2 for a wrong command line, 1 for other errors, or a signal's.
+    """Run ``main`` and return its exit code: 0, 2 (usage), 1 (other errors) or a signal's.
 
     Errors whose message is meant for the user are one line unless ``--debug`` is given or
     ``INTERNVIDEO_DEBUG=1`` is set; anything unforeseen keeps its traceback.
@@ -260,7 +262,7 @@ def guarded(
     except Exception as error:
         _report(error, args.debug or not _is_for_user(error))
         return 1
-    if 'torch' in sys.modules:
+    if 'torch' in sys.modules:  # a tool that needs no torch must not import it to leave
         from internvideo.engine.distributed import leave_process_group
 
         leave_process_group()  # not after an error: the others may be gone, it would wait for them
@@ -287,7 +289,8 @@ def _report(error: Exception, show_traceback: bool) -> None:
 
 
 def _without_worker_traceback(error: Exception) -> str:
-    """The message of ``error``, without what torch adds to one from a loader worker."""
+    """Message of ``error`` without what torch adds to one from a loader worker."""
+    # str() of a KeyError puts its message in quotes.
     text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
     if not text.startswith('Caught ') or 'Original Traceback' not in text:
         return text

@@ -1,4 +1,4 @@
-"""What a run says on the console: few lines, while the log file keeps everything."""
+"""Console output of a run, in few lines beside the full log file."""
 
 import logging
 from typing import Any
@@ -29,7 +29,7 @@ def model_facts(model: nn.Module) -> str:
 
 
 def loader_facts(loader: Any) -> str:
-    """Samples of the data set of ``loader`` and how they come."""
+    """Size of the data set of ``loader`` and of its batches."""
     dataset, order = loader.dataset, loader.batch_sampler
     if hasattr(dataset, 'group_sizes') and hasattr(order, 'batch_sizes'):
         return f'{len(dataset)} samples, on each process {_group_facts(order)}'
@@ -39,7 +39,7 @@ def loader_facts(loader: Any) -> str:
 
 
 def _group_facts(order: Any) -> str:
-    """Batches of every group of a mixture."""
+    """Batches of each group of a mixture."""
     return ', '.join(
         f'{count} batches of {order.batch_sizes[group]} ({group}, {order.group_sizes[group]})'
         for group, count in order.num_batches.items()

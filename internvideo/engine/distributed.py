@@ -1,4 +1,4 @@
-"""Start of the process group: who this process is, under torchrun, SLURM or alone.
+"""Start of the process group under torchrun, SLURM or alone.
 
 The group is created here, before the runner is built, because mmengine's own set-up needs a GPU
 driver and ``scontrol``.  The rank facts end up in ``RANK``, ``WORLD_SIZE``, ``LOCAL_RANK``,
@@ -18,12 +18,12 @@ PORT_BASE, PORT_SPAN = 10_000, 20_000  # below the ephemeral range of Linux
 
 
 class LaunchError(RuntimeError):
-    """The environment does not say what the chosen launcher needs."""
+    """Environment variable that the chosen launcher needs is missing or wrong."""
 
 
 @dataclass(frozen=True)
 class LaunchFacts:
-    """Where this process stands in a job of several.
+    """Rank of this process in a job of several.
 
     ``rank`` of ``world_size`` processes, ``local_rank`` on its own machine; the processes meet at
     ``master_addr:master_port``.
@@ -42,7 +42,7 @@ class LaunchFacts:
 
 
 def launch_facts(launcher: str, environ: Mapping[str, str] = os.environ) -> LaunchFacts | None:
-    """Facts of this process from the variables of ``launcher``; None for ``none``.
+    """Read the rank of this process from the variables of ``launcher``, or None for ``none``.
 
     Raises:
         LaunchError: the launcher is unknown, or one of its variables is missing or no number.
@@ -72,6 +72,7 @@ def _slurm_facts(environ: Mapping[str, str]) -> LaunchFacts:
         _number(environ, name, 'slurm', hint)
         for name in ('SLURM_PROCID', 'SLURM_NTASKS', 'SLURM_LOCALID', 'SLURM_JOB_ID')
     )
+    # The launch script knows best: a node name may not resolve on the node that reads it.
     if 'MASTER_ADDR' in environ:
         address = environ['MASTER_ADDR']
     elif environ.get('SLURM_STEP_NUM_NODES', environ.get('SLURM_NNODES')) == '1':
@@ -100,13 +101,14 @@ def _number(environ: Mapping[str, str], name: str, launcher: str, hint: str) -> 
 
 
 def slurm_port(job_id: int, step_id: str = '0') -> int:
-    """A port of this job step, so that jobs on the same node do not meet each other."""
+    """Port of this job step, unlike those of other jobs on the same node."""
     step = int(step_id) if step_id.isdigit() else 0
     return PORT_BASE + (job_id + 131 * step) % PORT_SPAN
 
 
 def first_host(nodelist: str) -> str:
     """First host of a SLURM node list such as ``gpu[03-07,11],login1``, without ``scontrol``."""
+    # Up to the first comma that is not inside brackets.
     entry = re.match(r'[^,\[]+(\[[^\]]*\][^,\[]*)*', nodelist.strip())
     if entry is None:
         raise LaunchError(f'cannot read the SLURM node list {nodelist!r}')
@@ -119,7 +121,7 @@ def collective_timeout(config: Any) -> float:
 
 
 def init_process_group(launcher: str, timeout: float = 1800) -> LaunchFacts | None:
-    """Join the processes of a job, if there are several; nccl with CUDA, else gloo.
+    """Join the processes of a job, if there are several, with nccl on CUDA and else gloo.
 
     Args:
         launcher: ``none`` (one process, nothing is started), ``pytorch`` (torchrun) or ``slurm``.
@@ -138,6 +140,8 @@ def init_process_group(launcher: str, timeout: float = 1800) -> LaunchFacts | No
     facts.export()
     if dist.is_initialized():
         return facts
+    # Here and not in mmengine, whose set-up calls torch.cuda.set_device without a driver, too; a
+    # runner that finds a group leaves it as it is.
     backend = 'nccl' if torch.cuda.is_available() else 'gloo'
     if backend == 'nccl':
         _choose_gpu(facts.local_rank)
@@ -160,7 +164,7 @@ def leave_process_group() -> None:
     import torch.distributed as dist
 
     if dist.is_available() and dist.is_initialized():
-        gc.collect()
+        gc.collect()  # runner, hooks and model refer to each other
         dist.destroy_process_group()
 
 

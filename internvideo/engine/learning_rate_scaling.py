@@ -1,4 +1,4 @@
-"""The published linear rule: rates in a config are for a batch of a given size."""
+"""Published linear scaling rule for learning rates."""
 
 from collections.abc import Iterable, Mapping, MutableMapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""The runner: mmengine's, with strategies, safe checkpoints and exact resuming."""
+"""Runner with strategies, safe checkpoints and exact resuming."""
 
 import inspect
 import itertools
@@ -65,7 +65,7 @@ RUNNER_FIELDS = {
 
 @RUNNERS.register_module()
 class Runner(MMEngineRunner):
-    """mmengine's runner, configured by these keys besides mmengine's own.
+    """Runner of mmengine with further config keys.
 
     ``strategy``: a registered strategy, or ``auto`` (see :func:`automatic_strategy`).
     ``lr_scaling``: ``dict(base_batch_size=256, with_accumulation=True)``: learning rates in the
@@ -83,14 +83,14 @@ class Runner(MMEngineRunner):
 
     @classmethod
     def from_cfg(cls, cfg: Any) -> 'Runner':
-        """Build from a whole config; the default scope is ``internvideo``."""
+        """Build the runner from a whole config, in the scope ``internvideo`` by default."""
         cfg.setdefault('default_scope', 'internvideo')
         return super().from_cfg(cfg)
 
     # --- building -------------------------------------------------------------------------------
 
     def setup_env(self, env_cfg: dict) -> None:
-        """mmengine's, with a time stamp of its own for every run of this process."""
+        """Set up the environment with a time stamp of its own for every run of this process."""
         super().setup_env(env_cfg)
         # Runs of one name and second would share their logger and message hub.
         second, serial = self._timestamp, itertools.count(1)
@@ -99,7 +99,7 @@ class Runner(MMEngineRunner):
         self._timestamps.add(self._timestamp)
 
     def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
-        """mmengine's logger; the console gets facts, the log file also mmengine's dumps."""
+        """Build a logger that leaves mmengine's dumps to the log file."""
         logger = super().build_logger(*args, **kwargs)
         keep_dumps_in_file(logger)
         config = self.cfg.filename or 'config without a file'
@@ -109,7 +109,9 @@ class Runner(MMEngineRunner):
     def set_randomness(
         self, seed: int | None = None, deterministic: bool = False, diff_rank_seed: bool = True
     ) -> None:
-        """Seed for building; see the class for what ``diff_rank_seed`` would otherwise say."""
+        """Seed the building of the model, whatever ``diff_rank_seed`` says."""
+        # Called early in mmengine's constructor: what later methods need is set up here.  All
+        # processes build the model with one seed; restore_random_state() adds the rank.
         self._randomness_cfg = dict(seed=seed, deterministic=deterministic)
         self._resumed_random_states: list[dict] | None = None
         self._has_weights = False
@@ -127,7 +129,7 @@ class Runner(MMEngineRunner):
         return self.strategy.wrap_model(model)
 
     def build_visualizer(self, visualizer: Visualizer | dict | None = None) -> Visualizer:
-        """TensorBoard by default; a file ``vis_data/scalars.json`` always."""
+        """Build a visualiser with TensorBoard by default and ``vis_data/scalars.json`` always."""
         if isinstance(visualizer, Visualizer):
             return visualizer
         config = dict(visualizer or {})
@@ -141,16 +143,16 @@ class Runner(MMEngineRunner):
     def build_dataloader(
         dataloader: DataLoader | dict, seed: int | None = None, diff_rank_seed: bool = False
     ) -> DataLoader:
-        """mmengine's loader; its workers leave signals to the main process."""
+        """Build a loader whose workers leave signals to the main process."""
         if isinstance(dataloader, DataLoader):
             return dataloader
         config = dict(dataloader)
-        if not config.get('num_workers'):
+        if not config.get('num_workers'):  # torch refuses options of workers that are not there
             config = {name: value for name, value in config.items() if name not in WORKER_ONLY}
         config['pin_memory'] = config.get('pin_memory', False) and torch.cuda.is_available()
         collate = config.get('collate_fn')
         if isinstance(collate, Mapping) and isinstance(collate['type'], str):
-            # mmengine looks this name up in its own registry only, not in ours
+            # mmengine looks this name up in its own registry only, not in ours.
             config['collate_fn'] = dict(collate, type=FUNCTIONS.get(collate['type']))
         config = _with_batch_sampler(config, seed)
         loader = MMEngineRunner.build_dataloader(config, seed, diff_rank_seed)
@@ -158,7 +160,7 @@ class Runner(MMEngineRunner):
         return loader
 
     def build_evaluator(self, evaluator: Evaluator | dict | list) -> Evaluator:
-        """The evaluator; metrics that write files do so in the work directory."""
+        """Build the evaluator, whose metrics write their files in the work directory."""
         built = super().build_evaluator(evaluator)
         for metric in built.metrics:
             if getattr(metric, 'output_dir', '') is None:
@@ -166,7 +168,7 @@ class Runner(MMEngineRunner):
         return built
 
     def build_train_loop(self, loop: BaseLoop | dict) -> BaseLoop:
-        """The epoch loop, unless the config names another.
+        """Build the epoch loop, unless the config names another.
 
         Raises:
             ValueError: ``by_epoch=False``.
@@ -185,7 +187,7 @@ class Runner(MMEngineRunner):
         return built
 
     def build_val_loop(self, loop: BaseLoop | dict) -> BaseLoop:
-        """The validation loop of this project, unless the config names another."""
+        """Build the validation loop of this project, unless the config names another."""
         if isinstance(loop, BaseLoop):
             return loop
         built = super().build_val_loop(_with_type(loop, 'ValLoop'))
@@ -193,7 +195,7 @@ class Runner(MMEngineRunner):
         return built
 
     def build_test_loop(self, loop: BaseLoop | dict) -> BaseLoop:
-        """The test loop of this project, unless the config names another."""
+        """Build the test loop of this project, unless the config names another."""
         if isinstance(loop, BaseLoop):
             return loop
         built = super().build_test_loop(_with_type(loop, 'TestLoop'))
@@ -201,11 +203,13 @@ class Runner(MMEngineRunner):
         return built
 
     def build_optim_wrapper(self, optim_wrapper: OptimWrapper | dict) -> OptimWrapper:
-        """The optimiser, joined with the model as the strategy needs it."""
+        """Build the optimiser and join it with the model as the strategy needs it."""
         if isinstance(optim_wrapper, OptimWrapper):
             return optim_wrapper
         built = super().build_optim_wrapper(optim_wrapper)
-        self._init_model_weights()  # while the model is whole: the strategy may shard it
+        # While the model is whole, since the strategy may shard it: mmengine loads weights after
+        # the optimiser is built.
+        self._init_model_weights()
         if self.resume_path is None:
             self.load_or_resume()
         self.model, built = self.strategy.prepare_training(self.model, built)
@@ -223,7 +227,7 @@ class Runner(MMEngineRunner):
         return built
 
     def register_default_hooks(self, hooks: dict | None = None) -> None:
-        """mmengine's default hooks, and ``interrupt`` (None in the config leaves it out)."""
+        """Register mmengine's default hooks and ``interrupt``, unless that is None."""
         hooks = dict(interrupt=dict(type='InterruptHook')) | dict(hooks or {})
         if hooks['interrupt'] is None:
             del hooks['interrupt']
@@ -256,8 +260,8 @@ class Runner(MMEngineRunner):
     # --- running --------------------------------------------------------------------------------
 
     def train(self) -> nn.Module:
-        """Train to the end; returns the model."""
-        if not self.is_training:
+        """Train to the end and return the model."""
+        if not self.is_training:  # still a config: train() was not called before
             self._scale_learning_rates()
         try:
             model = super().train()
@@ -268,7 +272,7 @@ class Runner(MMEngineRunner):
         return model
 
     def _finish_quietly(self) -> None:
-        """Let a checkpoint that is being written become whole; another error is on its way."""
+        """Finish the checkpoint that is being written while another error is on its way."""
         try:
             self._writer.finish()
         except CheckpointError as error:
@@ -293,7 +297,7 @@ class Runner(MMEngineRunner):
         )
 
     def load_initial_weights(self) -> None:
-        """Give the model what training would start from: the files that ``init_cfg`` names."""
+        """Load the files that ``init_cfg`` names, as training would."""
         self._init_model_weights()
 
     def _init_model_weights(self) -> None:
@@ -314,11 +318,12 @@ class Runner(MMEngineRunner):
 
     @cached_property
     def resume_path(self) -> Path | None:
-        """Checkpoint that training resumes from; chosen on rank 0, the same on all."""
+        """Checkpoint that training resumes from, chosen on rank 0 for all."""
         if not self._resume or not self.is_training:
             return None
         if isinstance(self._resume, str | Path) and self._resume != 'auto':
             return Path(self._resume)
+        # Chosen by one process: others may see an older state of a shared disk.
         found = [find_resumable(self.work_dir, self._warn) if is_main_process() else None]
         broadcast_object_list(found)
         if found[0] is None:
@@ -329,7 +334,7 @@ class Runner(MMEngineRunner):
         self.logger.warning(message)
 
     def load_or_resume(self) -> None:
-        """Resume if asked and possible, else load ``load_from`` if given; once."""
+        """Resume if asked and possible, else load ``load_from`` if given."""
         if self._has_loaded:
             return
         if self.resume_path is not None:
@@ -339,7 +344,7 @@ class Runner(MMEngineRunner):
         self._has_loaded = True
 
     def load_checkpoint(self, filename: str | Path, *_: Any, **options: Any) -> dict:
-        """Load weights strictly, onto the CPU first; ``strict=False`` to leave misses out.
+        """Load weights onto the CPU first, and strictly unless ``strict=False``.
 
         Published files load too, as ``model.init_cfg`` says.
 
@@ -355,7 +360,7 @@ class Runner(MMEngineRunner):
         return {}
 
     def resume(self, filename: str | Path, *_: Any, **__: Any) -> None:
-        """Continue the run that wrote ``filename``; the config says how long and how fast.
+        """Continue the run that wrote ``filename``, for as long as the config says.
 
         Raises:
             CheckpointError: the file is unusable or of another model or optimiser.
@@ -364,11 +369,13 @@ class Runner(MMEngineRunner):
         weights = checkpoint.get('train_state_dict', checkpoint['state_dict'])
         self.strategy.load_model_state(self.model, weights, str(filename))
         self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
+        # Before the loop skips what was seen: the order of the data depends on the seed.
         self._adopt_seed(checkpoint['meta']['seed'])
         self.train_loop.restore(checkpoint['meta']['progress'])
         unpack_messages(self.message_hub, checkpoint['message_hub'])
         self._load_optimizer(checkpoint['optimizer'], filename)
         self._load_schedules(checkpoint['param_schedulers'])
+        # Set when training starts: building the loaders and hooks may still draw numbers.
         self._resumed_random_states = checkpoint['random_states']
         self._has_loaded = True
         self.logger.info(
@@ -413,7 +420,7 @@ class Runner(MMEngineRunner):
                 part.seed = seed
 
     def restore_random_state(self) -> None:
-        """Put the generators where the resumed run left them, or where a new run starts."""
+        """Restore the random generators of the resumed run, or seed those of a new one."""
         states, rank = self._resumed_random_states, self.strategy.rank
         if states is None:
             seed_all(self.seed + rank)
@@ -449,6 +456,7 @@ class Runner(MMEngineRunner):
         others = self.message_hub.get_info('kept_checkpoints') or []
         kept = [*(name for name in others if name != path.name), path.name]
         dropped = kept[:-keep] if keep > 0 else []
+        # Before the state is taken: a resumed run must know which files to drop later.
         self.message_hub.update_info('kept_checkpoints', kept[len(dropped) :])
         state = self._training_state(progress)
         self._write_shard(path)
@@ -458,19 +466,21 @@ class Runner(MMEngineRunner):
         return path
 
     def _write_shard(self, path: Path) -> None:
-        """What this process keeps in a file of its own; all are whole before ``path`` exists."""
+        """Write the optimiser shard of this process, if any, before ``path`` exists."""
         shard = self.strategy.optimizer_shard(self.model, self.optim_wrapper)
         if shard is not None:
             world_size = self.strategy.world_size
             write_checkpoint(as_plain(shard), shard_path(path, self.strategy.rank, world_size))
-            barrier()
+            barrier()  # the file that names a checkpoint appears when all shards are there
 
     def _write_beside(self, state: dict, path: Path, dropped: list[Path], resumable: bool) -> None:
         if not is_main_process():
             return
+        # Training changes the tensors in place while the file is written.
         state = as_plain(state) if self.strategy.copies_state else plain_copy(state)
 
         def write() -> None:
+            # In this order: if the process dies in between, a whole checkpoint is always named.
             write_checkpoint(state, path)
             if resumable:
                 write_pointer(self.work_dir, path)
@@ -492,7 +502,7 @@ class Runner(MMEngineRunner):
     def save_weights(
         self, path: Path, metrics: dict[str, float] | None = None, replaced: Path | None = None
     ) -> None:
-        """Save what testing needs: the weights (the average, with EMA) and where they come from.
+        """Save the weights (the average, with EMA) and where they come from.
 
         Args:
             path: The file; it is written while training goes on.
@@ -507,7 +517,7 @@ class Runner(MMEngineRunner):
             state_dict=self.strategy.model_state(self.model),
         )
         self.call_hook('before_save_checkpoint', checkpoint=checkpoint)
-        checkpoint.pop('train_state_dict', None)
+        checkpoint.pop('train_state_dict', None)  # tests need the average alone
         self._write_beside(checkpoint, path, [replaced] if replaced else [], False)
 
     def save_checkpoint(self, out_dir: str, filename: str, *_: Any, **__: Any) -> None:
@@ -550,7 +560,7 @@ class Runner(MMEngineRunner):
 
 
 def build_strategy(config: Strategy | Mapping | str | None) -> Strategy:
-    """The strategy that ``config`` names; ``auto`` (or None) goes by what is there."""
+    """Build the strategy of ``config``, or for ``auto`` (or None) one that fits the machine."""
     if isinstance(config, Strategy):
         return config
     config = dict(type=config) if isinstance(config, str) else dict(config or {})
@@ -560,8 +570,12 @@ def build_strategy(config: Strategy | Mapping | str | None) -> Strategy:
 
 
 def automatic_strategy(zero: Mapping | None = None, ddp: Mapping | None = None) -> dict:
-    """Config for one process or several; ``zero``, arguments of DeepSpeed, counts on several GPUs
-    where DeepSpeed is installed, ``ddp``, arguments of DistributedDataParallel, elsewhere."""
+    """Choose the strategy by the number of processes and what is installed.
+
+    Args:
+        zero: Arguments of DeepSpeed, for several GPUs where DeepSpeed is installed.
+        ddp: Arguments of DistributedDataParallel, for all other cases of several processes.
+    """
     if get_world_size() == 1:
         return dict(type='SingleDevice')
     if zero and torch.cuda.is_available() and find_spec('deepspeed'):
@@ -571,12 +585,12 @@ def automatic_strategy(zero: Mapping | None = None, ddp: Mapping | None = None) 
 
 def _init_worker(worker_id: int, inner: Any = None) -> None:
     shield_worker()
-    if inner is not None:
+    if inner is not None:  # mmengine's, which seeds the worker
         inner(worker_id)
 
 
 def _with_batch_sampler(config: dict, seed: int | None) -> dict:
-    """A loader's config with its batch sampler built, if it has one that orders the data set."""
+    """Build the batch sampler in a loader's config, if that orders the data set."""
     sampler = config.get('batch_sampler')
     if config.get('sampler') is not None or not isinstance(sampler, Mapping):
         return config

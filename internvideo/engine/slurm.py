@@ -1,4 +1,4 @@
-"""A job that asks SLURM to run it again."""
+"""Requeueing of a SLURM job by itself."""
 
 import os
 import re
@@ -6,11 +6,11 @@ import shutil
 import subprocess
 from collections.abc import Mapping
 
-PATIENCE = 8.0  # seconds for the controller to answer: less than any sensible grace time
+PATIENCE = 8.0  # seconds for the controller to answer, well within any sensible grace time
 
 
 def requeue(environ: Mapping[str, str] = os.environ) -> str:
-    """Ask SLURM to queue this batch job again; returns what came of it in words.
+    """Ask SLURM to queue this batch job again and return the outcome in words.
 
     Empty outside SLURM.  A job that SLURM is ending already is left alone: asking would bring back
     one that its owner cancelled, and a preempted one (mode REQUEUE) comes back by itself.
@@ -24,6 +24,8 @@ def requeue(environ: Mapping[str, str] = os.environ) -> str:
         state = job_state(job)
         if state != 'RUNNING':
             return f'job {job} is being ended by SLURM (state {state}): no requeue is asked for'
+        # A job that saves and exits with 0 within its grace time counts as finished: SLURM would
+        # not run it again by itself.
         done = _scontrol('requeue', job)
     except (OSError, subprocess.TimeoutExpired) as error:
         return f'job {job} could not be requeued: {error}'
@@ -33,7 +35,7 @@ def requeue(environ: Mapping[str, str] = os.environ) -> str:
 
 
 def job_state(job: str) -> str:
-    """``RUNNING``, ``COMPLETING``, ...; empty when the controller does not say."""
+    """State of a job such as ``RUNNING``, or an empty text when the controller does not say."""
     found = re.search(r'JobState=(\w+)', _scontrol('show', 'job', job).stdout)
     return found.group(1) if found else ''
 

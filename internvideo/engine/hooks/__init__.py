@@ -1,1 +1,1 @@
-"""Hooks."""
+"""Hooks of the runner."""

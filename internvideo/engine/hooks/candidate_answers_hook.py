@@ -1,4 +1,4 @@
-"""Tells a model which answers the data it is tested on allow."""
+"""Candidate answers that a tested data set hands to its model."""
 
 from typing import Any
 
@@ -16,11 +16,11 @@ class CandidateAnswersHook(Hook):
     """
 
     def before_val(self, runner: Any) -> None:
-        """Before validation."""
+        """Set the candidates of the validation set."""
         self._hand_over(runner, runner.val_loop.dataloader.dataset)
 
     def before_test(self, runner: Any) -> None:
-        """Before a test."""
+        """Set the candidates of the test set."""
         self._hand_over(runner, runner.test_loop.dataloader.dataset)
 
     def _hand_over(self, runner: Any, dataset: Any) -> None:

@@ -1,4 +1,4 @@
-"""When to save, what to keep, which is best."""
+"""Schedule of checkpoints and choice of the best."""
 
 import math
 from pathlib import Path
@@ -69,11 +69,13 @@ class CheckpointHook(Hook):
         self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: dict | None = None
     ) -> None:
         """Save inside an epoch."""
+        # Half an accumulated gradient cannot be saved: a save that falls due waits for the step.
         self._due |= self.every_n_train_iters(runner, self.interval_iters)
         if not self._due or not runner.optim_wrapper.should_update():
             return
         self._due = False
         loop = runner.train_loop
+        # The last batch of an epoch is left to after_train_epoch: one file, not two.
         if loop.batches_done < loop.iters_per_epoch or not self._saves_after_epoch(runner):
             runner.save_progress(keep=self.max_keep_ckpts)
 
@@ -86,11 +88,11 @@ class CheckpointHook(Hook):
             runner.save_progress(keep=self.max_keep_ckpts)
 
     def before_val_epoch(self, runner: Any) -> None:
-        """Nothing is validated twice in one place: forget a save that was due."""
+        """Forget a save that was due, which would repeat this validation when resumed."""
         self._due = False
 
     def after_train(self, runner: Any) -> None:
-        """Whatever follows training finds whole files."""
+        """Wait for the last file, so that the next program finds it whole."""
         runner.finish_saving()
 
     def after_val_epoch(self, runner: Any, metrics: dict | None = None) -> None:
@@ -104,7 +106,7 @@ class CheckpointHook(Hook):
             self._keep_best(runner, key, value)
 
     def _metric(self, metrics: dict[str, float]) -> tuple[str, float]:
-        """The metric named ``save_best``, with or without its prefix."""
+        """Find the metric named ``save_best``, with or without its prefix."""
         for name, value in metrics.items():
             if name == self.save_best or name.rsplit('/', 1)[-1] == self.save_best:
                 return name, float(value)
@@ -119,6 +121,7 @@ class CheckpointHook(Hook):
         hub.update_info('best_score', value)
         hub.update_info('best_ckpt', str(path))
         replaced = None
+        # By name, in this run's folder: it may have been moved since the checkpoint was written.
         if previous and Path(previous).name != path.name:
             replaced = Path(runner.work_dir) / Path(previous).name
         runner.save_weights(path, {key: value}, replaced)

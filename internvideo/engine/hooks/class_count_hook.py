@@ -1,4 +1,4 @@
-"""Tells when a head has more classes than the data it is trained on."""
+"""Warning of a head with more classes than its training data."""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ class ClassCountHook(Hook):
 
     @master_only
     def before_train(self, runner: Any) -> None:
-        """Warn."""
+        """Warn of classes without videos."""
         head = (runner.cfg.get('model') or {}).get('head') or {}
         own = head.get('num_classes')
         given = num_classes(runner.train_loop.dataloader.dataset) if own else None
@@ -32,7 +32,7 @@ class ClassCountHook(Hook):
 
 
 def num_classes(dataset: Any) -> int | None:
-    """Classes of a data set, by its labels, else by what it declares; None when unknown."""
+    """Number of classes by the labels of a data set, else by its metainfo, or None."""
     largest = getattr(dataset, 'largest_label', None)
     if largest is not None:
         return largest + 1

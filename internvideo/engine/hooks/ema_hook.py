@@ -1,4 +1,4 @@
-"""Moving average of the weights: updated with every step, validated, saved and resumed."""
+"""Moving average of weights."""
 
 from typing import Any
 
@@ -44,6 +44,8 @@ class EMAHook(Hook):
     ) -> None:
         """Update after each optimiser step."""
         if runner.optim_wrapper.should_update():
+            # One kernel for all weights, in float32: an average in bfloat16 with decay 0.9998
+            # stands still, since its changes are below the resolution of that type.
             live = self._live(runner)
             torch._foreach_lerp_(
                 list(self.average.values()), [live[n] for n in self.average], 1 - self.decay
@@ -74,11 +76,13 @@ class EMAHook(Hook):
     def before_save_checkpoint(self, runner: Any, checkpoint: dict) -> None:
         """Save both sets of weights, whichever is in the model now."""
         model = checkpoint['state_dict']
+        # Buffers are not averaged and are the same in both.
         other = {**model, **runner.strategy.gather_owned(runner.model, self.average)}
         averaged, trained = (model, other) if self.swapped else (other, model)
         checkpoint.update(state_dict=averaged, train_state_dict=trained)
 
     def after_load_checkpoint(self, runner: Any, checkpoint: dict) -> None:
         """Take the average from a checkpoint that training resumes from."""
+        # A file for testing, or one of a run without this hook, brings no average to go on from.
         if 'train_state_dict' in checkpoint and 'optimizer' in checkpoint:
             self.average = runner.strategy.take_owned(runner.model, checkpoint['state_dict'])

@@ -1,4 +1,4 @@
-"""Says which process is missing when a collective waits for ever or breaks."""
+"""Report of the processes that are missing when a collective hangs or fails."""
 
 import json
 import os
@@ -21,12 +21,12 @@ SIGNS = ('gloo', 'nccl', 'timed out', 'connection closed', 'connection reset', '
 
 
 class LostRankError(RuntimeError):
-    """A collective failed because of other processes; the message names them."""
+    """Failure of a collective because of other processes, which the message names."""
 
 
 @dataclass(frozen=True)
 class Beat:
-    """What a process last said of itself.
+    """Last message of a process about itself.
 
     Its step and what it does there; the line of code that its main thread is at, and whether that
     line lies inside an exchange with the others; when; and on which host and as which process.
@@ -43,7 +43,7 @@ class Beat:
 
 @HOOKS.register_module()
 class HeartbeatHook(Hook):
-    """Each process notes its step in the job's store; a silence or a failure is explained by it.
+    """Publishes each process's step, to explain a hanging or failed collective.
 
     A thread publishes and watches, so steps cost nothing.  When no step ends for ``patience``
     seconds, one of the foremost processes logs which others lag behind or are silent.  When a
@@ -67,11 +67,12 @@ class HeartbeatHook(Hook):
         self._thread: threading.Thread | None = None
 
     def before_train(self, runner: Any) -> None:
-        """Start to beat, where there are several processes."""
+        """Start the thread where there are several processes."""
         if runner.strategy.world_size == 1:
             return
         self.rank, self.world_size = runner.strategy.rank, runner.strategy.world_size
-        store = dist.distributed_c10d._get_default_store().clone()  # torch's own is in use
+        # A connection of its own: torch's blocks while the main thread waits in it.
+        store = dist.distributed_c10d._get_default_store().clone()
         store.set_timeout(timedelta(seconds=max(2 * self.interval, 1)))
         self._store = dist.PrefixStore('heartbeat', store)
         self._over.clear()
@@ -81,24 +82,24 @@ class HeartbeatHook(Hook):
         self._thread.start()
 
     def after_train(self, runner: Any) -> None:
-        """Stop: a thread that is still in the store would abort an interpreter that exits."""
+        """Stop the thread, since one that is in the store would abort an exiting interpreter."""
         self._over.set()
         if self._thread is not None:
             self._thread.join(3 * self.interval)
             self._thread = None
 
     def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
-        """The batch is there."""
+        """Note that the step begins."""
         self._state = (runner.iter + 1, 'computing')
 
     def after_train_iter(
         self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: dict | None = None
     ) -> None:
-        """The step is done."""
+        """Note that the step is done."""
         self._state = (runner.iter + 2, 'between steps')
 
     def before_val_epoch(self, runner: Any) -> None:
-        """Validation counts as part of the step that follows."""
+        """Count validation as part of the step that follows."""
         self._state = (self._state[0], 'validating')
 
     def after_failure(self, runner: Any, error: Exception) -> None:
@@ -113,7 +114,7 @@ class HeartbeatHook(Hook):
         raise LostRankError(f'{self.explain()}; {str(error).splitlines()[0]}') from error
 
     def explain(self) -> str:
-        """Which processes are silent or behind this one, in words."""
+        """Name the processes that are silent or behind this one."""
         try:
             beats = self._read()
         except (dist.DistError, RuntimeError):
@@ -130,6 +131,7 @@ class HeartbeatHook(Hook):
     def _is_missing(self, beat: Beat | None) -> bool:
         if beat is None or self._is_silent(beat) or beat.step < self._state[0]:
             return True
+        # In the same step and not in a collective: it computes, or loads, while others wait.
         return beat.step == self._state[0] and not beat.waits
 
     def _is_silent(self, beat: Beat) -> bool:
@@ -150,6 +152,7 @@ class HeartbeatHook(Hook):
             try:
                 self._publish()
                 stuck = time.monotonic() - changed > self.patience
+                # One report a silence, by one process: hundreds would say the same.
                 if stuck and reported != last and self._speaks():
                     reported = last
                     runner.logger.error(f'no step for {self.patience:g} s: {self.explain()}')
@@ -158,6 +161,7 @@ class HeartbeatHook(Hook):
             self._over.wait(self.interval)
 
     def _publish(self) -> None:
+        # The main thread may hang in C code and never answer; its Python stack can still be read.
         frame = sys._current_frames().get(threading.main_thread().ident)
         place = (own_line(frame), is_exchanging(frame))
         beat = Beat(*self._state, *place, time.time(), socket.gethostname(), os.getpid())
@@ -171,7 +175,7 @@ class HeartbeatHook(Hook):
         return beats
 
     def _speaks(self) -> bool:
-        """Whether this is the first of the living processes that are furthest on."""
+        """Whether this is the first of the live processes that are furthest on."""
         living = {r: b for r, b in self._read().items() if b and not self._is_silent(b)}
         foremost = max((beat.step for beat in living.values()), default=0)
         return self.rank == min((r for r, b in living.items() if b.step == foremost), default=-1)
@@ -191,7 +195,7 @@ def is_exchanging(frame: FrameType | None) -> bool:
 
 
 def own_line(frame: FrameType | None) -> str:
-    """The innermost line of a stack that is neither Python's nor an installed package's."""
+    """Innermost line of a stack outside Python's library and installed packages."""
     library = sysconfig.get_paths()['stdlib']
     while frame is not None and frame.f_back is not None:
         file = frame.f_code.co_filename
@@ -205,4 +209,5 @@ def is_collective_failure(error: Exception) -> bool:
     """Whether ``error`` comes from the exchange between processes."""
     if isinstance(error, dist.DistError):
         return True
+    # gloo raises plain RuntimeErrors.
     return isinstance(error, RuntimeError) and any(sign in str(error).lower() for sign in SIGNS)

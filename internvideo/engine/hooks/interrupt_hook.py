@@ -1,4 +1,4 @@
-"""SIGTERM and SIGUSR1: save at the end of the step, ask SLURM for another turn, and leave."""
+"""Checkpoint, requeueing and exit on SIGTERM and SIGUSR1."""
 
 import os
 import signal
@@ -17,7 +17,7 @@ SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
 
 
 class Interrupted(SystemExit):
-    """The run saved its state because of a signal; the exit code is 128 + the signal's number."""
+    """Exit of a run that saved its state because of a signal, with code 128 + signal."""
 
     def __init__(self, signum: int, checkpoint: str) -> None:
         super().__init__(128 + signum)
@@ -28,11 +28,13 @@ class Interrupted(SystemExit):
 
 
 def shield_worker() -> None:
-    """Let a loader worker outlive a signal to the whole process group, so that saving can finish.
+    """Let a loader worker outlive a signal to its process group until the run has saved.
 
     SIGTERM from the process that owns the worker still ends it.
     """
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+    # SLURM and kill signal the whole group: a worker that died would fail the batch that the main
+    # process still waits for.  Blocked, SIGTERM goes to the thread, which knows who sent it.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     threading.Thread(target=_obey_owner, args=(os.getppid(),), daemon=True).start()
 
@@ -45,7 +47,7 @@ def _obey_owner(owner: int) -> None:
 
 @HOOKS.register_module()
 class InterruptHook(Hook):
-    """Turns SIGTERM and SIGUSR1 into a checkpoint and an orderly exit; a SLURM job is requeued.
+    """Turns SIGTERM and SIGUSR1 into a checkpoint, requeueing under SLURM and an exit.
 
     All processes leave after the same optimiser step, whichever of them saw the signal.  During
     validation, where their steps are not aligned, each leaves by its own signal.
@@ -61,18 +63,19 @@ class InterruptHook(Hook):
         self._previous: dict[int, Any] = {}
 
     def before_train(self, runner: Any) -> None:
-        """Take the signals over, where Python allows it: in the main thread."""
+        """Handle the signals, if in the main thread."""
         if threading.current_thread() is not threading.main_thread():
             return
         for signum in SIGNALS:
             self._previous[signum] = signal.signal(signum, self._note)
 
     def after_train(self, runner: Any) -> None:
-        """Give them back."""
+        """Restore the previous handlers."""
         for signum, handler in self._previous.items():
             signal.signal(signum, handler)
 
     def _note(self, signum: int, frame: FrameType | None) -> None:
+        # Python runs handlers between any two instructions, so nothing is saved from here.
         self.signum = self.signum or signum
 
     def after_train_iter(
@@ -88,13 +91,14 @@ class InterruptHook(Hook):
     def after_val_iter(
         self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None
     ) -> None:
-        """The same during validation, which the resumed run starts over."""
+        """Save and leave during validation, which the resumed run starts over."""
         if self.signum and runner.is_training:
             self._leave(runner, self.signum)
 
     def _agreed(self) -> int:
         if get_world_size() == 1:
             return self.signum
+        # In every step: a process that left alone would leave the others in a collective.
         flag = torch.tensor(self.signum)
         all_reduce(flag, op='max')
         return int(flag)

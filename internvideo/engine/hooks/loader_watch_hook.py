@@ -1,4 +1,4 @@
-"""Tells when training waits for its data, and for which."""
+"""Watch over the time that training waits for data."""
 
 import threading
 import time
@@ -32,34 +32,35 @@ class LoaderWatchHook(Hook):
         self._first_batch = 0
 
     def before_train(self, runner: Any) -> None:
-        """Start to watch."""
+        """Start the watching thread."""
         self._over.clear()
+        # The main thread blocks in the loader, so that only another one can report.
         threading.Thread(target=self._watch, args=(runner,), daemon=True).start()
 
     def after_train(self, runner: Any) -> None:
-        """Stop."""
+        """Stop the watching thread."""
         self._over.set()
 
     def after_failure(self, runner: Any, error: Exception) -> None:
-        """Stop: nobody waits any more."""
+        """Stop the watching thread, since the run is over."""
         self._over.set()
 
     def before_train_epoch(self, runner: Any) -> None:
-        """The first batch is waited for from here on."""
+        """Begin to wait for the first batch."""
         self._first_batch = runner.train_loop.batches_done
         self._advised = False
         self._waiting_since = self._window_start = time.monotonic()
         self._waited = 0.0
 
     def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
-        """The batch is there."""
+        """End the waiting for this batch."""
         self._waited += time.monotonic() - self._waiting_since
         self._waiting_since = None
 
     def after_train_iter(
         self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: dict | None = None
     ) -> None:
-        """The next one is waited for."""
+        """Begin to wait for the next batch."""
         now = time.monotonic()
         if (batch_idx + 1 - self._first_batch) % self.interval == 0:
             self._advise(runner, self._waited / (now - self._window_start))
@@ -67,7 +68,7 @@ class LoaderWatchHook(Hook):
         self._waiting_since = now
 
     def after_train_epoch(self, runner: Any) -> None:
-        """Nothing is waited for."""
+        """End the waiting."""
         self._waiting_since = None
 
     def _advise(self, runner: Any, share: float) -> None:
@@ -90,7 +91,7 @@ class LoaderWatchHook(Hook):
 
 
 def awaited(runner: Any) -> str:
-    """The batch that the training loop needs next: its number, worker and samples."""
+    """Describe the batch that training needs next by number, worker and samples."""
     loop, loader = runner.train_loop, runner.train_dataloader
     text = f'batch {loop.batches_done + 1} of epoch {loop.epoch + 1} is missing'
     if loader.num_workers:
@@ -105,7 +106,7 @@ def awaited(runner: Any) -> str:
 
 
 def _awaited_rows(loop: Any, loader: Any) -> list[int]:
-    """Rows of the batch that comes next, as far as the samplers can say."""
+    """Rows of the next batch, as far as the samplers can say."""
     if hasattr(loader.batch_sampler, 'peek'):
         return loader.batch_sampler.peek(loop.batches_done)
     if not hasattr(loader.sampler, 'peek'):

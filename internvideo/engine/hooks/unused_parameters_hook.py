@@ -1,4 +1,4 @@
-"""Names parameters that are said to be trained and are not."""
+"""Report of trainable parameters that get no gradient."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from internvideo.registry import HOOKS
 
 @HOOKS.register_module()
 class UnusedParametersHook(Hook):
-    """After the first backward pass, reports trainable parameters that it gave no gradient.
+    """Reports trainable parameters without gradient after the first backward pass.
 
     Such a parameter is a fault of the model or should be frozen; DDP stops at the second step
     because of it unless ``strategy.find_unused_parameters`` is set.  Strategies that keep
@@ -32,14 +32,14 @@ class UnusedParametersHook(Hook):
     def after_train_iter(
         self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: dict | None = None
     ) -> None:
-        """Report, and stop listening."""
+        """Report the parameters without gradient."""
         if not self._handles:
             return
         for handle in self._handles:
             handle.remove()
         self._handles = []
         unused = [name for name, _ in self._trainable(runner) if name not in self._used]
-        if unused and self._used:
+        if unused and self._used:  # none at all: the strategy keeps gradients elsewhere
             runner.logger.warning(
                 f'{len(unused)} trainable parameters got no gradient: {", ".join(unused)}; '
                 'freeze them, or set strategy.find_unused_parameters=True for DDP'

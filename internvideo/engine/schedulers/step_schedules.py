@@ -1,4 +1,4 @@
-"""Learning rate and weight decay as functions of the optimiser step, and of nothing else.
+"""Learning rate and weight decay as functions of the optimiser step alone.
 
 A value never depends on values before it, so a resumed run, or one with a new horizon, is at the
 right place at once.
@@ -13,8 +13,10 @@ from internvideo.registry import PARAM_SCHEDULERS
 
 @dataclass(frozen=True)
 class Horizon:
-    """Length of a run: ``epochs`` of ``steps_per_epoch`` optimiser steps, each of which takes
-    ``accumulation`` batches."""
+    """Length of a run in optimiser steps.
+
+    The run has ``epochs`` of ``steps_per_epoch`` steps, and a step takes ``accumulation`` batches.
+    """
 
     steps_per_epoch: int
     epochs: int
@@ -29,13 +31,14 @@ class Horizon:
 def warmup_cosine_value(
     step: int, base: float, final: float, start: float, warmup: int, total: int
 ) -> float:
-    """Value of the published table at ``step``: even warm-up, then half a cosine.
+    """Value of the published table at ``step``, a linear warm-up and half a cosine.
 
     The warm-up's ``warmup`` values run from ``start`` to ``base``, both included; the cosine's
     ``total - warmup`` values begin at ``base`` and never reach ``final``.  Past the end the value
     stays at ``final``.
     """
     if step < warmup:
+        # numpy.linspace with both ends, as the published code has it.
         return start + (base - start) * (step / (warmup - 1) if warmup > 1 else 0.0)
     if step >= total:
         return final
@@ -44,8 +47,10 @@ def warmup_cosine_value(
 
 
 def linear_warmup_cosine_factor(step: int, warmup: float, total: int, floor: float) -> float:
-    """Factor of the multi-modality schedule: ``step / warmup``, then half a cosine, at least
-    ``floor``; past the end the cosine goes on."""
+    """Factor of the multi-modality schedule: ``step / warmup``, then half a cosine.
+
+    It is at least ``floor``; past the end the cosine goes on.
+    """
     if step < warmup:
         return max(floor, step / warmup)
     progress = (step - warmup) / max(1, total - warmup)
@@ -104,7 +109,7 @@ class StepSchedule:
         self.seek(self.last_step + 1)
 
     def state_dict(self) -> dict:
-        """The position alone: all else comes from the config of the run."""
+        """Return the position, since all else comes from the config of the run."""
         return {'last_step': self.last_step}
 
     def load_state_dict(self, state_dict: dict) -> None:
@@ -114,7 +119,7 @@ class StepSchedule:
 
 @PARAM_SCHEDULERS.register_module()
 class WarmupCosine(StepSchedule):
-    """The published fine-tuning and pretraining schedule of the learning rate.
+    """Learning-rate schedule of the published fine-tuning and pretraining.
 
     Each group follows :func:`warmup_cosine_value` times its ``lr_scale`` (layer decay).
 
@@ -144,6 +149,7 @@ class WarmupCosine(StepSchedule):
 
     def value(self, step: int, group: dict, base: float) -> float:
         """See :class:`StepSchedule`."""
+        # The published table is before layer decay, so that min_lr and warmup_lr are scaled too.
         scale = group.get('lr_scale', 1.0)
         unscaled = warmup_cosine_value(
             step, base / scale, self.min_lr, self.warmup_lr, self.warmup, self.horizon.steps
@@ -153,7 +159,7 @@ class WarmupCosine(StepSchedule):
 
 @PARAM_SCHEDULERS.register_module()
 class LinearWarmupCosine(StepSchedule):
-    """The published multi-modality schedule: a factor on each group's own rate.
+    """Learning-rate schedule of the published multi-modality training.
 
     Args:
         optimizer, horizon: See :class:`StepSchedule`.
@@ -197,6 +203,6 @@ class CosineWeightDecay(StepSchedule):
 
     def value(self, step: int, group: dict, base: float) -> float:
         """See :class:`StepSchedule`."""
-        if base == 0:
+        if base == 0:  # norms and biases: the schedule must not give them the end value
             return 0.0
         return warmup_cosine_value(step, base, self.end_value, base, 0, self.horizon.steps)
