@@ -10,7 +10,7 @@ from internvideo.datasets.synthetic.media import write_video as write_sounding_v
 from internvideo.rehearsal.vocabularies import write_word_pieces
 from tests.apis.tiny import moving_frames, write_video
 from tests.datasets.media_world import tone
-from tests.models.tasks.retrieval.tiny import AUDIO, BERT, VISION
+from tests.models.tasks.retrieval.small_models import AUDIO, BERT, VISION
 
 WORDS = 300
 SOUND_NAMES = ('vtc', 'vtm', 'atc', 'atm', 'avtc', 'avtm')

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 from internvideo.engine.hooks.candidate_answers_hook import CandidateAnswersHook
 from internvideo.engine.strategies.single_device import SingleDevice
-from tests.models.tasks.question_answering.tiny import model
+from tests.models.tasks.question_answering.small_models import model
 
 
 def runner_of(net, **metainfo):

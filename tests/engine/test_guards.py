@@ -1,8 +1,5 @@
 """What a run says, and when it stops, if something is wrong with data, model or peers."""
 
-import os
-import re
-import signal
 import threading
 import time
 from types import SimpleNamespace
@@ -13,13 +10,12 @@ from mmengine.hooks import Hook
 
 from internvideo.engine.hooks.heartbeat_hook import Beat, HeartbeatHook, is_collective_failure
 from internvideo.engine.optimizers.optim_wrappers import NonFiniteError
-from tests.engine.crash_lab import Run, make_lab
-from tests.engine.toys import WIDTH, ToyClips, build, toy_config
+from tests.engine.small_run import WIDTH, VectorClips, build, small_config
 from tests.processes import in_processes
 
 
 def config_of(work_dir, *hooks, **changes):
-    config = toy_config(work_dir, log_level='INFO', **changes)
+    config = small_config(work_dir, log_level='INFO', **changes)
     config.custom_hooks = list(hooks)
     config.train_cfg.max_epochs = 1
     return config
@@ -64,14 +60,14 @@ def test_nonfinite_error_leaves_the_weights_alone(tmp_path):
 
 
 def test_overdue_batch_is_named_while_it_is_missing(tmp_path, capfd, monkeypatch):
-    def slow(self, index, get=ToyClips.__getitem__):
+    def slow(self, index, get=VectorClips.__getitem__):
         time.sleep(2 * (index[1] == 7))
         return get(self, index)
 
-    monkeypatch.setattr(ToyClips, '__getitem__', slow)
+    monkeypatch.setattr(VectorClips, '__getitem__', slow)
     facts = dict(path='/clips/{}.mp4')
     monkeypatch.setattr(
-        ToyClips, 'get_data_info', lambda self, row: dict(path=facts['path'].format(row)),
+        VectorClips, 'get_data_info', lambda self, row: dict(path=facts['path'].format(row)),
         raising=False,
     )  # fmt: skip
     watch = dict(type='LoaderWatchHook', patience=0.2, interval=2, max_share=0.3)
@@ -147,38 +143,3 @@ def test_heart_stops_with_training():
 )
 def test_collective_failures_are_recognised(error, counts):
     assert is_collective_failure(error) is counts
-
-
-@pytest.fixture(scope='module')
-def lab(tmp_path_factory):
-    patch = pytest.MonkeyPatch()
-    patch.setenv('INTERNVIDEO2_DATA_PATH', '')
-    yield make_lab(tmp_path_factory.mktemp('lab'))
-    patch.undo()
-
-
-BEATS = '+default_hooks.heartbeat.interval=0.5'
-
-
-@pytest.mark.slow
-def test_killed_rank_is_named(lab, tmp_path):
-    run = Run(lab, tmp_path / 'run', BEATS, processes=2, fault='1 2 step 0')
-    assert run.wait() == [1, -signal.SIGKILL]
-    assert 'did not arrive: rank 1 (' in run.output
-    assert f'process {run.processes[1].pid}, silent for' in run.output
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize('timeout', [4, 600], ids=['error', 'report'])
-def test_hanging_rank_is_named(lab, tmp_path, timeout):
-    """Before the time-out a report tells who is behind; the time-out's error tells it again."""
-    options = [BEATS, 'default_hooks.heartbeat.patience=2', f'env_cfg.dist_cfg.timeout={timeout}']
-    run = Run(lab, tmp_path / 'run', *options, processes=2, fault='1 3 delay 100')
-    named = r'did not arrive: rank 1 \(between steps in step 3 at .*crash_lab.py:'
-    run.wait_for('no step for 2 s: rank 0 is computing in step 3; did not arrive: rank 1 (')
-    if timeout < 100:
-        assert run.wait(grace=1)[0] == 1
-        assert re.search(f'error: rank 0 is computing in step 3; {named}', run.output)
-    else:
-        os.kill(run.processes[1].pid, signal.SIGUSR1)
-        assert run.wait() == [128 + signal.SIGUSR1] * 2, run.output

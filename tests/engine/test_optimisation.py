@@ -23,13 +23,13 @@ from internvideo.engine.schedulers.step_schedules import (
     warmup_cosine_value,
     warmup_length,
 )
-from tests.engine.toys import ToyRecognizer
+from tests.engine.small_run import VectorRecognizer
 
 ADAMW = dict(optimizer=dict(type='AdamW', lr=0.1, weight_decay=0.05))
 
 
 def test_layer_decay_of_a_recognizer():
-    model = ToyRecognizer(depth=2)
+    model = VectorRecognizer(depth=2)
     model.backbone.blocks[0].bias.requires_grad = False
     wrapper = LayerDecayConstructor(ADAMW, dict(layer_decay_rate=0.5))(model)
     found = [
@@ -47,7 +47,7 @@ def test_layer_decay_of_a_recognizer():
 
 
 def test_module_learning_rate():
-    wrapper = ModuleLrConstructor(ADAMW, dict(patterns=['^head'], lr=1.0))(ToyRecognizer())
+    wrapper = ModuleLrConstructor(ADAMW, dict(patterns=['^head'], lr=1.0))(VectorRecognizer())
     assert {group['lr'] for group in wrapper.optimizer.param_groups} == {0.1, 1.0}
 
 
@@ -57,7 +57,7 @@ def test_module_learning_rate():
 )
 def test_wrong_layer_decay_options(options, message):
     with pytest.raises(ValueError, match=message):
-        LayerDecayConstructor(ADAMW, options)(ToyRecognizer())
+        LayerDecayConstructor(ADAMW, options)(VectorRecognizer())
 
 
 def optimizer(lr_scales=(1.0,), lr=0.1, **group):

@@ -10,7 +10,7 @@ import torch
 from mmengine.hooks import Hook
 
 from internvideo.checkpoint.training_state.checkpoint_files import CheckpointError
-from tests.engine.toys import assert_equal_states, build, final_state, toy_config
+from tests.engine.small_run import assert_equal_states, build, final_state, small_config
 from tests.paths import ROOT
 from tests.processes import free_port
 
@@ -33,7 +33,7 @@ class Crash(Hook):
 
 
 def config_of(work_dir, **changes):
-    config = toy_config(work_dir, log_level='ERROR', **changes)
+    config = small_config(work_dir, log_level='ERROR', **changes)
     config.default_hooks.checkpoint.interval_iters = 1
     return config
 
@@ -127,7 +127,7 @@ def test_longer_horizon_changes_the_schedule(tmp_path):
     assert rates == [group['lr'] for group in fresh.optim_wrapper.param_groups]
 
 
-def run_toy(*arguments, processes=1, module='tests.engine.run_toy'):
+def train_small(*arguments, processes=1, module='tests.engine.train_small'):
     command = [sys.executable, '-m', module]
     if processes > 1:
         launch = f'-m torch.distributed.run --nproc_per_node {processes}'
@@ -149,12 +149,12 @@ def run_toy(*arguments, processes=1, module='tests.engine.run_toy'):
 @pytest.mark.parametrize('processes', [1, 2])
 def test_killed_process_resumes_exactly(tmp_path, processes):
     whole, killed = tmp_path / 'whole', tmp_path / 'killed'
-    assert run_toy(whole, '--workers', 2, processes=processes).returncode == 0
+    assert train_small(whole, '--workers', 2, processes=processes).returncode == 0
     kill_at = 5 if processes == 2 else 8
-    done = run_toy(killed, '--workers', 2, '--kill-at', kill_at, processes=processes)
+    done = train_small(killed, '--workers', 2, '--kill-at', kill_at, processes=processes)
     assert done.returncode != 0
     assert not (killed / 'epoch_2.pth').exists()
-    done = run_toy(killed, '--workers', 2, processes=processes)
+    done = train_small(killed, '--workers', 2, processes=processes)
     assert done.returncode == 0, done.stderr
     assert 'resumed from' in done.stdout + done.stderr
     assert_equal_states(final_state(killed), final_state(whole))
@@ -163,9 +163,9 @@ def test_killed_process_resumes_exactly(tmp_path, processes):
 @pytest.mark.slow
 @pytest.mark.parametrize('name', ['SIGTERM', 'SIGUSR1'])
 def test_signal_saves_and_leaves(tmp_path, uninterrupted, name):
-    done = run_toy(tmp_path, '--workers', 2, '--kill-at', 5, '--signal', name)
+    done = train_small(tmp_path, '--workers', 2, '--kill-at', 5, '--signal', name)
     assert done.returncode == 128 + getattr(signal, name)
     assert 'go on with --resume auto' in done.stdout + done.stderr
     assert (tmp_path / 'epoch_0_iter_5.pth').exists()
-    assert run_toy(tmp_path).returncode == 0
+    assert train_small(tmp_path).returncode == 0
     assert_equal_states(final_state(tmp_path), uninterrupted)

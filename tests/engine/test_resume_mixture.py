@@ -6,9 +6,9 @@ import pytest
 
 from internvideo.engine.hooks.loader_watch_hook import awaited
 from tests.datasets.media_world import world_table
-from tests.engine.mixture_toy import COUNTS, STEPS, config_of
-from tests.engine.test_resume import Crash, run_toy
-from tests.engine.toys import assert_equal_states, build, final_state
+from tests.engine.small_run import assert_equal_states, build, final_state
+from tests.engine.test_resume import Crash, train_small
+from tests.engine.train_mixture import COUNTS, STEPS, config_of
 
 
 @pytest.fixture(scope='module')
@@ -78,14 +78,14 @@ def test_the_awaited_batch_is_named(tmp_path, table):
 @pytest.mark.parametrize('processes', [1, 2])
 def test_killed_processes_resume_exactly(tmp_path, table, processes):
     (tmp_path / 'table.json').write_text(json.dumps(table))
-    run = dict(processes=processes, module='tests.engine.mixture_toy')
+    run = dict(processes=processes, module='tests.engine.train_mixture')
     whole, killed = tmp_path / 'whole', tmp_path / 'killed'
     arguments = (tmp_path / 'table.json', '--workers', 2)
-    done = run_toy(whole, *arguments, **run)
+    done = train_small(whole, *arguments, **run)
     assert done.returncode == 0, done.stderr
-    assert run_toy(killed, *arguments, '--kill-at', 5, **run).returncode != 0
+    assert train_small(killed, *arguments, '--kill-at', 5, **run).returncode != 0
     assert not (killed / 'epoch_2.pth').exists()
-    done = run_toy(killed, *arguments, **run)
+    done = train_small(killed, *arguments, **run)
     assert done.returncode == 0, done.stderr
     assert 'resumed from' in done.stdout + done.stderr
     assert_equal_states(final_state(killed), final_state(whole))

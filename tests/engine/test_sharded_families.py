@@ -11,8 +11,8 @@ from mmengine.registry import init_default_scope
 from internvideo.engine.optimizers.optim_wrappers import OptimWrapper
 from internvideo.engine.strategies.deepspeed import DeepSpeed
 from internvideo.engine.strategies.fsdp import FSDP
-from tests.models.tasks.question_answering import tiny as answering
-from tests.models.tasks.retrieval import tiny as retrieving
+from tests.models.tasks.question_answering import small_models as answering
+from tests.models.tasks.retrieval import small_models as retrieving
 from tests.processes import in_processes
 
 pytestmark = pytest.mark.slow
@@ -20,7 +20,7 @@ STRATEGIES = dict(fsdp=FSDP)
 if importlib.util.find_spec('deepspeed'):
     STRATEGIES['zero3'] = lambda: DeepSpeed(stage=3)
 # Three layers of which many are skipped, other ones on each process.
-HEARING = retrieving.AUDIO | dict(encoder_layers=3, encoder_layerdrop=0.4)
+AUDIO_LAYERDROP = retrieving.AUDIO | dict(encoder_layers=3, encoder_layerdrop=0.4)
 MOBILE = dict(
     type='MobileCLIPText', dim=16, n_transformer_layers=2, n_heads_per_layer=2, projection_dim=12
 )
@@ -50,7 +50,7 @@ def multiple_choice(rank):
 FAMILIES = dict(
     stage2=lambda rank: (retrieving.stage2(), media(rank)),
     stage2_audio=lambda rank: (
-        retrieving.stage2_audio(audio_encoder=HEARING),
+        retrieving.stage2_audio(audio_encoder=AUDIO_LAYERDROP),
         media(rank, audio=True),
     ),
     clip_llama=lambda rank: (retrieving.clip(open_text_lora=True), media(rank)),

@@ -18,7 +18,7 @@ from internvideo.checkpoint.training_state.optimizer_shards import (
     remove_with_shards,
 )
 from internvideo.engine.strategies.deepspeed import DeepSpeed
-from tests.engine.strategy_lab import PlainRecognizer, run_jobs
+from tests.engine.strategy_runs import PlainRecognizer, run_jobs
 
 SHARDING = ['fsdp', 'fsdp_sharded']
 if importlib.util.find_spec('deepspeed'):

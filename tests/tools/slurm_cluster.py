@@ -13,7 +13,7 @@ from tests.processes import free_port
 
 DAEMONS = ('munged', 'slurmctld', 'slurmd')
 CONFIG = """\
-ClusterName=lab
+ClusterName=tests
 SlurmctldHost={host}(127.0.0.1)
 SlurmctldPort={ports[0]}
 SlurmUser=root

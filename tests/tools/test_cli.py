@@ -1,4 +1,4 @@
-"""The command line of tools/train.py and tools/test.py, on the toy of tests/engine/toys.py."""
+"""The command line of tools/train.py and tools/test.py, on tests/engine/small_run.py."""
 
 import importlib.util
 import json
@@ -13,7 +13,7 @@ from mmengine import load as load_pickle
 from mmengine.config import Config
 
 from internvideo.engine.command_line import guarded
-from tests.engine.toys import toy_config
+from tests.engine.small_run import small_config
 from tests.paths import ROOT
 from tests.processes import free_port
 
@@ -48,21 +48,23 @@ def call(tool, *arguments):
 @pytest.fixture
 def config(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    toy = toy_config('unused', log_level='ERROR')
-    toy.pop('work_dir')
-    toy.custom_imports = dict(imports=['tests.engine.toys'])
-    path = tmp_path / 'toy.py'
-    toy.dump(path)
+    config = small_config('unused', log_level='ERROR')
+    config.pop('work_dir')
+    config.custom_imports = dict(imports=['tests.engine.small_run'])
+    path = tmp_path / 'small_run.py'
+    config.dump(path)
     return path
 
 
 def test_train_then_test(config, capsys):
     assert call(TRAIN, config, '--cfg-options', 'train_cfg.max_epochs=1') == 0
-    best = next(Path('work_dirs/toy').glob('best_*.pth'))
-    for checkpoint in ('work_dirs/toy/epoch_1.pth', best):
+    best = next(Path('work_dirs/small_run').glob('best_*.pth'))
+    for checkpoint in ('work_dirs/small_run/epoch_1.pth', best):
         assert call(TEST, config, checkpoint, '--out', 'predictions.pkl') == 0
     assert Path('predictions.pkl').stat().st_size > 0
-    scalars = next(Path('work_dirs/toy').glob('*/vis_data/scalars.json')).read_text().splitlines()
+    scalars = (
+        next(Path('work_dirs/small_run').glob('*/vis_data/scalars.json')).read_text().splitlines()
+    )
     assert {'lr', 'loss', 'time', 'data_time'} <= set(json.loads(scalars[0]))
 
 
@@ -70,12 +72,12 @@ def test_console_is_short_and_the_log_file_complete(config, capsys):
     options = ['train_cfg.max_epochs=1', 'log_level=INFO']
     assert call(TRAIN, config, '--cfg-options', *options) == 0
     console = capsys.readouterr().out
-    facts = ['work_dirs/toy, log in', 'M parameters', '1 process(es)']
+    facts = ['work_dirs/small_run, log in', 'M parameters', '1 process(es)']
     facts += ['training: 24 samples', 'validation: ', 'eta: ', 'acc/top1: ']
     assert [fact for fact in facts if fact not in console] == []
     dumps = ['System environment', 'Config:', 'Hooks will be executed']
     assert not any(dump in console for dump in dumps)
-    log = next(Path('work_dirs/toy').glob('*/*.log')).read_text()
+    log = next(Path('work_dirs/small_run').glob('*/*.log')).read_text()
     assert all(text in log for text in [*facts, *dumps])
 
 
@@ -91,17 +93,17 @@ def test_average_is_tested_and_training_weights_are_resumed(config):
 
 def test_resume_of_a_path_and_of_nothing(config):
     assert call(TRAIN, config, '--resume', '--cfg-options', 'train_cfg.max_epochs=1') == 0
-    assert call(TRAIN, config, '--resume', 'work_dirs/toy/epoch_1.pth') == 0
-    assert Path('work_dirs/toy/epoch_2.pth').exists()
+    assert call(TRAIN, config, '--resume', 'work_dirs/small_run/epoch_1.pth') == 0
+    assert Path('work_dirs/small_run/epoch_2.pth').exists()
 
 
 def test_amp_on_this_device(config, monkeypatch):
-    from tests.engine.toys import ToyTrunk
+    from tests.engine.small_run import VectorEncoder
 
     seen = []
-    forward = ToyTrunk.forward
+    forward = VectorEncoder.forward
     monkeypatch.setattr(
-        ToyTrunk,
+        VectorEncoder,
         'forward',
         lambda self, x: seen.append(torch.is_autocast_enabled('cpu')) or forward(self, x),
     )
@@ -122,7 +124,7 @@ WRONG = [
     (['{}', '--cfg-options', 'model.type=VideoRecognizer'], 1, 'missing 2 required'),
     (['{}', '--cfg-options', 'train_cfg'], 2, "'train_cfg' is not of the form KEY=VALUE"),
     (['{}', '--launcher', 'pytorch'], 1, '--launcher pytorch needs the variable RANK'),
-    (['{}', '--cfg-options', 'model.type=ToyRecogniser'], 1, 'did you mean ToyRecognizer'),
+    (['{}', '--cfg-options', 'model.type=VectorRecogniser'], 1, 'did you mean VectorRecognizer'),
     (['{}', '--cfg-options', '+model.width=3'], 1, "unexpected keyword argument 'width'"),
     (['{}', '--resume', 'gone.pth'], 1, 'checkpoint gone.pth does not exist'),
     (['{}', '--cfg-options', '+load_from=gone.pth'], 1, 'gone.pth'),
@@ -151,12 +153,12 @@ def test_debug_shows_the_traceback(config, capsys):
 def test_an_evaluation_tests_the_model_that_its_config_names(config, capsys):
     assert call(TEST, config) == 2
     assert 'give a CHECKPOINT' in capsys.readouterr().err
-    toy = Config.fromfile(config)
+    content = Config.fromfile(config)
     for key in ('train_dataloader', 'train_cfg', 'optim_wrapper', 'param_scheduler'):
-        toy[key] = None
-    toy.custom_hooks = []
-    toy.model.init_cfg = dict(type='Constant', layer='Linear', val=0, bias=0)
-    toy.dump(config)
+        content[key] = None
+    content.custom_hooks = []
+    content.model.init_cfg = dict(type='Constant', layer='Linear', val=0, bias=0)
+    content.dump(config)
     assert call(TEST, config, '--out', 'scores.pkl') == 0
     scores = [sample['pred_score'] for sample in load_pickle('scores.pkl')]
     assert len(scores) == 7 and not torch.stack(scores).any()
@@ -164,7 +166,7 @@ def test_an_evaluation_tests_the_model_that_its_config_names(config, capsys):
 
 def test_checkpoint_of_another_architecture(config, capsys):
     call(TRAIN, config, '--cfg-options', 'train_cfg.max_epochs=1')
-    code = call(TEST, config, 'work_dirs/toy/epoch_1.pth', '--cfg-options', '+model.depth=3')
+    code = call(TEST, config, 'work_dirs/small_run/epoch_1.pth', '--cfg-options', '+model.depth=3')
     assert code == 1
     assert 'missing in the checkpoint: backbone.blocks' in capsys.readouterr().err
     assert call(TEST, config, 'gone.pth') == 2

@@ -8,7 +8,7 @@ from mmengine.config import Config
 from mmengine.hooks import Hook
 
 from internvideo.datasets.synthetic import make_world
-from tests.engine.toys import assert_equal_states, build, final_state
+from tests.engine.small_run import assert_equal_states, build, final_state
 from tests.tools.test_cli import ROOT, TEST, TRAIN, call
 
 CONFIG = ROOT / 'configs/internvideo2/tiny_synthetic.py'

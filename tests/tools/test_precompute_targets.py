@@ -9,7 +9,7 @@ from internvideo.datasets.synthetic import make_world
 from internvideo.engine.command_line import guarded
 from internvideo.models.tasks.pretraining.precomputed import TargetManifest, part_path
 from internvideo.registry import DATASETS, FUNCTIONS, MODELS
-from tests.models.tasks.pretraining.toys import build, pretraining
+from tests.models.tasks.pretraining.small_models import build, pretraining
 from tools.precompute_targets import build_parser, main
 
 SEED, NUM_TRAIN = 7, 6

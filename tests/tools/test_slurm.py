@@ -9,8 +9,8 @@ import time
 import pytest
 
 from internvideo.engine.slurm import requeue
-from tests.engine.crash_lab import EPOCHS, FAULT, GLOBAL_BATCH, ROOT, make_lab
-from tests.engine.toys import assert_equal_states, final_state
+from tests.engine.small_run import assert_equal_states, final_state
+from tests.faults.injection import EPOCHS, FAULT, GLOBAL_BATCH, ROOT, prepare_recipe
 from tests.tools.slurm_cluster import Cluster, why_impossible
 
 TRAIN = ROOT / 'tools/slurm_train.sh'
@@ -28,40 +28,43 @@ def cluster():
 
 
 @pytest.fixture(scope='module')
-def lab(tmp_path_factory):
-    folder = tmp_path_factory.mktemp('lab')
+def recipe(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('recipe')
     data = os.environ.get('INTERNVIDEO2_DATA_PATH')
-    make_lab(folder)
+    prepare_recipe(folder)
     os.environ.pop('INTERNVIDEO2_DATA_PATH')
     if data is not None:
         os.environ['INTERNVIDEO2_DATA_PATH'] = data
     return folder
 
 
-def environment(lab, fault='-1 0 none 0'):
+def environment(recipe, fault='-1 0 none 0'):
     facts = dict(MASTER_ADDR='127.0.0.1', PYTHON=sys.executable, PYTHONPATH=str(ROOT))
-    facts |= dict(OMP_NUM_THREADS='1', OMP_WAIT_POLICY='PASSIVE', INTERNVIDEO2_DATA_PATH=str(lab))
-    return facts | {FAULT: fault, 'CRASH_LAB_DRAWN': str(lab / 'drawn')}
+    facts |= dict(
+        OMP_NUM_THREADS='1', OMP_WAIT_POLICY='PASSIVE', INTERNVIDEO2_DATA_PATH=str(recipe)
+    )
+    return facts | {FAULT: fault, 'DRAWN_SAMPLES': str(recipe / 'drawn')}
 
 
 @pytest.fixture(scope='module')
-def undisturbed(cluster, lab):
+def undisturbed(cluster, recipe):
     """Two tasks on two nodes, started by the launch script itself."""
-    work_dir = lab / 'whole'
+    work_dir = recipe / 'whole'
     output = cluster.call(
-        TRAIN, 'low', 'whole', lab / 'config.py', '--work-dir', work_dir, *OPTIONS,
-        GPUS='2', GPUS_PER_NODE='0', CPUS_PER_TASK='1', SRUN_ARGS='--nodes=2', **environment(lab),
+        TRAIN, 'low', 'whole', recipe / 'config.py', '--work-dir', work_dir, *OPTIONS,
+        GPUS='2', GPUS_PER_NODE='0', CPUS_PER_TASK='1', SRUN_ARGS='--nodes=2',
+        **environment(recipe),
     )  # fmt: skip
     assert (work_dir / f'epoch_{EPOCHS}.pth').exists(), output
     assert 'strategy DDP: 2 process(es)' in output
     return work_dir
 
 
-def submit(cluster, lab, work_dir, fault):
+def submit(cluster, recipe, work_dir, fault):
     placement = ['--partition=low', '--nodes=2', '--ntasks=2', '--cpus-per-task=1']
     return cluster.submit(
         *placement, '--job-name=video', f'--output={work_dir}.out', f'--chdir={ROOT}',
-        BATCH, lab / 'config.py', '--work-dir', work_dir, *OPTIONS, **environment(lab, fault),
+        BATCH, recipe / 'config.py', '--work-dir', work_dir, *OPTIONS, **environment(recipe, fault),
     )  # fmt: skip
 
 
@@ -73,9 +76,9 @@ def wait_for(file, text, seconds=120):
 
 
 @pytest.mark.slow
-def test_preempted_job_comes_back_and_ends_the_same(cluster, lab, undisturbed):
-    work_dir, output = lab / 'preempted', lab / 'preempted.out'
-    job = submit(cluster, lab, work_dir, '0 3 hold 60')
+def test_preempted_job_comes_back_and_ends_the_same(cluster, recipe, undisturbed):
+    work_dir, output = recipe / 'preempted', recipe / 'preempted.out'
+    job = submit(cluster, recipe, work_dir, '0 3 hold 60')
     wait_for(output, 'Epoch(train) [1][2/4]')
     start = time.monotonic()
     urgent = cluster.submit('--partition=high', '--nodes=2', '--wrap=srun sleep 1')
@@ -90,24 +93,24 @@ def test_preempted_job_comes_back_and_ends_the_same(cluster, lab, undisturbed):
 
 
 @pytest.mark.slow
-def test_cancelled_job_saves_and_stays_away(cluster, lab):
-    output = lab / 'cancelled.out'
-    job = submit(cluster, lab, lab / 'cancelled', '0 2 hold 60')
+def test_cancelled_job_saves_and_stays_away(cluster, recipe):
+    output = recipe / 'cancelled.out'
+    job = submit(cluster, recipe, recipe / 'cancelled', '0 2 hold 60')
     wait_for(output, 'Epoch(train) [1][1/4]')
     time.sleep(1)
     cluster.call('scancel', job)
     cluster.wait_for(job, 'CANCELLED')
     assert 'stopped by SIGTERM; state saved in' in output.read_text()
     assert 'no requeue is asked for' in output.read_text()
-    assert (lab / 'cancelled/epoch_0_iter_2.pth').exists()
+    assert (recipe / 'cancelled/epoch_0_iter_2.pth').exists()
 
 
 @pytest.mark.slow
-def test_array_shares_a_test(cluster, lab, undisturbed):
-    folder, template = lab / 'shares', ROOT / 'tools/slurm/test.sbatch'
+def test_array_shares_a_test(cluster, recipe, undisturbed):
+    folder, template = recipe / 'shares', ROOT / 'tools/slurm/test.sbatch'
     job = cluster.submit(
         '--array=0-1', f'--output={folder}-%a.out', f'--chdir={ROOT}', template,
-        lab / 'config.py', undisturbed / f'epoch_{EPOCHS}.pth', folder, **environment(lab),
+        recipe / 'config.py', undisturbed / f'epoch_{EPOCHS}.pth', folder, **environment(recipe),
     )  # fmt: skip
     for share in (0, 1):
         cluster.wait_for(f'{job}_{share}', 'COMPLETED')
@@ -115,13 +118,13 @@ def test_array_shares_a_test(cluster, lab, undisturbed):
         sys.executable,
         ROOT / 'tools/analysis/merge_predictions.py',
         '--out',
-        lab / 'all.json',
+        recipe / 'all.json',
     ]
     done = subprocess.run(
         [*command, *folder.glob('part-*.json')], capture_output=True, text=True, check=True
     )
     assert 'num_videos: 5' in done.stdout
-    rows = [row['sample_index'] for row in json.loads((lab / 'all.json').read_text())]
+    rows = [row['sample_index'] for row in json.loads((recipe / 'all.json').read_text())]
     assert rows == list(range(5))
 
 

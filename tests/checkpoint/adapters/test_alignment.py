@@ -13,7 +13,7 @@ from internvideo.checkpoint.adapters.alignment import (
 from internvideo.checkpoint.loading import load_pretrained
 from internvideo.checkpoint.report import LoadReport
 from internvideo.registry import MODELS
-from tests.models.tasks.pretraining.toys import IMAGE_TOWER, MAE_TOWER, STUDENT, pretraining
+from tests.models.tasks.pretraining.small_models import IMAGE_TOWER, MAE_TOWER, STUDENT, pretraining
 from tests.paths import PARITY
 
 FOLDER = PARITY / 'internvideo2_single'

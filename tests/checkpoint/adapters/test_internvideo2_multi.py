@@ -15,7 +15,15 @@ from internvideo.checkpoint.adapters.internvideo2_multi import (
 )
 from internvideo.checkpoint.report import CheckpointMismatchError
 from internvideo.registry import MODELS
-from tests.models.tasks.retrieval.tiny import AUDIO, BERT, LLAMA, VISION, clip, stage2, stage2_audio
+from tests.models.tasks.retrieval.small_models import (
+    AUDIO,
+    BERT,
+    LLAMA,
+    VISION,
+    clip,
+    stage2,
+    stage2_audio,
+)
 from tests.paths import PARITY
 
 FOLDER = PARITY / 'internvideo2_multi'

@@ -11,8 +11,8 @@ from internvideo.checkpoint.report import CheckpointMismatchError
 from internvideo.registry import MODELS
 from internvideo.rehearsal.dry_model import build_on_meta
 from tests.checkpoint.adapters.test_internvideo2_multi import manifest, save, shapes
-from tests.models.tasks.question_answering.tiny import TEXT, model
-from tests.models.tasks.retrieval.tiny import BERT, stage2
+from tests.models.tasks.question_answering.small_models import TEXT, model
+from tests.models.tasks.retrieval.small_models import BERT, stage2
 from tests.paths import CONFIGS
 
 FAMILY = CONFIGS / 'internvideo2' / 'qa'

@@ -11,7 +11,7 @@ from internvideo.checkpoint.training_state.checkpoint_files import (
     plain_copy,
     write_checkpoint,
 )
-from tests.engine.toys import build, final_state, toy_config
+from tests.engine.small_run import build, final_state, small_config
 
 
 def test_training_goes_on_while_writing():
@@ -46,10 +46,10 @@ def test_checkpoint_is_of_its_step_though_training_went_on(tmp_path, monkeypatch
         gate.wait(20)
         write_checkpoint(state, path)
 
-    plain = toy_config(tmp_path / 'plain', log_level='ERROR')
+    plain = small_config(tmp_path / 'plain', log_level='ERROR')
     build(plain).train()
     monkeypatch.setattr('internvideo.engine.runner.write_checkpoint', slow)
-    config = toy_config(tmp_path / 'slow', log_level='ERROR')
+    config = small_config(tmp_path / 'slow', log_level='ERROR')
     config.default_hooks.checkpoint.pop('save_best')
     runner = build(config)
     threading.Timer(0.5, gate.set).start()
@@ -66,4 +66,4 @@ def test_full_disk_stops_training(tmp_path, monkeypatch):
 
     monkeypatch.setattr('internvideo.engine.runner.write_checkpoint', full)
     with pytest.raises(CheckpointError, match='no space'):
-        build(toy_config(tmp_path, log_level='ERROR')).train()
+        build(small_config(tmp_path, log_level='ERROR')).train()

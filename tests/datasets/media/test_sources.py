@@ -7,7 +7,7 @@ import torch
 
 from internvideo.datasets.media.sources import MediaSource, MediaSources
 from internvideo.registry import DATASETS, FUNCTIONS
-from tests.models.tasks.pretraining.toys import build, pretraining
+from tests.models.tasks.pretraining.small_models import build, pretraining
 
 COLUMNS = ('source', 'path', 'duration', 'start', 'end', 'label')
 

@@ -13,7 +13,7 @@ from internvideo.models.tasks.pretraining.precomputed import (
 from internvideo.structures import VideoDataSample
 from tests.processes import in_processes
 
-from .toys import build, pretraining
+from .small_models import build, pretraining
 
 LAYERS = dict(clip_layers=[0, 1], mae_layers=[0, 1])
 WITHOUT_FINAL = dict(loss=dict(type='AlignmentLoss', clip_final=0), **LAYERS)

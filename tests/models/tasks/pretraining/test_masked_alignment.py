@@ -8,7 +8,7 @@ import torch
 from internvideo.models.tasks.pretraining.teachers import aligned_layers
 from internvideo.structures import VideoDataSample
 
-from .toys import IMAGE_TOWER, MAE_TOWER, STUDENT, build, pretraining, teacher
+from .small_models import IMAGE_TOWER, MAE_TOWER, STUDENT, build, pretraining, teacher
 
 
 def clips(batch=2, frames=4, size=28):

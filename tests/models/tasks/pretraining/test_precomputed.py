@@ -12,7 +12,7 @@ from internvideo.models.tasks.pretraining.precomputed import (
 )
 from internvideo.structures import VideoDataSample
 
-from .toys import GivenMask, build, pretraining
+from .small_models import GivenMask, build, pretraining
 
 
 def batch(count=4):

@@ -7,7 +7,7 @@ from internvideo.checkpoint import files
 from internvideo.checkpoint.report import CheckpointMismatchError
 from internvideo.registry import MODELS
 
-from .toys import IMAGE_TOWER, build, pretraining, teacher
+from .small_models import IMAGE_TOWER, build, pretraining, teacher
 
 
 def published(path):

@@ -5,7 +5,7 @@ import torch
 
 from internvideo.registry import MODELS
 from internvideo.structures import VideoDataSample
-from tests.models.tasks.question_answering.tiny import (
+from tests.models.tasks.question_answering.small_models import (
     Letters,
     batch,
     choice_sample,
@@ -13,7 +13,7 @@ from tests.models.tasks.question_answering.tiny import (
     open_sample,
     run,
 )
-from tests.models.tasks.retrieval.tiny import stage2
+from tests.models.tasks.retrieval.small_models import stage2
 
 KIND = 'VideoMultipleChoice'
 

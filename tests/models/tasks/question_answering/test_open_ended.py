@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from tests.models.tasks.question_answering.tiny import END, batch, model, open_sample, run
+from tests.models.tasks.question_answering.small_models import END, batch, model, open_sample, run
 
 KIND = 'VideoQuestionAnswering'
 

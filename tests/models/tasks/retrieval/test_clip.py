@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from tests.models.tasks.retrieval.tiny import batch, clip, samples
+from tests.models.tasks.retrieval.small_models import batch, clip, samples
 
 SMALL_TEXT = dict(
     type='MobileCLIPText',

@@ -8,7 +8,7 @@ from internvideo.models.losses.masked_language import MaskingDraws
 from internvideo.models.losses.matching import Negatives
 from internvideo.registry import MODELS
 from internvideo.structures import VideoDataSample
-from tests.models.tasks.retrieval.tiny import AUDIO, batch, samples, stage2, stage2_audio
+from tests.models.tasks.retrieval.small_models import AUDIO, batch, samples, stage2, stage2_audio
 from tests.processes import in_processes
 
 VISUAL = {'loss_vtc', 'loss_vtm', 'loss_mlm'}

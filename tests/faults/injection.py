@@ -1,4 +1,4 @@
-"""Real runs of a real recipe that die where they are told to.
+"""Runs of a real recipe with faults injected where a test asks for them.
 
 Runs are processes forked from a server that has imported everything, so each costs about a second;
 each executes tools/train.py as the command line would.
@@ -27,7 +27,7 @@ from tests.paths import ROOT
 from tests.processes import free_port
 
 TINY = ROOT / 'configs/internvideo2/tiny_synthetic.py'
-FAULT, DRAWN = 'CRASH_LAB_FAULT', 'CRASH_LAB_DRAWN'
+FAULT, DRAWN = 'INJECTED_FAULT', 'DRAWN_SAMPLES'
 CLIPS, GLOBAL_BATCH, EPOCHS = 16, 4, 2
 STEPS = EPOCHS * CLIPS // GLOBAL_BATCH
 PRELOADED = (
@@ -39,13 +39,13 @@ PRELOADED = (
     'torch.distributed.run',
     'torchvision',
     'yapf.yapflib.yapf_api',
-    'tests.engine.crash_lab',
+    'tests.faults.injection',
 )
 
 
 @HOOKS.register_module(force=True)
 class FaultHook(Hook):
-    """Prepares the death that the environment asks for: ``'RANK STEP KIND NUMBER'``.
+    """Injects the fault that the environment asks for: ``'RANK STEP KIND NUMBER'``.
 
     ``step``: SIGKILL after that optimiser step, before anything is saved.  ``change N``: before
     the N-th change to the names in the work directory from there on (opening, renaming, removing).
@@ -114,8 +114,8 @@ class DrawnSample(UniformSample):
         return super().__call__(sample)
 
 
-def make_lab(folder):
-    """Videos and ``config.py`` in ``folder``: everything that draws at random, and two workers."""
+def prepare_recipe(folder):
+    """Write videos and ``config.py`` into ``folder``, with every random draw and two workers."""
     make_world(
         folder / 'synthetic', size=40, num_frames=12, workers=0,
         num_train=CLIPS, num_val=3, num_test=5,
@@ -124,7 +124,7 @@ def make_lab(folder):
     config = Config.fromfile(TINY)
     config.merge_from_dict(
         {
-            'custom_imports': dict(imports=['tests.engine.crash_lab']),
+            'custom_imports': dict(imports=['tests.faults.injection']),
             'custom_hooks': [dict(type='EMAHook', decay=0.9), dict(type='FaultHook')],
             'train_cfg': dict(max_epochs=EPOCHS, val_interval=1),
             'train_dataloader.batch_size': GLOBAL_BATCH,

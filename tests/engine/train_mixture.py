@@ -1,6 +1,6 @@
-"""A toy that hears and sees, and a run of it over a mixture in a process of its own.
+"""Training of a small audio-video model over a mixture, in a process of its own.
 
-python -m tests.engine.mixture_toy WORK_DIR WORLD [--workers N] [--kill-at ITER]
+python -m tests.engine.train_mixture WORK_DIR WORLD [--workers N] [--kill-at ITER]
 """
 
 import argparse
@@ -14,8 +14,8 @@ from torch import nn
 from internvideo.engine.distributed import init_process_group, leave_process_group
 from internvideo.registry import MODELS
 from tests.datasets.media_world import mixture
-from tests.engine.run_toy import KillHook
-from tests.engine.toys import build, toy_config
+from tests.engine.small_run import build, small_config
+from tests.engine.train_small import KillHook
 
 COUNTS = dict(image=11, video=6, audio_video=5)
 BATCHES = dict(image=2, video=2, audio_video=1)
@@ -23,8 +23,8 @@ STEPS = 5 + 3 + 5
 
 
 @MODELS.register_module(force=True)
-class ToyListener(BaseModel):
-    """Scores means of pictures and sound against the length of the caption."""
+class SmallAudioVideoModel(BaseModel):
+    """Scores means of frames and audio against the length of the caption."""
 
     def __init__(self, init_cfg=None):
         super().__init__(data_preprocessor=BaseDataPreprocessor(), init_cfg=init_cfg)
@@ -33,19 +33,19 @@ class ToyListener(BaseModel):
 
     def forward(self, inputs, data_samples=None, mode='tensor'):
         pictures = inputs['video'].float().mean(dim=(2, 3, 4)) / 255
-        heard = inputs.get('audio', torch.zeros(len(pictures), 1, 1)).mean(dim=(1, 2))
-        scores = self.head(self.backbone(torch.cat([pictures, heard[:, None]], dim=1)))[:, 0]
+        audio = inputs.get('audio', torch.zeros(len(pictures), 1, 1)).mean(dim=(1, 2))
+        scores = self.head(self.backbone(torch.cat([pictures, audio[:, None]], dim=1)))[:, 0]
         lengths = [len(sample.caption) + sample.pair_id % 7 for sample in data_samples]
         return dict(loss=nn.functional.mse_loss(scores, torch.tensor(lengths) / 10))
 
 
 def config_of(work_dir, table, workers=0, **changes):
-    config = toy_config(work_dir, log_level='INFO')
+    config = small_config(work_dir, log_level='INFO')
     for name in ('val_dataloader', 'val_evaluator', 'val_cfg'):
         config[name] = None
     config.default_hooks.checkpoint = dict(type='CheckpointHook', interval_iters=1)
     config.optim_wrapper = dict(type='OptimWrapper', optimizer=dict(type='AdamW', lr=0.01))
-    config.model = dict(type='ToyListener')
+    config.model = dict(type='SmallAudioVideoModel')
     config.train_dataloader = dict(
         num_workers=workers,
         persistent_workers=bool(workers),

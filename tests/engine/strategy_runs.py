@@ -1,6 +1,6 @@
 """Runs of one small recipe under several strategies, one after the other in one set of processes.
 
-python -m tests.engine.strategy_lab JOBS.json [pytorch]: each job is {folder, strategy, changes}.
+python -m tests.engine.strategy_runs JOBS.json [pytorch]: each job is {folder, strategy, changes}.
 """
 
 import json
@@ -17,7 +17,7 @@ from torch import nn
 
 from internvideo.engine.distributed import init_process_group, leave_process_group
 from internvideo.registry import MODELS
-from tests.engine.toys import NUM_CLASSES, WIDTH, build, toy_config
+from tests.engine.small_run import NUM_CLASSES, WIDTH, build, small_config
 from tests.paths import ROOT
 from tests.processes import free_port
 
@@ -42,7 +42,7 @@ STRATEGIES = {
 }
 
 
-class Trunk(nn.Module):
+class Encoder(nn.Module):
     """Odd sizes, so that no share is even; the input layer is frozen."""
 
     def __init__(self):
@@ -68,7 +68,7 @@ class PlainRecognizer(BaseModel):
 
     def __init__(self):
         super().__init__()
-        self.backbone = Trunk()
+        self.backbone = Encoder()
         self.head = nn.Linear(13, NUM_CLASSES)
         self.second_head = nn.Linear(13, NUM_CLASSES)
         self.second_head.weight = self.head.weight
@@ -103,7 +103,7 @@ class LossLog(Hook):
 
 def run_job(job, launcher):
     """Train one job; losses and the last validation go to losses.json and score.json."""
-    config = toy_config(
+    config = small_config(
         job['folder'],
         log_level='ERROR',
         launcher=launcher,
@@ -128,7 +128,7 @@ def run_jobs(jobs, folder, processes):
     """Run ``jobs`` in ``processes`` fresh processes."""
     listing = Path(folder) / f'jobs_{processes}_{len(jobs)}.json'
     listing.write_text(json.dumps(jobs))
-    command = [sys.executable, '-m', 'tests.engine.strategy_lab', str(listing)]
+    command = [sys.executable, '-m', 'tests.engine.strategy_runs', str(listing)]
     if processes > 1:
         launch = f'-m torch.distributed.run --nproc_per_node {processes}'
         launch += f' --master_port {free_port()} -m'

@@ -7,10 +7,10 @@ from torch import Tensor, nn
 
 from internvideo.registry import MODELS
 from internvideo.structures import VideoDataSample
-from tests.models.tasks.retrieval.tiny import BERT, VISION
+from tests.models.tasks.retrieval.small_models import BERT, VISION
 
 TEXT = BERT | dict(type='FusionBert')
-TRUNK = VISION | dict(clip_embed_dim=None, image_pos_embed=None)
+ENCODER = VISION | dict(clip_embed_dim=None, image_pos_embed=None)
 START, END = 1, 2
 
 
@@ -38,7 +38,7 @@ class Letters:
 def model(kind: str, **fields: Any) -> nn.Module:
     base = dict(
         type=kind,
-        vision_encoder=TRUNK,
+        vision_encoder=ENCODER,
         text_encoder=TEXT,
         data_preprocessor=dict(type='QuestionPreprocessor', tokenizer=Letters()),
     )

@@ -1,5 +1,7 @@
-"""A toy model and data set with everything that must survive a resume: dropout, drop path, mixup,
-augmentation draws, and a run of them in a process of its own."""
+"""Small model, data set and config with everything that must survive a resume.
+
+That is dropout, drop path, mixup and augmentation draws.
+"""
 
 import random
 from pathlib import Path
@@ -19,7 +21,7 @@ NUM_CLASSES, WIDTH = 3, 8
 
 
 @DATASETS.register_module(force=True)
-class ToyClips(Dataset):
+class VectorClips(Dataset):
     """Vectors with a random shift drawn per (seed, epoch, row), as the real data set draws."""
 
     metainfo = dict(classes=('a', 'b', 'c'))
@@ -45,7 +47,7 @@ class ToyClips(Dataset):
         return dict(inputs=clip, data_samples=sample)
 
 
-class ToyMixup(BaseDataPreprocessor):
+class VectorMixup(BaseDataPreprocessor):
     def forward(self, data, training=False):
         inputs = torch.stack(list(data['inputs']))
         if training:
@@ -54,7 +56,7 @@ class ToyMixup(BaseDataPreprocessor):
         return dict(inputs=self.cast_data(inputs), data_samples=data['data_samples'])
 
 
-class ToyTrunk(nn.Module):
+class VectorEncoder(nn.Module):
     def __init__(self, depth=2):
         super().__init__()
         self.cls_token = nn.Parameter(torch.zeros(1, 1, WIDTH))
@@ -72,10 +74,10 @@ class ToyTrunk(nn.Module):
 
 
 @MODELS.register_module(force=True)
-class ToyRecognizer(BaseModel):
+class VectorRecognizer(BaseModel):
     def __init__(self, depth=2, init_cfg=None):
-        super().__init__(data_preprocessor=ToyMixup(), init_cfg=init_cfg)
-        self.backbone = ToyTrunk(depth)
+        super().__init__(data_preprocessor=VectorMixup(), init_cfg=init_cfg)
+        self.backbone = VectorEncoder(depth)
         self.head = nn.Linear(WIDTH, NUM_CLASSES)
 
     def forward(self, inputs, data_samples=None, mode='tensor'):
@@ -89,7 +91,7 @@ class ToyRecognizer(BaseModel):
 
 
 @METRICS.register_module(force=True)
-class ToyAccuracy(BaseMetric):
+class VectorAccuracy(BaseMetric):
     default_prefix = 'acc'
 
     def process(self, data_batch, data_samples):
@@ -108,22 +110,22 @@ def loader(train, workers=0, **dataset):
         persistent_workers=bool(workers),
         drop_last=train,
         sampler=dict(type='EpochSampler') if train else dict(type='EvalSampler'),
-        dataset=dict(type='ToyClips', **dataset),
+        dataset=dict(type='VectorClips', **dataset),
     )
 
 
-def toy_config(work_dir, workers=0, **changes):
+def small_config(work_dir, workers=0, **changes):
     """A run of 2 epochs of 6 batches, with EMA and everything else that holds state."""
     config = Config(
         dict(
             work_dir=str(work_dir),
             default_scope='internvideo',
-            model=dict(type='ToyRecognizer'),
+            model=dict(type='VectorRecognizer'),
             train_dataloader=loader(True, workers),
             val_dataloader=loader(False, size=7),
-            val_evaluator=dict(type='ToyAccuracy'),
+            val_evaluator=dict(type='VectorAccuracy'),
             test_dataloader=loader(False, size=7),
-            test_evaluator=dict(type='ToyAccuracy'),
+            test_evaluator=dict(type='VectorAccuracy'),
             train_cfg=dict(max_epochs=2),
             val_cfg=dict(),
             test_cfg=dict(),

@@ -1,6 +1,6 @@
-"""Trains the toy of toys.py in this process, killing itself on request.
+"""Training of the model of small_run.py in this process, which kills itself on request.
 
-python -m tests.engine.run_toy WORK_DIR [--workers N] [--kill-at ITER --signal NAME]
+python -m tests.engine.train_small WORK_DIR [--workers N] [--kill-at ITER --signal NAME]
 """
 
 import argparse
@@ -10,7 +10,7 @@ import signal
 from mmengine.hooks import Hook
 
 from internvideo.engine.distributed import init_process_group, leave_process_group
-from tests.engine.toys import build, toy_config
+from tests.engine.small_run import build, small_config
 
 
 class KillHook(Hook):
@@ -35,7 +35,7 @@ def main():
     parser.add_argument('--launcher', default='none')
     args = parser.parse_args()
     init_process_group(args.launcher)
-    config = toy_config(args.work_dir, args.workers, resume='auto', launcher=args.launcher)
+    config = small_config(args.work_dir, args.workers, resume='auto', launcher=args.launcher)
     config.default_hooks.checkpoint.interval_iters = 2
     runner = build(config)
     if args.kill_at:
