@@ -9,14 +9,14 @@ its own name, so whoever shares the checkpoint layout shares the weights.
 import json
 import zlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from .facts import Facts
+from .facts import CaseError, Facts, ReadRecord
 
 DTYPES = {
     'float32': torch.float32,
@@ -25,10 +25,6 @@ DTYPES = {
     'float16': torch.float16,
 }
 FIELDS = ('facts', 'state', 'inputs', 'outputs', 'rtol', 'atol')
-
-
-class CaseError(Exception):
-    """A case that cannot be read, or that the build under test does not fit."""
 
 
 def _generator(name: str) -> np.random.RandomState:
@@ -100,19 +96,24 @@ class RunEnv:
 
 @dataclass(frozen=True)
 class Case:
-    """One reference case, read and with its inputs drawn."""
+    """One reference case, read and with its inputs drawn.
+
+    Facts and inputs remember which of them were read, ``used_state`` which entries of the
+    checkpoint: what a runner leaves alone is a miss.
+    """
 
     path: Path
     family: str
     facts: Facts
     state: list[tuple[str, tuple[int, ...], str, str]]
-    inputs: dict[str, np.ndarray]
+    inputs: ReadRecord
     roles: dict[str, str]
     outputs: dict[str, dict[str, Any]]
     stored: dict[str, np.ndarray]
     expected: dict[str, Any]
     rtol: float
     atol: float
+    used_state: set[str] = field(default_factory=set)
 
     @property
     def name(self) -> str:
@@ -137,7 +138,14 @@ class Case:
                 raise CaseError(f'state entry {name!r} is kept, but no constructed value was given')
             value = to_numpy(own[name]) if rule == 'keep' else fill_entry(name, shape, rule)
             filled[name] = value.astype(dtype)
+        self.used_state.update(filled)
         return filled
+
+    def unread(self) -> list[str]:
+        """Return, in words, the facts, inputs and checkpoint entries that nobody read."""
+        state = [name for name, *_ in self.state if name not in self.used_state]
+        parts = dict(facts=self.facts.unread(), inputs=self.inputs.unread(), state=state)
+        return [f'{kind} not read: {_first(names)}' for kind, names in parts.items() if names]
 
     def fill_tensors(self, own: Mapping[str, Any], env: RunEnv) -> dict[str, torch.Tensor]:
         """:meth:`fill` as tensors for ``env``."""
@@ -153,8 +161,12 @@ class Case:
             if name in own and tuple(own[name].shape) != shape
         ]
         if faults:
-            more = f' and {len(faults) - 5} more' if len(faults) > 5 else ''
-            raise CaseError(f'state differs: {"; ".join(faults[:5])}{more}')
+            raise CaseError(f'state differs: {_first(faults)}')
+
+
+def _first(names: list[str], count: int = 5) -> str:
+    more = f' and {len(names) - count} more' if len(names) > count else ''
+    return ', '.join(names[:count]) + more
 
 
 def _role_names(inputs: list[dict[str, Any]]) -> dict[str, str]:
@@ -214,7 +226,7 @@ def load_case(path: str | Path) -> Case:
             state=[
                 (name, tuple(shape), dtype, rule) for name, shape, dtype, rule in header['state']
             ],
-            inputs={spec['name']: make_input(spec) for spec in header['inputs']},
+            inputs=ReadRecord({spec['name']: make_input(spec) for spec in header['inputs']}),
             roles=_role_names(header['inputs']),
             outputs={out['name']: out for out in header['outputs']},
             stored=stored,

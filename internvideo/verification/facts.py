@@ -1,19 +1,18 @@
-"""Facts of a reference case, which remember which of them were read."""
+"""Facts and inputs of a reference case, which remember which of them were read."""
 
 from collections.abc import ItemsView, Iterator, Mapping, ValuesView
 from typing import Any
 
 
-class Facts(dict):
-    """The facts of a case; they remember which of them, nested ones too, were looked at.
+class CaseError(Exception):
+    """A case that cannot be read, or that the build under test does not fit."""
 
-    A fact that no runner knows makes no numbers, so a miss names those that were not.
-    """
+
+class ReadRecord(dict):
+    """A dictionary that remembers which of its keys were looked at."""
 
     def __init__(self, values: Mapping[str, Any]) -> None:
-        super().__init__(
-            (name, Facts(value) if type(value) is dict else value) for name, value in values.items()
-        )
+        super().__init__(values)
         self._seen: set[str] = set()
 
     def __getitem__(self, name: str) -> Any:
@@ -47,17 +46,59 @@ class Facts(dict):
 
     __hash__ = None
 
-    def __or__(self, other: Mapping[str, Any]) -> 'Facts':
-        merged = Facts(dict(super().items()) | other)
+    def __or__(self, other: Mapping[str, Any]) -> 'ReadRecord':
+        merged = type(self)(dict(super().items()) | other)
         merged._seen = self._seen
         return merged
 
+    def ignore(self, *names: str) -> None:
+        """Count ``names`` as read: say beside the call why they make no numbers."""
+        self._seen.update(names)
+
     def unread(self) -> list[str]:
-        """Dotted names of the facts that nobody looked at."""
-        names = []
-        for name, value in super().items():
-            if name not in self._seen:
-                names.append(name)
-            elif isinstance(value, Facts):
-                names += [f'{name}.{inner}' for inner in value.unread()]
+        """Return the names that nobody looked at."""
+        return [name for name in self if name not in self._seen]
+
+
+class Facts(ReadRecord):
+    """The facts of a case; those nested in them, in lists too, are remembered alike.
+
+    A fact that no runner knows makes no numbers: it is a miss of its own.
+    """
+
+    def __init__(self, values: Mapping[str, Any]) -> None:
+        super().__init__({name: _tracked(value) for name, value in values.items()})
+
+    def require(self, **known: Any) -> None:
+        """Check facts that this build knows in one value only; a tuple lists several.
+
+        Raises:
+            CaseError: naming a fact that the case states otherwise.
+        """
+        for name, value in known.items():
+            choices = value if isinstance(value, tuple) else (value,)
+            if name in self and self[name] not in choices:
+                listed = ', '.join(map(repr, choices))
+                raise CaseError(f'fact {name!r} is {self[name]!r}; this build knows {listed}')
+
+    def unread(self) -> list[str]:
+        """Return the dotted names of the facts that nobody looked at."""
+        names = super().unread()
+        for name, value in dict.items(self):
+            if name in self._seen:
+                names += [f'{name}{inner}' for inner in _unread_within(value)]
         return names
+
+
+def _tracked(value: Any) -> Any:
+    if type(value) is dict:
+        return Facts(value)
+    return [_tracked(item) for item in value] if type(value) is list else value
+
+
+def _unread_within(value: Any) -> list[str]:
+    if isinstance(value, Facts):
+        return [f'.{name}' for name in value.unread()]
+    if isinstance(value, list):
+        return [f'[{i}]{name}' for i, item in enumerate(value) for name in _unread_within(item)]
+    return []

@@ -12,7 +12,7 @@ A module below ``internvideo/verification/runners`` serves families::
 import importlib
 import pkgutil
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,12 +25,11 @@ class Result:
     """What a runner returns.
 
     ``outputs`` are compared with the stored arrays, ``expected`` with the case's facts of that
-    name; a fact that a runner cannot tell is named in ``unchecked``, all others are misses.
+    name; what a case lists and a runner does not return is a miss.
     """
 
     outputs: Mapping[str, Any]
     expected: Mapping[str, Any] = field(default_factory=dict)
-    unchecked: Iterable[str] = ()
 
 
 Runner = Callable[[Case, RunEnv], Result]

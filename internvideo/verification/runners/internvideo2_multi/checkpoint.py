@@ -1,6 +1,8 @@
 """Runners of loading: which entries of which file end up where, and resized tables."""
 
-from collections.abc import Iterable
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 
@@ -9,6 +11,7 @@ from internvideo.checkpoint.adapters.internvideo2_multi import (
     clip_vision_names,
     plain_text_name,
 )
+from internvideo.checkpoint.files import read_state_dict
 from internvideo.ops.position_tables import interpolate_joint_table
 from internvideo.verification.cases import Case, RunEnv
 from internvideo.verification.runner_registry import Result, parity_runner
@@ -19,6 +22,17 @@ def check_loaded(case: Case, loaded: dict[str, str]) -> None:
     if loaded != wanted:
         odd = {name for name, _ in loaded.items() ^ wanted.items()}
         raise AssertionError(f'loaded entries differ: {sorted(odd)[:5]}')
+
+
+def names_in_file(names: Sequence[str], wrap: str | None) -> list[str]:
+    """Names that reading a checkpoint file finds, whose entries lie below ``wrap``."""
+    if not names:  # no such file
+        return []
+    state = {name: torch.zeros(()) for name in names}
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, 'checkpoint.pth')
+        torch.save({wrap: state} if wrap else state, path)
+        return list(read_state_dict(path))
 
 
 def square_side(rows: int, steps: int) -> int:
@@ -33,9 +47,12 @@ def square_side(rows: int, steps: int) -> int:
 )
 def run_clip_loading(case: Case, env: RunEnv) -> Result:
     facts = case.facts
-    loaded = clip_vision_names(facts['vision_checkpoint'], facts['mode'])
-    loaded |= clip_text_names(facts['text_checkpoint'])
-    extra: Iterable[str] = facts['extra_checkpoint']
+    facts.require(model=('clip', 'small'))
+    vision, text, extra = (
+        names_in_file(facts.get(f'{part}_checkpoint') or (), facts.get('wrap'))
+        for part in ('vision', 'text', 'extra')
+    )
+    loaded = clip_vision_names(vision, facts['mode']) | clip_text_names(text)
     loaded |= {name: name for name in extra}
     check_loaded(case, loaded)
     table = env.tensor(case.role('pos'))

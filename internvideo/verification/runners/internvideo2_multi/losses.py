@@ -20,7 +20,13 @@ from internvideo.verification.cases import Case, RunEnv, to_numpy
 from internvideo.verification.processes import in_processes
 from internvideo.verification.runner_registry import Result, parity_runner
 
-from .common import load_filled, role_or_none, stored_gradients
+from .common import (
+    check_returned,
+    load_filled,
+    loss_outputs,
+    role_or_none,
+    stored_gradients,
+)
 from .text import bert_config, same_name
 
 
@@ -43,11 +49,30 @@ def run_contrastive(case: Case, env: RunEnv) -> Result:
     facts = case.facts
     arrays = {name.partition('.')[2]: value for name, value in case.inputs.items()}
     options = (facts['temp'], facts['aggregate'] or 'mean')
+    check_pair_sizes(case, arrays)
     if facts['world_size'] > 1:
         parts = in_processes(facts['world_size'], contrastive_part, arrays, *options)
-        return Result({name: np.stack([part[name] for part in parts]) for name in parts[0]})
-    whole = {name: env.tensor(value)[None] for name, value in arrays.items()}
-    return Result(contrastive_part(0, whole, *options) | score_outputs(case, env, *options))
+        outputs = {name: np.stack([part[name] for part in parts]) for name in parts[0]}
+    else:
+        whole = {name: env.tensor(value)[None] for name, value in arrays.items()}
+        outputs = contrastive_part(0, whole, *options) | score_outputs(case, env, *options)
+    check_returned(case, outputs)
+    return Result(outputs)
+
+
+def check_pair_sizes(case: Case, arrays: dict[str, Any]) -> None:
+    """Check the facts that repeat what the inputs say."""
+    axes = 1 + (case.facts['world_size'] > 1)  # processes first, then pairs
+    shapes = [arrays[name].shape for name in ('vision', 'text')]
+    pairs = shapes[0][axes - 1]
+    tokens = [shape[axes] for shape in shapes if len(shape) == axes + 2]
+    case.facts.require(
+        batch=pairs,
+        batch_per_process=pairs,
+        dim=shapes[0][-1],
+        tokens=tuple(tokens) or None,
+        has_idx='idx' in arrays,
+    )
 
 
 def score_outputs(case: Case, env: RunEnv, temp: float, aggregate: str) -> dict[str, Tensor]:
@@ -88,10 +113,13 @@ def run_matching(case: Case, env: RunEnv) -> Result:
     vision, text, vision_feature, text_feature, mask, ids = (
         role_or_none(case, env, name) for name in names
     )
+    facts.require(loss='own', batch=len(vision), proj_dim=vision_feature.shape[-1])
+    tokens = [x.shape[1] for x in (vision_feature, text_feature) if x.ndim == 3]
+    facts.require(tokens=tuple(tokens) or None)
     negatives = given_negatives(case, env)
+    how, temp = facts.get('aggregate') or 'mean', facts['temp']
     if facts['hard_negatives']:
-        how = facts['aggregate'] or 'mean'
-        weights = negative_weights(vision_feature, text_feature, facts['temp'], ids, how)
+        weights = negative_weights(vision_feature, text_feature, temp, ids, how)
         outputs = dict(weights_v2t=weights[0], weights_t2v=weights[1])
     else:
         outputs = dict(negative_vision=negatives.media, negative_text=negatives.text)
@@ -109,4 +137,5 @@ def run_match_scores(case: Case, env: RunEnv) -> Result:
     text = model.bert(ids, mask, mode='text')
     rows = torch.cartesian_prod(torch.arange(len(media)), torch.arange(len(text))).T.to(ids.device)
     logits = match_logits(model.bert, model.itm_head, media, text, mask, *rows)
-    return Result(dict(text_tokens=text, match_logit=logits[:, 1].view(len(media), len(text))))
+    outputs = dict(text_tokens=text, match_logit=logits[:, 1].view(len(media), len(text)))
+    return Result(outputs | loss_outputs(model, case, env, same_name, outputs))

@@ -18,10 +18,17 @@ from internvideo.models.tasks.retrieval.stage2 import PARTS
 from internvideo.registry import MODELS
 from internvideo.structures import VideoDataSample
 from internvideo.verification.cases import Case, CaseError, RunEnv
+from internvideo.verification.facts import Facts
 from internvideo.verification.runner_registry import Result, parity_runner
 
 from .audio import BEATS_FIELDS
-from .common import load_filled, published_state, role_or_none, stored_gradients
+from .common import (
+    check_ties,
+    load_filled,
+    loss_outputs,
+    published_state,
+    role_or_none,
+)
 from .losses import given_negatives
 from .text import (
     bert_config,
@@ -38,6 +45,7 @@ from .vision import (
     teacher_config,
 )
 
+PUBLISHED_LOSSES = ('uta', 'vtc', 'vtm', 'mlm')
 VISION = 'vision_encoder.'
 TEACHER = 'clip_teacher.'
 
@@ -95,6 +103,7 @@ def teacher_targets(facts: dict[str, Any], env: RunEnv) -> dict[str, Any] | None
     teacher = facts.get('teacher')
     if teacher is None:
         return None
+    teacher.ignore('return_attn')  # the kind of mask decides who asks for it
     norms = {teacher['clip_norm_type'], facts['vision']['clip_norm_type']}
     if len(norms) > 1:
         raise CaseError('student and teacher are normalised alike here, the case has them differ')
@@ -116,6 +125,7 @@ def stage2_config(facts: dict[str, Any], env: RunEnv) -> dict[str, Any]:
     weights = {name: value for name, value in facts['loss_weight'].items() if name != 'mvm'}
     if not facts.get('is_pretrain', True):  # such builds have no head for it
         weights.pop('mlm', None)
+    facts['loss_weight'].require(mvm=0.0)
     targets = teacher_targets(facts, env)
     if targets is None:
         weights.pop('uta', None)
@@ -131,6 +141,8 @@ def stage2_config(facts: dict[str, Any], env: RunEnv) -> dict[str, Any]:
         uta_image_only=facts.get('uta_image_only', False),
         loss_weights=weights,
         loss_captions=facts.get('loss_caption'),
+        hard_negatives=facts.get('vtm_hard_neg', True),
+        masking=dict(probability=facts.get('mlm_masking_prob', 0.5)),
         temp=facts['temp'],
         num_test_segments=facts.get('num_test_segments', 1),
         **audio_config(facts),
@@ -155,8 +167,8 @@ def freeze_config(freeze: dict[str, Any]) -> dict[str, Any]:
 def inject_draws(model: nn.Module, case: Case, env: RunEnv) -> None:
     """Replace everything random by what the case gives."""
     facts, roles = case.facts, case.roles
+    attentive = facts.get('mask_type') == 'attention'
     if facts['masked']:
-        attentive = facts.get('mask_type') == 'attention'
         masker = GivenMask(env.tensor(case.role('mask')).bool(), attentive)
         model.maskers = dict(image=masker, video=masker)
     prefixes = [
@@ -178,6 +190,7 @@ def load_stage2(case: Case, env: RunEnv) -> nn.Module:
     model, prefix = MODELS.build(stage2_config(case.facts, env)), TEACHER
     if model.targets is None:  # a file may hold a teacher that nothing is aligned with
         state = [entry for entry in case.state if not entry[0].startswith(prefix)]
+        case.used_state.update(name for name, *_ in case.state if name.startswith(prefix))
         return load_filled(model, dataclasses.replace(case, state=state), env, stage2_name)
     encoder = model.targets.clip.encoder
     own = published_state(model, case, stage2_name)
@@ -218,7 +231,8 @@ def evaluation_clips(case: Case, env: RunEnv) -> Tensor | None:
     """The clips of the test encoding: parts of the training clips, one after the other."""
     recipe = case.facts.get('test_video')
     if recipe is None:
-        return clips(case, env) if 'audio' not in case.facts else None
+        wanted = {'test_tokens', 'test_vision_proj'} & case.outputs.keys()
+        return clips(case, env) if wanted or 'audio' not in case.facts else None
     parts = []
     for part in recipe['concat_time']:
         video = env.tensor(case.role(part['input'])).transpose(1, 2)
@@ -236,7 +250,7 @@ def evaluation_outputs(model: nn.Module, case: Case, env: RunEnv) -> dict[str, T
     if 'audio' in case.roles:
         audio = model.encode_audio(env.tensor(case.role('audio')))
         outputs |= dict(test_audio_tokens=audio.tokens, test_audio_proj=audio.feature)
-    if 'test_text_tokens' in case.outputs:
+    if {'test_text_tokens', 'test_text_proj'} & case.outputs.keys():
         text = model.encode_text(**texts(case, env))
         outputs |= dict(test_text_tokens=text.tokens, test_text_proj=text.feature)
     return outputs
@@ -252,15 +266,17 @@ def run_stage2(case: Case, env: RunEnv) -> Result:
     if case.facts['media'] == 'audio' and 'loss_amlm' in losses:
         losses['loss_mlm'] = losses['loss_amlm']  # the published name in such batches
     zero = torch.zeros(())
-    outputs: dict[str, Any] = {
-        name: losses.get(name, zero) for name in case.outputs if name.startswith('loss_')
-    }
+    # An objective that is off is stored as zero.
+    known = {f'loss_{name}' for name in (*PUBLISHED_LOSSES, *case.facts['loss_weight'])}
+    outputs: dict[str, Any] = {name: losses.get(name, zero) for name in known}
     outputs |= model.negative_sampler.kept | dict(temp_after=model.temp.detach().clone())
     if 'attention' in case.outputs:
         outputs['attention'] = model.maskers['image'].attn.reshape(
             case.outputs['attention']['shape']
         )
-    outputs |= stored_gradients(model, total, case, stage2_name)
+    check_media(case)
+    check_ties(model, case, stage2_name)
+    outputs |= loss_outputs(model, case, env, stage2_name, outputs, own=lambda: total)
     for name in outputs.keys() & case.outputs.keys():
         if name.startswith('loss'):  # published ones may have one axis of one entry
             outputs[name] = outputs[name].reshape(case.outputs[name]['shape'])
@@ -297,18 +313,36 @@ def run_clip(case: Case, env: RunEnv) -> Result:
 
     model = load_filled(model, case, env, to_ours)
     inputs = dict(video=clips(case, env), text=dict(input_ids=env.tensor(case.role('tokens'))))
-    outputs = stored_gradients(
-        model, sum(model(inputs, samples(case), mode='loss').values()), case, to_ours
-    )
+    check_media(case)
+    check_open(model, case.facts)
+    total = sum(model(inputs, samples(case), mode='loss').values())
     features = model(inputs)
-    return Result(
-        outputs
-        | dict(
-            vision_feature=features['vision'],
-            text_feature=features['text'],
-            temp_after=model.temp.detach(),
-        )
-    )
+    outputs = dict(vision_feature=features['vision'], text_feature=features['text'])
+    outputs['temp_after'] = model.temp.detach().clone()
+    return Result(outputs | loss_outputs(model, case, env, to_ours, outputs, own=lambda: total))
+
+
+def check_media(case: Case) -> None:
+    """Check that the inputs are of the kind that the case names."""
+    name = 'image' if 'image' in case.roles else 'video'
+    if name not in case.roles:
+        case.facts.require(media='audio')
+        return
+    kind = 'image' if case.role(name).shape[1] == 1 else 'video'
+    case.facts.require(media=(kind, f'audio_{kind}', 'audio'))
+
+
+def check_open(model: nn.Module, facts: Facts) -> None:
+    """Check which parts of the vision side are left to learn, where the facts list them."""
+    prefixes = facts.get('trainable_vision_prefixes')
+    if prefixes is None:
+        return
+    for name, parameter in model.named_parameters():
+        if name.startswith('vision_') and parameter.requires_grad != name.startswith(
+            tuple(prefixes)
+        ):
+            state = 'learns' if parameter.requires_grad else 'is frozen'
+            raise CaseError(f'{name} {state}; the case opens {", ".join(prefixes)}')
 
 
 @parity_runner('internvideo2_multi/decay_groups')
@@ -316,8 +350,14 @@ def run_decay_groups(case: Case, env: RunEnv) -> Result:
     facts, build = case.facts, clip_config
     if facts['model_class'].startswith('stage2'):
         build = stage2_config
-    freeze = {'freeze': facts['freeze']} if facts.get('freeze') else {}
-    model = MODELS.build(build(facts['model'] | freeze, env))
+    freeze = facts.get('freeze')
+    if freeze and facts['model'].get('freeze', freeze) != freeze:
+        raise CaseError('the case freezes one thing, its model another')
+    # The groups are sorted by name and shape: the case whose model it is, and the amount of the
+    # decay, make no difference.
+    facts.ignore('model_facts_of', 'weight_decay')
+    model = MODELS.build(build(facts['model'] | ({'freeze': freeze} if freeze else {}), env))
+    check_open(model, facts['model'])
     spared, parameters = no_decay_names(model), dict(model.named_parameters())
     own, groups = set(parameters), dict(no_decay=[], decay=[], frozen=[])
     for published, shape in facts['parameters']:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from internvideo.checkpoint.adapters.internvideo2_multi import base_layer_name
 from internvideo.models.losses.masked_language import (
@@ -12,9 +12,17 @@ from internvideo.models.losses.masked_language import (
 )
 from internvideo.registry import MODELS
 from internvideo.verification.cases import Case, RunEnv
+from internvideo.verification.facts import Facts
 from internvideo.verification.runner_registry import Result, parity_runner
 
-from .common import load_filled, role_or_none, stored_gradients
+from .common import (
+    check_returned,
+    check_ties,
+    load_filled,
+    loss_outputs,
+    role_or_none,
+    stored_gradients,
+)
 
 BERT_FIELDS = (
     'hidden_size',
@@ -34,8 +42,9 @@ BERT_FIELDS = (
 BERT_CLASSES = dict(masked_lm='FusionBertForMaskedLM', plain='FusionBert')
 
 
-def bert_config(facts: dict[str, Any], env: RunEnv, masked_lm: bool) -> dict[str, Any]:
+def bert_config(facts: Facts, env: RunEnv, masked_lm: bool) -> dict[str, Any]:
     """Config of our BERT for the facts of a case."""
+    facts.require(cross_module='ca')
     backend = env.attn_backend if env.attn_backend in ('sdpa', 'eager') else 'auto'
     return dict(
         type=BERT_CLASSES['masked_lm' if masked_lm else 'plain'],
@@ -68,14 +77,17 @@ def run_bert(case: Case, env: RunEnv) -> Result:
         media_mask=given['vision_attention'],
         mode=facts['mode'],
     )
-    if facts['returns'] == 'hidden':
-        return Result(dict(hidden=hidden))
-    logits = model.predict_tokens(hidden)
-    outputs = dict(logits=logits)
-    if facts['loss']:
-        loss = masked_language_loss(logits, env.tensor(case.role('labels')))
-        outputs |= stored_gradients(model, loss, case, same_name)
-    return Result(outputs)
+    outputs = dict(hidden=hidden)
+    if facts['class_'] == 'masked_lm':
+        outputs['logits'] = model.predict_tokens(hidden)
+
+    def masked_lm() -> Tensor:
+        return masked_language_loss(outputs['logits'], env.tensor(case.role('labels')))
+
+    check_ties(model, case, same_name)
+    check_returned(case, outputs)
+    own = dict(masked_lm=masked_lm) if 'logits' in outputs else {}
+    return Result(outputs | loss_outputs(model, case, env, same_name, outputs, **own))
 
 
 def masking_draws(case: Case, env: RunEnv, prefix: str = '') -> MaskingDraws:
@@ -104,6 +116,9 @@ def run_masked_language(case: Case, env: RunEnv) -> Result:
         facts['cls'],
     )
     ids, mask = (env.tensor(case.role(name)) for name in ('input_ids', 'attention_mask'))
+    facts.ignore('sep')  # a separator may be a target, as published
+    facts.require(loss='own')
+    check_ties(model, case, same_name)
     masked, labels = masker(ids, masking_draws(case, env))
     text = model.text_encoder
     hidden = text(masked, mask, media=env.tensor(case.role('vision')))
@@ -132,10 +147,9 @@ def llama_config(facts: dict[str, Any], lora: dict[str, Any] | None) -> dict[str
 
 
 def lora_fields(facts: dict[str, Any]) -> dict[str, Any] | None:
-    if not facts['use_lora']:
-        return None
     targets = facts.get('lora_targets', ['q_proj', 'v_proj'])
-    return dict(r=facts['lora_r'], alpha=facts['lora_alpha'], targets=targets)
+    fields = dict(r=facts.get('lora_r'), alpha=facts.get('lora_alpha'), targets=targets)
+    return fields if facts['use_lora'] else None
 
 
 @parity_runner('internvideo2_multi/llama_text')
@@ -145,16 +159,17 @@ def run_llama(case: Case, env: RunEnv) -> Result:
     model = MODELS.build(config)
     own = set(model.state_dict())
     model = load_filled(model, case, env, lambda name: base_layer_name(name, own))
-    feature = model(env.tensor(case.role('tokens')))
-    outputs = dict(feature=feature)
-    if facts['grads']:
-        loss = feature.square().mean()
-        outputs |= stored_gradients(model, loss, case, lambda name: base_layer_name(name, own))
-    return Result(outputs)
+
+    def to_ours(name: str) -> str:
+        return base_layer_name(name, own)
+
+    outputs = dict(feature=model(env.tensor(case.role('tokens'))))
+    return Result(outputs | loss_outputs(model, case, env, to_ours, outputs))
 
 
-def mobileclip_config(facts: dict[str, Any]) -> dict[str, Any]:
+def mobileclip_config(facts: Facts) -> dict[str, Any]:
     """Config of our MobileCLIP text tower."""
+    facts.require(model_name='base')
     names = (
         'context_length',
         'vocab_size',
@@ -175,11 +190,8 @@ def run_mobileclip(case: Case, env: RunEnv) -> Result:
     config = mobileclip_config(facts) | dict(projection_dim=facts['projection_dim'])
     model = load_filled(MODELS.build(config), case, env, same_name)
     tokens, padding = env.tensor(case.role('tokens')), role_or_none(case, env, 'padding')
+    facts.require(length=tokens.shape[1])
     hidden = model.encode_tokens(tokens, None if padding is None else padding.bool())
-    if facts['returns'] == 'tokens':
-        return Result(dict(tokens=hidden))
-    feature = model.pool(hidden, tokens)
-    outputs = dict(feature=feature)
-    if facts['grads']:
-        outputs |= stored_gradients(model, feature.square().mean(), case, same_name)
-    return Result(outputs)
+    outputs = dict(tokens=hidden, feature=model.pool(hidden, tokens))
+    check_returned(case, outputs)
+    return Result(outputs | loss_outputs(model, case, env, same_name, outputs))

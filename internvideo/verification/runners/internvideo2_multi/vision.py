@@ -18,10 +18,11 @@ from internvideo.ops.position_tables import interpolate_joint_table
 from internvideo.registry import MODELS
 from internvideo.structures.aligned_features import AlignedFeatures
 from internvideo.verification.cases import Case, CaseError, RunEnv
+from internvideo.verification.facts import Facts
 from internvideo.verification.runner_registry import Result, parity_runner
 from internvideo.verification.runners.internvideo2_single.classifier import ENCODER_FIELDS
 
-from .common import load_filled, stored_gradients
+from .common import check_returned, load_filled, loss_outputs
 
 DECODER_PARTS = ('clip_decoder', 'final_clip_decoder', 'clip_pos_embed', 'clip_img_pos_embed')
 
@@ -84,6 +85,9 @@ def patch_mask(case: Case, env: RunEnv) -> Tensor | None:
 
 def student_outputs(model: Student, case: Case, env: RunEnv) -> dict[str, Tensor]:
     facts, mask = case.facts, patch_mask(case, env)
+    facts.require(model='stage2_vision_encoder')
+    check_tower(facts, case.role('x'))
+    taps = aligned_layers(model.trunk.depth, layer_choice(facts))
     video, depth = env.tensor(case.role('x')), model.trunk.depth
     last = depth + facts['x_vis_return_idx']
     if last != depth - 1 and not facts['x_vis_only']:
@@ -91,7 +95,6 @@ def student_outputs(model: Student, case: Case, env: RunEnv) -> dict[str, Tensor
     if facts['x_vis_only']:
         out = model.trunk(video, mask, return_layers=[last], layers_only=True)
         return dict(x_vis=out.layers[0])
-    taps = aligned_layers(depth, layer_choice(facts))
     out = model.trunk(video, mask, return_layers=taps)
     visible = None
     if mask is not None:
@@ -109,11 +112,12 @@ def student_outputs(model: Student, case: Case, env: RunEnv) -> dict[str, Tensor
 def run_student(case: Case, env: RunEnv) -> Result:
     model = load_filled(Student(case.facts, env), case, env, student_name)
     outputs = student_outputs(model, case, env)
-    if not case.facts['grads']:
-        return Result(outputs)
-    loss = outputs['x_pool_vis'].square().mean() + outputs['x_vis'].square().mean()
-    loss = loss + sum(outputs[name].sum(-1).mean() for name in ('x_clip_align', 'x_align'))
-    return Result(outputs | stored_gradients(model, loss, case, student_name))
+    return Result(outputs | loss_outputs(model, case, env, student_name, outputs))
+
+
+def check_tower(facts: Facts, video: np.ndarray) -> None:
+    """Check what a case says about a tower and about the kind of its input."""
+    facts.require(norm='rms(eps 1e-6)', media='image' if video.shape[2] == 1 else 'video')
 
 
 def same_name(published: str) -> str:
@@ -126,11 +130,10 @@ def run_clip_tower(case: Case, env: RunEnv) -> Result:
         encoder_config(case.facts, env, image_pos_embed='shared', layerscale_force_fp32=False)
     )
     model = load_filled(model, case, env, same_name)
-    feature = model(env.tensor(case.role('x'))).pooled
-    outputs = dict(feature=feature)
-    if case.facts['grads']:
-        outputs |= stored_gradients(model, feature.square().mean(), case, same_name)
-    return Result(outputs)
+    case.facts.require(model='clip_vision_encoder')
+    check_tower(case.facts, case.role('x'))
+    outputs = dict(feature=model(env.tensor(case.role('x'))).pooled)
+    return Result(outputs | loss_outputs(model, case, env, same_name, outputs))
 
 
 def teacher_config(facts: dict[str, Any], env: RunEnv) -> dict[str, Any]:
@@ -142,6 +145,7 @@ def run_teacher(case: Case, env: RunEnv) -> Result:
     facts = case.facts
     model = load_filled(MODELS.build(teacher_config(facts, env)), case, env, same_name)
     taps, video = aligned_layers(model.depth, layer_choice(facts, '')), env.tensor(case.role('x'))
+    facts.require(model='internvl_teacher', T=video.shape[2])
     if facts['clip_norm_type'] == 'none':  # features of the frames, as they are
         video = video.transpose(1, 2).flatten(0, 1)[:, :, None]
     out = model(video, return_layers=taps, return_attn=facts['return_attn'])
@@ -149,13 +153,15 @@ def run_teacher(case: Case, env: RunEnv) -> Result:
     outputs = dict(middle=torch.stack(middle), final=normalise(out.pooled, facts['clip_norm_type']))
     if facts['return_attn']:
         outputs['attention'] = out.attn.reshape(-1, model.grid[1] * model.grid[2])
-    return Result(outputs)
+    return Result(outputs | loss_outputs(model, case, env, same_name, outputs))
 
 
 @parity_runner('internvideo2_multi/teacher_checkpoint_load')
 def run_teacher_load(case: Case, env: RunEnv) -> Result:
     kernel = env.tensor(case.role('w'))
     side, patch = case.facts['grid_new'], kernel.shape[-1]
+    rows = case.role('pos').shape[-2] - 1
+    case.facts.require(grid_old=round(rows**0.5))
     model = MODELS.build(
         dict(
             type='InternVLVision',
@@ -181,6 +187,14 @@ def run_pos_resize(case: Case, env: RunEnv) -> Result:
     facts = case.facts
     grid = (facts['t_new'], facts['grid_new'], facts['grid_new'])
     tables = {name: env.tensor(case.role(name)) for name in case.outputs}
+    facts.require(
+        kind=('resume', 'stage1_to_stage2', 'stage2_to_clip'),
+        dim=tuple({table.shape[-1] for table in tables.values()}),
+    )
+    for name, table in tables.items():
+        steps = 1 if 'img_pos_embed' in name else facts['t_old']
+        if table.shape[-2] != 1 + steps * facts['grid_old'] ** 2:
+            raise CaseError(f'{name} has {table.shape[-2]} rows, not those of the old grid')
     return Result(
         {
             name: table
@@ -216,12 +230,15 @@ def run_mask(case: Case, env: RunEnv) -> Result:
 def run_uta(case: Case, env: RunEnv) -> Result:
     given = {name.partition('.')[2]: env.tensor(value) for name, value in case.inputs.items()}
     run = alignment_outputs if case.facts['criterion'] == 'new' else distance_outputs
-    return Result(run(case, given))
+    outputs = run(case, given)
+    check_returned(case, outputs)
+    return Result(outputs)
 
 
 def alignment_outputs(case: Case, given: dict[str, Tensor]) -> dict[str, Tensor]:
     facts, given = case.facts, {name: normalise(value, 'l2') for name, value in given.items()}
     student = given['student'].requires_grad_()
+    facts.require(K=len(student))
     middle, final = facts['clip_loss_ratio']
     final = final if facts['distill_final_features'] else 0.0
     sides = [

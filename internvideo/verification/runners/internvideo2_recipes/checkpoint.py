@@ -4,6 +4,7 @@ from typing import Any
 
 from internvideo.checkpoint.adapters.internvideo2_single import InternVideo2SingleAdapter
 from internvideo.verification.cases import Case, CaseError, RunEnv
+from internvideo.verification.facts import Facts
 from internvideo.verification.runner_registry import Result, parity_runner
 
 
@@ -16,6 +17,7 @@ def finetune_adapt(case: Case, env: RunEnv) -> Result:
             for role, array in _roles(case).items()
             if role.startswith(f'{index}.')
         }
+        _check_published(published, combo)
         state = _adapt(published, combo)
         # Where the published code raises, nothing is stored to compare with: it must not here.
         if not combo.get('fails', False):
@@ -29,10 +31,26 @@ def _roles(case: Case) -> dict[str, Any]:
     return {name.partition('.')[2]: array for name, array in case.inputs.items()}
 
 
+def _check_published(published: dict[str, Any], combo: Facts) -> None:
+    """Check what a combination says of its checkpoint against the checkpoint."""
+    tables = [value for name, value in published.items() if 'pos_embed' in name]
+    head = published.get('head.weight')
+    combo.require(
+        dim=tuple({table.shape[-1] for table in tables}), head=None if head is None else len(head)
+    )
+    squares = combo.get('grid', combo['new_grid']) ** 2
+    if not any((table.shape[1] - extra) % squares == 0 for table in tables for extra in (0, 1)):
+        raise CaseError(f'no position table has rows for a grid of side {combo["grid"]}')
+    start, inner = combo.get('prefix', ''), [n for n in published if not n.startswith('head.')]
+    if not all(name.startswith(start) for name in inner):
+        raise CaseError(f'the entries do not start with {start!r}')
+
+
 def _adapt(published: dict[str, Any], combo: dict[str, Any]) -> dict[str, Any]:
+    old_steps = combo.get('t_size', 8)
     adapter = InternVideo2SingleAdapter(
         head='reset' if combo.get('delete_head', False) else 'remap',
-        orig_t_size=combo.get('t_size', 8) if combo['table'] == 'joint' else None,
+        orig_t_size=old_steps if combo['table'] == 'joint' else None,
         center_init=combo.get('center_init', False),
     )
     tubelet, side = combo.get('tubelet', 1), combo['new_grid']

@@ -115,6 +115,9 @@ SAMPLERS: dict[str, Callable[[dict], list[int]]] = dict(
 @parity_runner(*(f'internvideo2_recipes/sampling_{kind}' for kind in SAMPLERS))
 def run_sampling(case: Case, env: RunEnv) -> Result:
     kind = case.family.rpartition('sampling_')[2]
+    for combo in case.facts['combos']:
+        combo.require(kind=kind)
+        combo.ignore('seed')  # the draws are listed
     clips = [np.asarray(SAMPLERS[kind](combo), np.int64) for combo in case.facts['combos']]
     # Length 0 says that the published code fails there: ours must not, but nothing is compared.
     lengths = case.stored['lengths']
@@ -125,7 +128,9 @@ def run_sampling(case: Case, env: RunEnv) -> Result:
 
 def _multi_modality(combo: dict) -> list[int]:
     kind, total = combo['sample'], combo['total_frames']
+    combo.ignore('seed')  # the draws are listed
     if kind.startswith('fps'):
+        combo.ignore('num_frames')  # the length and the rate of the video decide
         limit = combo.get('max_num_frames', -1)
         return interval_sampling.frames_per_second(
             total, combo['input_fps'], float(kind[3:]), limit
@@ -154,6 +159,8 @@ def run_eval_preprocess(case: Case, env: RunEnv) -> Result:
     outputs = {}
     for number, combo in enumerate(case.facts['combos']):
         sample = dict(imgs=case.role(str(number)).astype(np.uint8), num_views=1)
+        count, height, width, _ = sample['imgs'].shape
+        combo.require(frames=count, height=height, width=width)
         sample = geometry.Resize(short_side=combo['short_side'])(sample)
         if combo['mode'] == 'validation':
             imgs = geometry.CenterCrop(combo['crop'])(sample)['imgs']
@@ -169,6 +176,7 @@ def run_eval_preprocess(case: Case, env: RunEnv) -> Result:
 def run_square_transform(case: Case, env: RunEnv) -> Result:
     outputs = {}
     for number, combo in enumerate(case.facts['combos']):
+        combo.require(shape=list(case.role(f'frames{number}').shape))
         frames = case.role(f'frames{number}').astype(np.uint8).transpose(0, 2, 3, 1)
         for name, antialias in (('plain', False), ('antialias', True)):
             resize = geometry.ResizeSquare(combo['res'], antialias=antialias)
@@ -181,6 +189,7 @@ def _resized_crops(facts: dict) -> dict[str, np.ndarray]:
     outputs = {}
     for number, combo in enumerate(facts.get('resized_crop', ())):
         # The published code also draws a NumPy number per try and does not use it.
+        combo.ignore('seed')
         draws = Replay(combo['draws'], skip='np.')
         law = {name: tuple(combo[name]) for name in ('scale', 'ratio') if name in combo}
         box = geometry.resized_crop_box(
@@ -206,6 +215,8 @@ def _erased(facts: dict) -> dict[str, np.ndarray]:
     outputs = {}
     for number, combo in enumerate(facts.get('random_erasing', ())):
         frames, _, height, width = combo['shape']
+        # The draws are listed; which region is erased does not depend on what fills it.
+        combo.ignore('seed', 'mode')
         erased = np.zeros((frames, height, width), bool)
         for first, top, left, h, w in draw_erasing_regions(
             *(frames, height, width, Replay(combo['draws'])),

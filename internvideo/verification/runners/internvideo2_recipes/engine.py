@@ -32,6 +32,7 @@ def _group_index(facts: dict, groups: list[Group]) -> np.ndarray:
 def layer_decay(case: Case, env: RunEnv) -> Result:
     """Parameter groups of the single-modality recipes."""
     facts = case.facts
+    facts.ignore('note')  # words
     groups = layer_decay_groups(
         _trainable(facts),
         lambda name: encoder_layer(name, facts['depth']),
@@ -55,11 +56,13 @@ def mm_groups(case: Case, env: RunEnv) -> Result:
     """Parameter groups of the multi-modality recipes."""
     facts, optimizer = case.facts, case.facts['optimizer']
     own = optimizer.get('different_lr') or {}
+    optimizer.ignore('opt', 'opt_betas', 'max_grad_norm')  # not part of the groups
+    modules = own.get('module_names') or ()
     groups = module_lr_groups(
         _trainable(facts),
         optimizer['lr'],
         optimizer['weight_decay'],
-        own['module_names'] if own.get('enable') else (),
+        modules if own.get('enable') else (),
         own.get('lr'),
         facts.get('no_weight_decay', ()),
     )
@@ -74,14 +77,14 @@ def mm_groups(case: Case, env: RunEnv) -> Result:
 
 def _table(combo: dict) -> np.ndarray:
     horizon = Horizon(combo['niter_per_ep'], combo['epochs'])
+    base, final = combo['base_value'], combo['final_value']
+    start = combo.get('start_warmup_value', 0.0)
     try:
         warmup = warmup_length(
             horizon, combo.get('warmup_epochs', 0), combo.get('warmup_steps', -1)
         )
     except ValueError:
         return np.zeros(0)
-    base, final = combo['base_value'], combo['final_value']
-    start = combo.get('start_warmup_value', 0.0)
     values = [
         warmup_cosine_value(step, base, final, start, warmup, horizon.steps)
         for step in range(horizon.steps)

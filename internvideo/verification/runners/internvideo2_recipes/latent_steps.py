@@ -12,13 +12,25 @@ from internvideo.models.tasks.pretraining.frame_targets import FrameTargets
 from internvideo.models.tasks.pretraining.moving_average import MovingTarget
 from internvideo.ops.features import normalise
 from internvideo.structures.aligned_features import AlignedFeatures
-from internvideo.verification.cases import Case, RunEnv
+from internvideo.verification.cases import Case, CaseError, RunEnv
+from internvideo.verification.facts import Facts
 from internvideo.verification.runner_registry import Result, parity_runner
 from internvideo.verification.runners.internvideo2_single.pretrain import unweighted_terms
 
 from .steps import given_gradients, given_mask
 
 Grid = tuple[int, int, int]
+SETTINGS = (
+    'tubelet',
+    'patch',
+    'crop',
+    'aspect',
+    'blocks',
+    'spatial',
+    'temporal',
+    'max_temporal_keep',
+    'max_keep',
+)
 
 
 class RecordedBlockMask(BlockMask):
@@ -53,12 +65,20 @@ def block_mask(settings: dict, draws: list) -> RecordedBlockMask:
     )
 
 
+def check_draws(combo: Facts, settings: list[Facts]) -> None:
+    """Check that a combination says of its generators what these say themselves."""
+    combo.ignore('preset')  # whether the published settings are meant; they are listed
+    for one in settings:
+        combo.require(**{name: value for name, value in one.items() if name in SETTINGS})
+
+
 @parity_runner('internvideo2_recipes/jepa_masks')
 def run_jepa_masks(case: Case, env: RunEnv) -> Result:
     outputs = {}
     for index, combo in enumerate(case.facts['combos']):
         draws: list[tuple[int, int]] = []
         settings = combo.get('generators') or [combo]
+        check_draws(combo, settings)
         maskers = [block_mask(one, draws) for one in settings]
         which = combo.get('which', range(len(maskers)))
         torch.manual_seed(combo.get('seed', 0))
@@ -69,6 +89,9 @@ def run_jepa_masks(case: Case, env: RunEnv) -> Result:
             masks.append(maskers[chosen](None, combo['batch'], grid, env.device).cpu())
         stack = torch.stack(masks).numpy()
         outputs |= {f'mask{index}': np.packbits(stack), f'shape{index}': np.array(stack.shape)}
+        listed = combo.get('draws_per_call')
+        if listed is not None and sum(listed) != len(draws):
+            raise CaseError(f'{len(draws)} positions were drawn, the case says {sum(listed)}')
         outputs[f'draws{index}'] = np.array(draws, dtype=np.int64).reshape(-1, 2)
     return Result(outputs)
 
@@ -76,6 +99,10 @@ def run_jepa_masks(case: Case, env: RunEnv) -> Result:
 @parity_runner('internvideo2_recipes/step_next_stage1')
 def run_stage1(case: Case, env: RunEnv) -> Result:
     mask = given_mask(case, env)
+    layers, rows, tokens = case.role('teacher_middle').shape[:3]
+    case.facts.require(
+        teacher_layers=layers, frames=rows // case.facts['batch'], tokens_per_frame=tokens
+    )
     visible = visible_indices(mask, int((~mask[0]).sum()))
     names = [n for n in ('student_middle', 'student_final', 'diffusion_loss') if n in case.roles]
     raw = {name: env.tensor(case.role(name)).requires_grad_() for name in names}
@@ -124,6 +151,7 @@ def averaged_teacher(facts: dict) -> Tensor:
 @parity_runner('internvideo2_recipes/step_next_stage2')
 def run_stage2(case: Case, env: RunEnv) -> Result:
     masks = stage2_masks(case, env)
+    case.facts.require(tokens_per_frame=masks[0].shape[1] // case.facts['frames'])
     student = env.tensor(case.role('student')).requires_grad_()
     predictions = [
         hidden_tokens(tokens, mask, int(mask[0].sum()))

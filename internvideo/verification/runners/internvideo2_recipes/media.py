@@ -55,6 +55,8 @@ def run_filter_bank(case: Case, env: RunEnv) -> Result:
     outputs = {}
     for number, combo in enumerate(case.facts['combos']):
         wave = (2 * env.tensor(case.role(f'wave{number}')) - 1) * combo.get('gain', 1.0)
+        combo.require(shape=list(wave.shape))
+        combo.ignore('seed')  # the draws are listed
         # Where the published reader draws nothing (one channel), it takes the first part.
         draws = combo.get('draws', [])
         wave = mono_excerpt(

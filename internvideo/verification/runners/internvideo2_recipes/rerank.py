@@ -15,9 +15,10 @@ from internvideo.evaluation.streamed_scores import (
     streamed_ranks,
 )
 from internvideo.verification.cases import Case, RunEnv
+from internvideo.verification.facts import Facts
 from internvideo.verification.runner_registry import Result, parity_runner
 
-from .zero_shot import figures, true_pairs
+from .zero_shot import METRIC_ORDERS, figures, present_inputs, true_pairs
 
 
 def unit(features: Tensor) -> Tensor:
@@ -41,10 +42,29 @@ def media_of(combo: dict[str, Any], part: Callable[[str], Tensor]) -> tuple[Tens
 @parity_runner('internvideo2_recipes/vtm_rerank')
 def run_rerank(case: Case, env: RunEnv) -> Result:
     outputs: dict[str, Any] = {}
+    case.facts.require(metric_order=METRIC_ORDERS)
     for number, combo in enumerate(case.facts['combos']):
+        check_combo(case, combo, number)
         found = run_combo(combo, lambda name, n=number: env.tensor(case.role(f'{name}{n}')))
         outputs |= {f'{name}{number}': value for name, value in found.items()}
     return Result({name: value for name, value in outputs.items() if name in case.outputs})
+
+
+def check_combo(case: Case, combo: Facts, number: int) -> None:
+    """Check the sizes that a combination repeats, and leave alone what its media do not use."""
+    text, audio = case.role(f'text{number}'), f'audio{number}'
+    combo.require(
+        texts=len(text),
+        text_tokens=text.shape[1],
+        dim=text.shape[2],
+        proj=len(case.role(f'text_proj{number}')),
+        videos=len(case.role(f'vision{number}')),
+        vision_tokens=case.role(f'vision{number}').shape[1],
+        audio_tokens=case.role(audio).shape[1] if audio in case.roles else None,
+    )
+    if combo.get('media') == 'audio':  # the file brings a whole fake model
+        unused = ('vision', 'pooled', 'vision_proj', 'av_fusion')
+        case.inputs.ignore(*present_inputs(case, *(f'{name}{number}' for name in unused)))
 
 
 def run_combo(combo: dict[str, Any], part: Callable[[str], Tensor]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from internvideo.models.masks.token_masks import hide_all_but, visible_count, vi
 from internvideo.models.tasks.pretraining.targets import Targets
 from internvideo.ops.features import normalise
 from internvideo.structures.aligned_features import AlignedFeatures
-from internvideo.verification.cases import Case, RunEnv
+from internvideo.verification.cases import Case, CaseError, RunEnv
 from internvideo.verification.runner_registry import Result, parity_runner
 from internvideo.verification.runners.internvideo2_single.pretrain import unweighted_terms
 
@@ -43,8 +43,32 @@ def step_targets(case: Case, env: RunEnv) -> Targets:
     return Targets(middle, final, mae)
 
 
+def check_step(case: Case) -> None:
+    """Check the facts that repeat the shapes of the given arrays."""
+    facts, family = case.facts, case.family.rpartition('_')[2]
+    order = 'importance' if 'importance' in case.roles else 'mask'
+    size = case.role('teacher_middle').shape[2] - 1
+    given = case.role(order)
+    frames = facts.get('frames', 1) // facts.get('temporal_downsampling', 1)
+    facts.require(
+        kind=(family, f'{family}_attention', f'{family}_tube', f'{family}_random'),
+        batch=case.role('student_middle').shape[1],
+        teacher_layers=len(case.role('teacher_middle')),
+    )
+    if frames * facts.get('tokens_per_frame', size // frames) != size:
+        raise CaseError(f'{size} tokens are not frames times tokens_per_frame')
+    video = facts.get('student_video_shape')
+    if video and (video[0], video[2]) != (facts['batch'], frames):
+        raise CaseError(f'student_video_shape is {video}: not that of {frames} frames')
+    if order == 'mask':
+        hidden = size - visible_count(size, facts['mask_ratio'])
+        if (given.sum(axis=-1) != hidden).any():
+            raise CaseError('the given mask hides another share than mask_ratio')
+
+
 @parity_runner('internvideo2_recipes/step_pretrain', 'internvideo2_recipes/step_distill')
 def run_step(case: Case, env: RunEnv) -> Result:
+    check_step(case)
     mask = step_mask(case, env)
     visible = visible_indices(mask, int((~mask[0]).sum()))
     names = [n for n in ('student_middle', 'student_final', 'student_mae') if n in case.roles]
@@ -54,11 +78,15 @@ def run_step(case: Case, env: RunEnv) -> Result:
         list(unit['student_middle']), unit.get('student_final'), list(unit.get('student_mae', ()))
     )
     middle, final = case.facts['clip_loss_ratio']
-    wants_final = final and case.facts.get('distill_final_features', True)
+    distills, mae_weight = (
+        case.facts.get('distill_final_features', True),
+        case.facts.get('mae_loss_ratio', 1),
+    )
+    wants_final = final and distills
     wants_final = wants_final and {'student_final', 'teacher_final'} <= case.roles.keys()
     if not wants_final:
         final, student = 0, student._replace(clip_final=None)
-    criterion = AlignmentLoss(middle, final, case.facts.get('mae_loss_ratio', 1))
+    criterion = AlignmentLoss(middle, final, mae_weight)
     target = step_targets(case, env).pick(visible, 'l2', 'l2')
     terms, zero = unweighted_terms(student, target), torch.zeros((), requires_grad=True)
     loss = sum(criterion(student, target).values(), zero)

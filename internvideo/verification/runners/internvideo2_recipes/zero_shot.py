@@ -22,6 +22,15 @@ from internvideo.verification.cases import Case, CaseError, RunEnv
 from internvideo.verification.runner_registry import Result, parity_runner
 
 VIEWS = ('v2t', 't2v')
+METRIC_ORDERS = tuple(
+    [f'{side}_r{k}' for side in sides for k in (1, 5, 10, '_mean')] + ['r_mean']
+    for sides in (('v2t', 't2v'), ('txt', 'img'))
+)
+
+
+def present_inputs(case: Case, *roles: str) -> list[str]:
+    """Names of the inputs that play ``roles``, where the case has them."""
+    return [case.roles[role] for role in roles if role in case.roles]
 
 
 def class_matrix(labels: Tensor, count: int) -> Tensor:
@@ -59,8 +68,10 @@ def rank_summary(ranks: dict[str, Tensor]) -> np.ndarray:
 @parity_runner('internvideo2_recipes/retrieval_metrics')
 def run_retrieval(case: Case, env: RunEnv) -> Result:
     outputs: dict[str, Any] = {}
+    case.facts.require(metric_order=METRIC_ORDERS, clip_task_metric_order=METRIC_ORDERS)
     for i, combo in enumerate(case.facts['combos']):
         vision, text = (env.tensor(case.role(f'{side}{i}')) for side in 'vt')
+        combo.require(vision=list(vision.shape), text=list(text.shape))
         sim = cosine_scores(vision, text, combo.get('temp', 1.0), combo.get('agg', 'mean'))
         truth = true_pairs(combo.get('truth', 'one'), *sim.shape, env.device)
         sim = sim + combo.get('boost', 0.0) * truth
@@ -88,11 +99,14 @@ def run_clip_zero_shot(case: Case, env: RunEnv) -> Result:
     outputs: dict[str, Any] = {}
     for i, combo in enumerate(case.facts['combos']):
         vision, text = (env.tensor(case.role(f'{side}{i}')) for side in ('vision', 'text'))
+        case.facts.require(metric_order=METRIC_ORDERS)
         prompts = combo.get('prompts', 0)
+        combo.require(videos=len(vision), classes=len(text) // (prompts or 1), dim=vision.shape[-1])
         if prompts:
             text = text.unflatten(0, (-1, prompts))
             truth = class_truth(env.tensor(case.role(f'label{i}')), len(text))
         else:
+            case.inputs.ignore(*present_inputs(case, f'label{i}'))  # the pairs are the truth
             truth = (true_pairs('one', len(vision), len(text), env.device),) * 2
         sim = cosine_scores(vision, text)
         pairs = dict(sim=(sim, sim.T), dsl=(dual_softmax(sim), dual_softmax(sim.T)))
@@ -116,14 +130,19 @@ def run_multiple_choice(case: Case, env: RunEnv) -> Result:
     outputs: dict[str, Any] = {}
     for i, combo in enumerate(case.facts['combos']):
         vision, text = (env.tensor(case.role(f'{side}{i}')) for side in ('vision', 'text'))
+        combo.require(questions=len(vision), dim=vision.shape[-1])
+        combo.ignore('batch')  # any batch gives the same numbers
         answers, boost = env.tensor(case.role(f'answer{i}')), combo.get('boost', 0.0)
         if combo['kind'] == 'single':
             text = text.unflatten(0, (len(vision), -1))
+            combo.require(options=text.shape[1])
             text = text + boost * class_matrix(answers, text.shape[1])[..., None] * vision[:, None]
             scores = choice_scores(vision, text, combo['temp'])
             outputs[f'pred{i}'] = scores.argmax(dim=-1)
             metric = choice_accuracy(scores, answers)
         else:
+            combo.require(options=len(text))
+            combo.ignore('positives')  # about how many answers of an option are right
             text = text + boost * answers.to(vision.dtype).T @ vision
             scores = choice_scores(vision, text, combo['temp'])
             metric = mean_average_precision(scores, answers)

@@ -22,7 +22,8 @@ from internvideo.ops.position_tables import (
     interpolate_separate_tables,
 )
 from internvideo.registry import MODELS
-from internvideo.verification.cases import Case, RunEnv
+from internvideo.verification.cases import Case, CaseError, RunEnv
+from internvideo.verification.facts import Facts
 from internvideo.verification.runner_registry import Result, parity_runner
 
 from .classifier import encoder_config
@@ -32,6 +33,11 @@ from .classifier import encoder_config
 def head_remap(case: Case, env: RunEnv) -> Result:
     head = [env.tensor(case.inputs[name]) for name in ('head.weight', 'head.bias')]
     outputs = {}
+    case.facts.require(
+        label_maps='k710_label_maps.json',
+        delete_head=False,
+        num_classes=[target['num_classes'] for target in case.facts['targets']],
+    )
     for target in case.facts['targets']:
         weight, bias = remap_k710_head(*head, target['num_classes'])
         outputs |= {target['weight']: weight, target['bias']: bias}
@@ -41,6 +47,7 @@ def head_remap(case: Case, env: RunEnv) -> Result:
 @parity_runner('internvideo2_single/key_prefixes')
 def key_prefixes(case: Case, env: RunEnv) -> Result:
     facts = case.facts
+    facts.require(num_classes=None)  # a head is kept or deleted here, never remapped
     with tempfile.TemporaryDirectory() as folder:
         first, second = Path(folder, 'first.pth'), Path(folder, 'stage2.pth')
         _save_scalars(
@@ -62,6 +69,7 @@ def key_prefixes(case: Case, env: RunEnv) -> Result:
 def pos_interp(case: Case, env: RunEnv) -> Result:
     outputs = {}
     for facts in case.facts['conversions']:
+        _check_conversion(case, facts)
         side = facts['img_size'] // facts['patch_size']
         frames = facts['num_frames'] * facts.get('num_segments', 1)
         grid = (frames // facts.get('tubelet_size', 1), side, side)
@@ -69,6 +77,21 @@ def pos_interp(case: Case, env: RunEnv) -> Result:
             tensor = env.tensor(case.inputs[table['input']])
             outputs[table['output']] = _resized(tensor, table['kind'], grid, facts)
     return Result(outputs)
+
+
+def _check_conversion(case: Case, facts: Facts) -> None:
+    """Check what a conversion says of its tables against the tables."""
+    facts.ignore('name')  # a part of the names of its tables
+    kinds = [table['kind'] for table in facts['tables']]
+    facts.require(sep='joint' not in kinds)
+    steps, extra = facts.get('orig_t_size', 8), facts.get('extra_rows', 1)
+    for table in facts['tables']:
+        rows, width = case.inputs[table['input']].shape[-2:]
+        facts.require(dim=width)
+        squares = facts.get('orig_grid', 0) ** 2
+        old = dict(joint=extra + steps * squares, spatial=squares, temporal=steps)
+        if 'orig_grid' in facts and rows != old.get(table['kind'], rows):
+            raise CaseError(f'{table["input"]} has {rows} rows, the case says {old}')
 
 
 def _resized(table: Tensor, kind: str, grid: Grid, facts: dict[str, Any]) -> Tensor:
@@ -103,12 +126,14 @@ def patch_inflate(case: Case, env: RunEnv) -> Result:
 def internvl_interp(case: Case, env: RunEnv) -> Result:
     outputs = {}
     for facts in case.facts['conversions']:
+        facts.ignore('name')  # a part of the names of its tables
         side = facts['img_size'] // facts['patch_size']
         weight, table = (
             env.tensor(case.inputs[facts['inputs'][name]])
             for name in ('patch_weight_2d', 'pos_embed')
         )
-        names = facts['outputs']
+        names, rows = facts['outputs'], table.shape[-2] - facts.get('extra_rows', 1)
+        facts.require(dim=table.shape[-1], orig_grid=round(rows**0.5))
         outputs[names['patch_weight']] = inflate_patch_kernel(weight, 1)
         outputs[names['pos_embed']] = interpolate_image_table(
             table, (side, side), extra_rows=facts.get('extra_rows', 1)
@@ -119,6 +144,8 @@ def internvl_interp(case: Case, env: RunEnv) -> Result:
 @parity_runner('internvideo2_single/stage2_teacher_load')
 def stage2_teacher_load(case: Case, env: RunEnv) -> Result:
     facts = case.facts
+    facts.require(no_model=True, checkpoint_prefix=STAGE2_PREFIX)
+    facts['model'].require(arch='InternVideo2_teacher')
     model = MODELS.build(encoder_config(facts['model'], env))
     stage2 = {name: env.tensor(array) for name, array in case.inputs.items()}
     adapter = InternVideo2SingleAdapter(stage2=True, orig_t_size=facts.get('orig_t_size', 4))

@@ -15,6 +15,7 @@ from torch.nn.functional import cross_entropy
 from internvideo.models.layers.position import sincos_1d, sincos_2d, sincos_3d, videomae_table
 from internvideo.registry import MODELS
 from internvideo.verification.cases import Case, CaseError, RunEnv
+from internvideo.verification.expressions import evaluate
 from internvideo.verification.runner_registry import Result, parity_runner
 
 ENCODER_FIELDS = (
@@ -134,35 +135,35 @@ def load_case_model(case: Case, env: RunEnv) -> nn.Module:
 
 def classifier_outputs(model: nn.Module, case: Case, env: RunEnv) -> dict[str, Any]:
     """Recorded activations, logits, and the loss with its gradients where the case asks."""
-    facts = case.facts
-    model.train(facts.get('train', False))
     video = case_input(case, 'video', env)
-    with torch.set_grad_enabled(facts.get('loss') is not None):
-        features = model.backbone(video, return_layers=[0] if model.backbone.depth else [])
-        outputs = {
-            'patch_embed': model.backbone.patch_embed(video),
-            'tokens': features.tokens,
-            'pooled': features.pooled,
-            'logits': model.head(features),
-        }
-    if features.layers:
-        outputs['block0'] = features.layers[0]
-    outputs |= classifier_loss(model, outputs['logits'], case, env)
-    buffers = dict(model.named_buffers())
-    return outputs | {
-        f'buffer:{name}': buffers[classifier_name(name)] for name in facts.get('buffers_of', ())
+    features = model.backbone(video, return_layers=[0] if model.backbone.depth else [])
+    outputs = {
+        'patch_embed': model.backbone.patch_embed(video),
+        'tokens': features.tokens,
+        'pooled': features.pooled,
+        'logits': model.head(features),
     }
+    return outputs | ({'block0': features.layers[0]} if features.layers else {})
 
 
-def classifier_loss(model: nn.Module, logits: Tensor, case: Case, env: RunEnv) -> dict[str, Tensor]:
-    """The loss of a case with its gradients; nothing where the case has none."""
-    kind = case.facts.get('loss')
+def case_loss(
+    model: nn.Module, arch: Arch, outputs: dict[str, Any], case: Case, env: RunEnv
+) -> dict[str, Tensor]:
+    """Return the loss of a case with its gradients; nothing where the case has none.
+
+    It is the cross entropy of the logits, or a formula of the outputs and inputs.
+    """
+    kind, names = case.facts.get('loss'), case.facts.get('grad_of') or ()
     if kind is None:
+        if names:
+            raise CaseError('the case lists gradients, but no loss')
         return {}
-    if kind != 'cross_entropy':
-        raise CaseError(f'unknown loss {kind!r}')
-    loss = cross_entropy(logits, case_input(case, 'label', env))
-    return {'loss': loss} | gradients(model, loss, case.facts.get('grad_of') or (), classifier_name)
+    if kind == 'cross_entropy' and 'logits' in outputs:
+        loss = cross_entropy(outputs['logits'], case_input(case, 'label', env))
+    else:
+        given = {role: case_input(case, role, env) for role in case.roles if role in kind}
+        loss = evaluate(kind, given | outputs)
+    return {'loss': loss} | gradients(model, loss, names, arch.to_ours)
 
 
 def gradients(
@@ -174,10 +175,13 @@ def gradients(
     """
     if not names:
         return {}
-    loss.backward()
+    if loss.requires_grad:  # not where everything is frozen
+        loss.backward()
     parameters, outputs = dict(model.named_parameters()), {}
     for name in names:
-        parameter = parameters[to_ours(name)]
+        parameter = parameters.get(to_ours(name))
+        if parameter is None:
+            raise CaseError(f'gradient of {name}: no such parameter here')
         grad = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
         outputs |= {f'grad:{name}': grad, f'gradnorm:{name}': grad.norm()}
     return outputs
@@ -191,13 +195,28 @@ ARCHS: dict[str, Arch] = dict.fromkeys(HEADS, CLASSIFIER)
     *(f'internvideo2_single/{name}' for name in ('finetune', 'small_signal', 'ap', 'cat'))
 )
 def run_model(case: Case, env: RunEnv) -> Result:
-    arch, model = case_arch(case), load_case_model(case, env)
-    return Result(arch.outputs(model, case, env), arch.facts(model))
+    arch, model, facts = case_arch(case), load_case_model(case, env), case.facts
+    model.train(facts.get('train', False))
+    if facts['model'].get('head_drop_path_rate') and model.training:
+        raise CaseError('the attention pooling has no stochastic depth here')
+    with torch.set_grad_enabled(facts.get('loss') is not None):
+        outputs = arch.outputs(model, case, env)
+    outputs |= case_loss(model, arch, outputs, case, env)
+    buffers = dict(model.named_buffers())
+    outputs |= {
+        f'buffer:{name}': buffers[arch.to_ours(name)] for name in facts.get('buffers_of') or ()
+    }
+    missing = [name for name in facts.get('record') or () if name not in outputs]
+    if missing:
+        raise CaseError(f'the case records {", ".join(missing)}, this build does not')
+    return Result(outputs, arch.facts(model))
 
 
 @parity_runner('internvideo2_single/init_stats')
 def run_init_stats(case: Case, env: RunEnv) -> Result:
     arch = case_arch(case)
+    case.facts.require(no_model=True)
+    case.facts['model'].ignore('head_drop_path_rate')  # no parameters
     model = arch.build(case.facts['model'], env)
     parameters = dict(model.named_parameters())
     stds = [parameters[arch.to_ours(name)].std() for name in case.facts['std_of']]
@@ -237,6 +256,8 @@ def _table(kind: str, name: str, **facts: Any) -> Tensor:
 def run_probe_freeze(case: Case, env: RunEnv) -> Result:
     model = load_case_model(case, env)
     facts = case.facts
+    facts.ignore('model_name')  # the published name of the sizes below "model"
+    facts['model'].ignore('head_drop_path_rate')  # nothing is computed
     model.backbone.freeze(facts.get('open_block_num', 0), facts.get('open_clip_projector', False))
     flags = {name: p.requires_grad for name, p in model.named_parameters()}
     names = [entry[0] for entry in case.state if classifier_name(entry[0]) in flags]

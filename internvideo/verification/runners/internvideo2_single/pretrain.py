@@ -19,6 +19,7 @@ from internvideo.ops.features import normalise
 from internvideo.registry import MODELS
 from internvideo.structures.aligned_features import AlignedFeatures
 from internvideo.verification.cases import Case, RunEnv
+from internvideo.verification.facts import Facts
 from internvideo.verification.runner_registry import Result, parity_runner
 
 from .classifier import (
@@ -54,10 +55,9 @@ MAE_FIELDS = (
 def layer_choice(facts: dict[str, Any], owner: str, branch: str = 'clip') -> Any:
     """The aligned layers that the facts name: an explicit list, or count and interval."""
     index = facts.get(f'{branch}_{owner}return_index')
-    if index:
-        return index
     interval = facts.get(f'{branch}_{owner}return_interval', 1)
-    return dict(count=facts[f'{branch}_return_layer'], interval=interval)
+    count = facts.get(f'{branch}_return_layer')
+    return index or dict(count=count, interval=interval)
 
 
 class GivenTargets:
@@ -114,8 +114,7 @@ def student_name(published: str) -> str:
 def student_outputs(model: nn.Module, case: Case, env: RunEnv) -> dict[str, Any]:
     mask = nn.functional.pad(case_input(case, 'mask', env).bool(), (1, 0), value=False)
     visible = visible_indices(mask, int((~mask[0]).sum()))
-    with torch.no_grad():
-        aligned = model.student(case_input(case, 'video', env), mask, visible)
+    aligned = model.student(case_input(case, 'video', env), mask, visible)
     outputs = dict(clip_middle=torch.stack(aligned.clip_middle), clip_final=aligned.clip_final)
     return outputs | (dict(mae=torch.stack(aligned.mae)) if aligned.mae else {})
 
@@ -141,7 +140,6 @@ def build_teacher(facts: dict[str, Any], env: RunEnv) -> nn.Module:
     return MODELS.build(teacher_config(facts, env))
 
 
-@torch.no_grad()
 def teacher_outputs(model: nn.Module, case: Case, env: RunEnv) -> dict[str, Any]:
     facts = case.facts['model']
     layers = aligned_layers(model.depth, layer_choice(facts, ''))
@@ -161,7 +159,6 @@ def attention_rows(model: nn.Module, attn: Tensor) -> Tensor:
     return attn
 
 
-@torch.no_grad()
 def mae_outputs(model: nn.Module, case: Case, env: RunEnv) -> dict[str, Any]:
     facts = case.facts['model']
     layers = aligned_layers(model.depth, layer_choice(facts, '', 'mae'))
@@ -218,12 +215,20 @@ class GivenMask(Masker):
 
 def case_masker(case: Case, batch: int, ratio: float, attentive: bool, env: RunEnv) -> GivenMask:
     """The masker of a case: its ``mask``, or what its ``order`` of drawn tokens leaves visible."""
+    case.facts.require(order_rows=order_rows(case, batch))
     if 'order' not in case.roles:
         return GivenMask(case_input(case, 'mask', env).bool(), attentive)
     order = case_input(case, 'order', env)
     size = order.shape[1]
     mask = hide_all_but(order[:, : visible_count(size, ratio)], size)
     return GivenMask(mask.view(batch, -1), attentive)
+
+
+def order_rows(case: Case, batch: int) -> str | None:
+    """What a row of the drawn order stands for."""
+    if 'order' not in case.roles:
+        return None
+    return 'clip' if len(case.role('order')) == batch else 'frame'
 
 
 def objective_name(published: str) -> str:
@@ -233,6 +238,7 @@ def objective_name(published: str) -> str:
 def build_objective(case: Case, env: RunEnv) -> MaskedAlignment:
     """Student and teachers of a case, in eval mode, before any weights."""
     models, training = case.facts['models'], case.facts['training']
+    check_objective(models, training)
     stride = training.get('td_ratio') or frame_ratio(models)
     targets = dict(type='InlineTeachers', clip=frozen(models['clip_teacher'], env, 'clip', stride))
     if 'mae_teacher' in models:
@@ -244,6 +250,19 @@ def build_objective(case: Case, env: RunEnv) -> MaskedAlignment:
     model = MaskedAlignment(loss=dict(type='AlignmentLoss', **weights), **config)
     del model.teacher_digest
     return model.eval()
+
+
+def check_objective(models: Facts, training: Facts) -> None:
+    """Check what the facts of the models and of the training say twice."""
+    models['student'].require(arch=STUDENTS)
+    for branch in ('clip', 'mae'):
+        teacher = models.get(f'{branch}_teacher')
+        if teacher is None:
+            continue
+        training.require(**{f'{branch}_input_resolution': teacher['img_size']})
+        norm = f'{branch}_norm_type'  # the targets are normalised once, as the student's side is
+        teacher.require(**{norm: models['student'].get(norm, 'l2')})
+        teacher.ignore('return_attn')  # the kind of mask decides who asks for it
 
 
 def frame_ratio(models: dict[str, Any]) -> int:
