@@ -127,7 +127,7 @@ class FSDP(ShardedStrategy):
 
 
 def _local(tensor: Tensor) -> Tensor:
-    """This process's rows of a tensor that is sharded along its first axis, flat."""
+    """Rows of this process, flat, of a tensor that is sharded along its first axis."""
     return tensor.detach().to_local().reshape(-1)
 
 

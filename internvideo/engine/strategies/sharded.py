@@ -80,7 +80,7 @@ class ShardedStrategy(Strategy):
 
     @abstractmethod
     def shards(self, model: nn.Module) -> dict[str, ParameterShard]:
-        """This process's shard of each trainable parameter, which may have no elements."""
+        """Shards of the trainable parameters on this process, which may have no elements."""
 
     @abstractmethod
     def refresh_model(self, model: nn.Module) -> None:

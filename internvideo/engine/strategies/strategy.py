@@ -111,7 +111,7 @@ class Strategy:
     def load_optimizer_state(
         self, model: nn.Module, optim_wrapper: OptimWrapper, state: dict
     ) -> None:
-        """Load what :meth:`optimizer_state` returned; ``state['state']`` may be any mapping."""
+        """Load an :meth:`optimizer_state`, in which ``state['state']`` may be any mapping."""
         optim_wrapper.load_state_dict(dict(state, state=dict(state['state'])))
 
 
