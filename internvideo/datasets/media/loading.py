@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from internvideo.datasets.bad_samples import MediaError
+from internvideo.datasets.transforms.boxes import move_boxes
 from internvideo.datasets.transforms.interval_sampling import clip_offsets
 from internvideo.datasets.transforms.loading import DecodeFrames, OpenVideo
 from internvideo.registry import TRANSFORMS
@@ -141,3 +142,4 @@ def _crop(sample: dict) -> None:
     if left >= right or top >= bottom:
         raise MediaError(sample['path'], f'crop_bbox {box} holds nothing of {width}x{height}')
     sample['imgs'] = sample['imgs'][:, top:bottom, left:right]
+    move_boxes(sample, shift=(-left, -top))

@@ -1,5 +1,8 @@
 """Cheap changes of colour: uint8 ``imgs`` (N, H, W, 3), the same draw for every frame."""
 
+# Not torchvision's RandomChannelPermutation and ColorJitter: these draw from torch's generator and
+# would change what runs of a seed see, and neither has a probability or a shift.
+
 import random
 from dataclasses import dataclass
 

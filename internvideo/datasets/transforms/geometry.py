@@ -1,4 +1,7 @@
-"""Size and place of frames: uint8 ``imgs`` (N, H, W, 3), the same draw for every frame."""
+"""Size and place of frames: uint8 ``imgs`` (N, H, W, 3), the same draw for every frame.
+
+Boxes of a sample (:mod:`~internvideo.datasets.transforms.boxes`) move along and are never cut.
+"""
 
 import math
 import random
@@ -8,6 +11,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from internvideo.datasets.transforms.boxes import BOX_KEYS, move_boxes, moved
 from internvideo.datasets.transforms.resizing import check_interpolation, resize_frames
 from internvideo.registry import TRANSFORMS
 
@@ -33,8 +37,7 @@ class Resize:
             raise ValueError('Resize: give either short_side or size')
 
     def __call__(self, sample: dict) -> dict:
-        height, width = sample['imgs'].shape[1:3]
-        sample['imgs'] = resize_frames(sample['imgs'], *self._target(height, width))
+        _resize(sample, *self._target(*sample['imgs'].shape[1:3]))
         return sample
 
     def _target(self, height: int, width: int) -> tuple[int, int]:
@@ -65,8 +68,7 @@ class ResizeSquare:
         check_interpolation(self.interpolation)
 
     def __call__(self, sample: dict) -> dict:
-        square = (self.size, self.size)
-        sample['imgs'] = resize_frames(sample['imgs'], *square, self.interpolation, self.antialias)
+        _resize(sample, self.size, self.size, self.interpolation, self.antialias)
         return sample
 
 
@@ -91,7 +93,7 @@ class CenterCrop:
             )
         top = round((imgs.shape[1] - height) / 2)
         left = round((imgs.shape[2] - width) / 2)
-        sample['imgs'] = imgs[:, top : top + height, left : left + width]
+        _crop(sample, top, left, height, width)
         return sample
 
 
@@ -120,22 +122,26 @@ class UniformCrops:
                 f'{imgs.shape[1]}x{imgs.shape[2]} of {sample.get("path")} is another; resize first'
             )
         views = imgs.reshape(sample['num_views'], -1, *imgs.shape[1:])
-        crops = np.stack([self._crop(views, c) for c in range(self.num_crops)], axis=1)
-        sample['imgs'] = crops.reshape(-1, *crops.shape[3:])
+        firsts = [self._first(*imgs.shape[1:3], c) for c in range(self.num_crops)]
+        side = min(imgs.shape[1:3])
+        crops = [views[:, :, y : y + side, x : x + side] for x, y in firsts]
+        sample['imgs'] = np.stack(crops, axis=1).reshape(-1, side, side, 3)
+        for key in BOX_KEYS:
+            if key in sample:
+                boxes = [moved(sample[key], shift=(-x, -y)) for x, y in firsts]
+                sample[key] = np.stack(boxes, axis=1).reshape(-1, *sample[key].shape[1:])
         sample['num_views'] *= self.num_crops
         sample['num_crops'] = self.num_crops
         return sample
 
-    def _crop(self, views: np.ndarray, number: int) -> np.ndarray:
-        height, width = views.shape[2:4]
-        side, room = min(height, width), abs(height - width)
+    def _first(self, height: int, width: int, number: int) -> tuple[int, int]:
+        """(left, top) of a crop."""
+        room = abs(height - width)
         if self.num_crops == 1:
             first = int(room / 2)
         else:
             first = int(number * room / (self.num_crops - 1))
-        if height >= width:
-            return views[:, :, first : first + side]
-        return views[:, :, :, first : first + side]
+        return (0, first) if height >= width else (first, 0)
 
 
 def resized_crop_box(
@@ -178,10 +184,9 @@ class RandomResizedCrop:
         check_interpolation(self.interpolation)
 
     def __call__(self, sample: dict) -> dict:
-        imgs = sample['imgs']
-        top, left, h, w = resized_crop_box(*imgs.shape[1:3], tuple(self.scale), tuple(self.ratio))
-        box = imgs[:, top : top + h, left : left + w]
-        sample['imgs'] = resize_frames(box, *_pair(self.size), self.interpolation)
+        size = sample['imgs'].shape[1:3]
+        _crop(sample, *resized_crop_box(*size, tuple(self.scale), tuple(self.ratio)))
+        _resize(sample, *_pair(self.size), self.interpolation)
         return sample
 
 
@@ -203,6 +208,7 @@ class RandomFlip:
             for source, target in zip(imgs, flipped, strict=True):
                 cv2.flip(source, 1, dst=target)
             sample['imgs'] = flipped
+            move_boxes(sample, scale=(-1, 1), shift=(imgs.shape[2], 0))
         return sample
 
 
@@ -235,13 +241,59 @@ class MultiScaleCrop:
     scales: Sequence[float] = (1, 0.875, 0.75, 0.66)
 
     def __call__(self, sample: dict) -> dict:
-        imgs = sample['imgs']
-        height, width = imgs.shape[1:3]
+        height, width = sample['imgs'].shape[1:3]
         w, h = random.choice(multi_scale_sizes(width, height, self.size, self.scales))
         left, top = random.choice(fixed_offsets(width, height, w, h))
-        box = imgs[:, top : top + h, left : left + w]
-        sample['imgs'] = resize_frames(box, self.size, self.size)
+        _crop(sample, top, left, h, w)
+        _resize(sample, self.size, self.size)
         return sample
+
+
+@TRANSFORMS.register_module()
+@dataclass
+class Pad:
+    """Widen frames to ``size``, or to multiples of ``divisor``, by pixels of ``fill``.
+
+    The border is added on the right and below, so that places stay what they are; with
+    ``center=True`` on all sides.  Frames that are larger already stay so.
+    """
+
+    size: int | tuple[int, int] | None = None
+    divisor: int | None = None
+    center: bool = False
+    fill: int = 0
+
+    def __post_init__(self) -> None:
+        if (self.size is None) == (self.divisor is None):
+            raise ValueError('Pad: give either size or divisor')
+
+    def __call__(self, sample: dict) -> dict:
+        imgs = sample['imgs']
+        count, height, width = imgs.shape[:3]
+        if self.size is not None:
+            wanted = _pair(self.size)
+        else:
+            wanted = [-(-side // self.divisor) * self.divisor for side in (height, width)]
+        tall, wide = max(height, wanted[0]), max(width, wanted[1])
+        top = (tall - height) // 2 if self.center else 0
+        left = (wide - width) // 2 if self.center else 0
+        sample['imgs'] = np.full((count, tall, wide, 3), self.fill, np.uint8)
+        sample['imgs'][:, top : top + height, left : left + width] = imgs
+        move_boxes(sample, shift=(left, top))
+        return sample
+
+
+def _resize(sample: dict, height: int, width: int, *how: str | bool) -> None:
+    """Scale frames and boxes; ``how`` as of :func:`resize_frames`."""
+    before = sample['imgs'].shape[1:3]
+    sample['imgs'] = resize_frames(sample['imgs'], height, width, *how)
+    move_boxes(sample, scale=(width / before[1], height / before[0]))
+
+
+def _crop(sample: dict, top: int, left: int, height: int, width: int) -> None:
+    """Cut frames out, and let boxes follow."""
+    sample['imgs'] = sample['imgs'][:, top : top + height, left : left + width]
+    move_boxes(sample, shift=(-left, -top))
 
 
 def _pair(size: int | Sequence[int]) -> tuple[int, int]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from internvideo.datasets.media.readers import READERS, FrameFolderReader, open_video
+from internvideo.datasets.transforms.clip_annotations import annotate_clips
 from internvideo.registry import TRANSFORMS
 
 
@@ -40,7 +41,8 @@ class OpenVideo:
 class DecodeFrames:
     """Decode ``frame_inds`` (V, T) to ``imgs`` uint8 (V*T, H, W, 3), view after view.
 
-    Adds ``num_views`` (V) and ``clip_len`` (T).
+    Adds ``num_views`` (V) and ``clip_len`` (T).  Boxes and segments of the video become those of
+    the clips, see :func:`annotate_clips`.
     Each distinct frame is decoded once, in order, whatever the number of views; the reader is
     closed.  Frames keep their native size.
     """
@@ -48,9 +50,11 @@ class DecodeFrames:
     def __call__(self, sample: dict) -> dict:
         indices = np.asarray(sample['frame_inds'])
         distinct, position = np.unique(indices, return_inverse=True)
-        frames = sample.pop('video').get_batch(distinct.tolist())
+        video = sample.pop('video')
+        frames = video.get_batch(distinct.tolist())
         position = position.reshape(-1)
         in_order = len(distinct) == indices.size and (np.diff(position) == 1).all()
         sample['imgs'] = frames if in_order else frames[position]
         sample['num_views'], sample['clip_len'] = indices.shape
+        annotate_clips(sample, indices, getattr(video, 'fps', 0.0))
         return sample

@@ -17,7 +17,7 @@ class PackInputs:
     """Pack ``imgs`` (V*T, H, W, 3) into ``dict(inputs, data_samples)``.
 
     ``inputs`` is uint8 (V, 3, T, H, W); ``data_samples`` a :class:`VideoDataSample` with the
-    label, if there is one, and ``meta_keys`` as meta information.
+    label, boxes and segments, as far as there are any, and ``meta_keys`` as meta information.
     """
 
     meta_keys: Sequence[str] = ('path', 'sample_index')
@@ -27,6 +27,7 @@ class PackInputs:
         data_sample = VideoDataSample(metainfo=facts)
         if 'label' in sample:
             data_sample.set_gt_label(sample['label'])
+        _pack_places(sample, data_sample)
         clip = channels_first(sample['imgs'], sample['num_views'])
         return dict(inputs=torch.from_numpy(clip), data_samples=data_sample)
 
@@ -44,7 +45,7 @@ class PackMedia:
 
     ``imgs`` (T, H, W, 3) becomes ``inputs['video']``, uint8 (3, T, H, W); a filter bank ``audio``
     (frames, mels) becomes ``inputs['audio']``, float32.  ``meta_keys`` that the sample has become
-    meta information of the :class:`VideoDataSample`.
+    meta information of the :class:`VideoDataSample`; boxes and segments become fields.
     """
 
     meta_keys: Sequence[str] = MEDIA_META_KEYS
@@ -56,7 +57,20 @@ class PackMedia:
             inputs['video'] = torch.from_numpy(channels_first(sample['imgs'], 1)[0])
         if 'audio' in sample:
             inputs['audio'] = torch.as_tensor(sample['audio'], dtype=torch.float32)
-        return dict(inputs=inputs, data_samples=VideoDataSample(metainfo=facts))
+        data_sample = VideoDataSample(metainfo=facts)
+        _pack_places(sample, data_sample)
+        return dict(inputs=inputs, data_samples=data_sample)
+
+
+def _pack_places(sample: dict, data_sample: VideoDataSample) -> None:
+    """Pack where things are, as far as the sample says it."""
+    if 'gt_boxes' in sample:
+        labels, ids = sample.get('gt_box_labels'), sample.get('gt_box_ids')
+        data_sample.set_gt_boxes(sample['gt_boxes'], labels, ids)
+    if 'boxes' in sample:
+        data_sample.set_boxes(sample['boxes'])
+    if 'gt_segments' in sample:
+        data_sample.set_gt_segments(sample['gt_segments'], sample.get('gt_segment_labels'))
 
 
 def channels_first(imgs: np.ndarray, num_views: int) -> np.ndarray:

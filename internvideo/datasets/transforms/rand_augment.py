@@ -3,19 +3,26 @@
 Source: Cubuk et al., RandAugment (1909.13719), with the fifteen "increasing" operations of the
 published recipes.  Operations work on uint8 (N, H, W, 3) arrays and agree with Pillow's to one
 grey level: tonal ones are look-up tables, geometric ones one weighted gather for all frames.
+Boxes of a sample follow the geometric ones.
 """
+
+# Ours, since no library has the published operations: timm's, which they come from, work picture
+# by picture and on Pillow 12 and 13 raise or turn pictures black; torchvision's have other levels
+# and another kernel; OpenCV's bicubic has -0.75 where Pillow's has -1.
 
 import math
 import random
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import cv2
 import numpy as np
 import torch
 from torch.nn.functional import embedding_bag
 
+from internvideo.datasets.transforms.boxes import warp_boxes
 from internvideo.registry import TRANSFORMS
 
 FILL = 128
@@ -134,36 +141,31 @@ def sharpness(imgs: Clip, factor: float) -> Clip:
     return result
 
 
-def rotate(imgs: Clip, degrees: float) -> Clip:
+Matrix = tuple[float, float, float, float, float, float]
+
+
+def rotation(height: int, width: int, degrees: float) -> Matrix:
     """Turn counter-clockwise about the centre."""
     angle = -math.radians(degrees % 360)
     # Rounded as Pillow does, so that places on the border fall on the same side of it.
     cos, sin = round(math.cos(angle), 15), round(math.sin(angle), 15)
-    x, y = imgs.shape[2] / 2, imgs.shape[1] / 2
-    return affine(imgs, (cos, sin, -cos * x - sin * y + x, -sin, cos, sin * x - cos * y + y))
+    x, y = width / 2, height / 2
+    return cos, sin, -cos * x - sin * y + x, -sin, cos, sin * x - cos * y + y
 
 
-def shear_x(imgs: Clip, factor: float) -> Clip:
-    """Shift each row in proportion to its height."""
-    return affine(imgs, (1, factor, 0, 0, 1, 0))
+# name -> matrix of `affine`, as a function of height, width and the argument
+GEOMETRIC: dict[str, Callable[[int, int, float], Matrix]] = {
+    'Rotate': rotation,
+    # Rows are shifted in proportion to their height, columns in proportion to their place.
+    'ShearX': lambda _, __, factor: (1, factor, 0, 0, 1, 0),
+    'ShearY': lambda _, __, factor: (1, 0, 0, factor, 1, 0),
+    # By shares of the width and of the height.
+    'TranslateXRel': lambda _, width, share: (1, 0, share * width, 0, 1, 0),
+    'TranslateYRel': lambda height, _, share: (1, 0, 0, 0, 1, share * height),
+}
 
 
-def shear_y(imgs: Clip, factor: float) -> Clip:
-    """Shift each column in proportion to its place."""
-    return affine(imgs, (1, 0, 0, factor, 1, 0))
-
-
-def translate_x(imgs: Clip, share: float) -> Clip:
-    """Shift by ``share`` of the width."""
-    return affine(imgs, (1, 0, share * imgs.shape[2], 0, 1, 0))
-
-
-def translate_y(imgs: Clip, share: float) -> Clip:
-    """Shift by ``share`` of the height."""
-    return affine(imgs, (1, 0, 0, 0, 1, share * imgs.shape[1]))
-
-
-def affine(imgs: Clip, matrix: tuple[float, ...]) -> Clip:
+def affine(imgs: Clip, matrix: Matrix) -> Clip:
     """Sample output (x, y) at ``(a*x + b*y + c, d*x + e*y + f)``, pixel centres at one half.
 
     Bicubic with Pillow's kernel (its parameter is -1, where OpenCV and torch have -0.75);
@@ -222,25 +224,37 @@ def _signed(value: float, negate: bool) -> float:
     return -value if negate else value
 
 
-# name -> (operation, argument as a function of the magnitude in 0..10 and of the drawn sign)
-OPERATIONS: dict[str, tuple[Callable, Callable[[float, bool], float | int] | None]] = {
-    'AutoContrast': (auto_contrast, None),
-    'Equalize': (equalize, None),
-    'Invert': (invert, None),
-    'Rotate': (rotate, lambda m, negate: _signed(3 * m, negate)),
-    'PosterizeIncreasing': (posterize, lambda m, _: 4 - int(0.4 * m)),
-    'SolarizeIncreasing': (solarize, lambda m, _: 256 - int(25.6 * m)),
-    'SolarizeAdd': (solarize_add, lambda m, _: int(11 * m)),
-    'ColorIncreasing': (color, lambda m, negate: 1 + _signed(0.09 * m, negate)),
-    'ContrastIncreasing': (contrast, lambda m, negate: 1 + _signed(0.09 * m, negate)),
-    'BrightnessIncreasing': (brightness, lambda m, negate: 1 + _signed(0.09 * m, negate)),
-    'SharpnessIncreasing': (sharpness, lambda m, negate: 1 + _signed(0.09 * m, negate)),
-    'ShearX': (shear_x, lambda m, negate: _signed(0.03 * m, negate)),
-    'ShearY': (shear_y, lambda m, negate: _signed(0.03 * m, negate)),
-    'TranslateXRel': (translate_x, lambda m, negate: _signed(0.045 * m, negate)),
-    'TranslateYRel': (translate_y, lambda m, negate: _signed(0.045 * m, negate)),
+# name -> argument as a function of the magnitude in 0..10 and of the drawn sign; None: it has none
+LEVELS: dict[str, Callable[[float, bool], float | int] | None] = {
+    'AutoContrast': None,
+    'Equalize': None,
+    'Invert': None,
+    'Rotate': lambda m, negate: _signed(3 * m, negate),
+    'PosterizeIncreasing': lambda m, _: 4 - int(0.4 * m),
+    'SolarizeIncreasing': lambda m, _: 256 - int(25.6 * m),
+    'SolarizeAdd': lambda m, _: int(11 * m),
+    'ColorIncreasing': lambda m, negate: 1 + _signed(0.09 * m, negate),
+    'ContrastIncreasing': lambda m, negate: 1 + _signed(0.09 * m, negate),
+    'BrightnessIncreasing': lambda m, negate: 1 + _signed(0.09 * m, negate),
+    'SharpnessIncreasing': lambda m, negate: 1 + _signed(0.09 * m, negate),
+    'ShearX': lambda m, negate: _signed(0.03 * m, negate),
+    'ShearY': lambda m, negate: _signed(0.03 * m, negate),
+    'TranslateXRel': lambda m, negate: _signed(0.045 * m, negate),
+    'TranslateYRel': lambda m, negate: _signed(0.045 * m, negate),
 }
-SIGNED = frozenset(OPERATIONS) - {
+TONAL: dict[str, Callable[[Clip, Any], Clip]] = {
+    'AutoContrast': auto_contrast,
+    'Equalize': equalize,
+    'Invert': invert,
+    'PosterizeIncreasing': posterize,
+    'SolarizeIncreasing': solarize,
+    'SolarizeAdd': solarize_add,
+    'ColorIncreasing': color,
+    'ContrastIncreasing': contrast,
+    'BrightnessIncreasing': brightness,
+    'SharpnessIncreasing': sharpness,
+}
+SIGNED = frozenset(LEVELS) - {
     *('AutoContrast', 'Equalize', 'Invert'),
     *('PosterizeIncreasing', 'SolarizeIncreasing', 'SolarizeAdd'),
 }
@@ -279,16 +293,31 @@ class RandAugment:
 
     def __call__(self, sample: dict) -> dict:
         magnitude, count, spread = self.parsed
-        for name in np.random.choice(list(OPERATIONS), count):
+        for name in np.random.choice(list(LEVELS), count):
             if random.random() > OP_PROBABILITY:
                 continue
             drawn = min(max(random.gauss(magnitude, spread), 0.0), MAX_MAGNITUDE)
             negate = name in SIGNED and random.random() > 0.5
+            matrix = geometric_matrix(sample['imgs'], name, drawn, negate)
             sample['imgs'] = apply_operation(sample['imgs'], name, drawn, negate)
+            if matrix is not None:
+                warp_boxes(sample, matrix)
         return sample
 
 
 def apply_operation(imgs: Clip, name: str, magnitude: float, negate: bool = False) -> Clip:
     """Apply the operation ``name`` to (N, H, W, 3) frames."""
-    operation, level = OPERATIONS[name]
-    return operation(imgs, None if level is None else level(magnitude, negate))
+    matrix = geometric_matrix(imgs, name, magnitude, negate)
+    if matrix is not None:
+        return affine(imgs, matrix)
+    level = LEVELS[name]
+    return TONAL[name](imgs, None if level is None else level(magnitude, negate))
+
+
+def geometric_matrix(
+    imgs: Clip, name: str, magnitude: float, negate: bool = False
+) -> Matrix | None:
+    """The matrix of :func:`affine` that an operation stands for; None for one of tone."""
+    if name not in GEOMETRIC:
+        return None
+    return GEOMETRIC[name](*imgs.shape[1:3], LEVELS[name](magnitude, negate))

@@ -236,7 +236,7 @@ def _levels(facts: dict) -> dict[str, np.ndarray]:
 
 
 def _level_arguments(facts: dict, negate: bool) -> np.ndarray:
-    levels = [rand_augment.OPERATIONS[name][1] for name in facts['rand_augment_ops']]
+    levels = [rand_augment.LEVELS[name] for name in facts['rand_augment_ops']]
     return np.array(
         [
             [np.nan if level is None else level(m, negate) for m in facts['magnitudes']]
