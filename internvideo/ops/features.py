@@ -15,7 +15,7 @@ def check_norm(kind: str) -> str:
 
 
 def normalise(x: Tensor, kind: str = 'l2') -> Tensor:
-    """Divide by the l2 norm of the last axis, in float32 at least; ``'none'`` leaves ``x``.
+    """Divide by the l2 norm of the last axis, in float32 at least, unless ``'none'``.
 
     A zero vector stays zero.
     """

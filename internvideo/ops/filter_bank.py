@@ -29,12 +29,12 @@ def log_mel_filter_bank(wave: Tensor, num_mel_bins: int = 128, normalise: bool =
         raise ValueError(f'{wave.shape[-1]} samples are less than a window of {WINDOW} (25 ms)')
     rows = [
         kaldi.fbank(
-            row[None].float() * 2**15,
+            row[None].float() * 2**15,  # Kaldi reads 16-bit integers; the statistics are of those
             num_mel_bins=num_mel_bins,
             sample_frequency=SAMPLE_RATE,
             frame_length=25,
             frame_shift=10,
-            dither=0.0,
+            dither=0.0,  # noise, drawn from the global generator
         )
         for row in wave.reshape(-1, wave.shape[-1])
     ]
@@ -43,5 +43,5 @@ def log_mel_filter_bank(wave: Tensor, num_mel_bins: int = 128, normalise: bool =
 
 
 def num_filter_frames(samples: int) -> int:
-    """Frames of the filter bank of so many samples; 998 for ten seconds."""
+    """Number of frames of the filter bank of so many samples, 998 for ten seconds."""
     return max(0, 1 + (samples - WINDOW) // HOP)

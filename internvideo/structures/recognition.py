@@ -6,7 +6,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Recognition:
-    """What was recognised in one video or window.
+    """Classes recognised in one video or window.
 
     Attributes:
         source: path, or a name for frames in memory.
@@ -26,6 +26,6 @@ class Recognition:
     error: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain lists and numbers; fields that are None are left out."""
+        """Convert to plain lists and numbers without the fields that are None."""
         fields = {name: value for name, value in asdict(self).items() if value is not None}
         return {k: list(v) if isinstance(v, tuple) else v for k, v in fields.items()}

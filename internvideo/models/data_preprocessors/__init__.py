@@ -1,1 +1,1 @@
-"""From uint8 clips to normalised, mixed batches, on the device."""
+"""Data preprocessors: uint8 clips to normalised, mixed batches on the device."""

@@ -36,6 +36,7 @@ class ClipDataPreprocessor(BaseDataPreprocessor):
         non_blocking: bool = True,
     ) -> None:
         super().__init__(non_blocking)
+        # Not persistent: published checkpoints have no such entries.
         shape = (-1, 1, 1, 1)
         self.register_buffer('mean', torch.tensor(mean).view(shape), persistent=False)
         self.register_buffer('std', torch.tensor(std).view(shape), persistent=False)
@@ -63,4 +64,5 @@ class ClipDataPreprocessor(BaseDataPreprocessor):
 
     def normalise(self, clips: Tensor) -> Tensor:
         """(..., C, T, H, W) on the scale 0..255 -> float32, as a new tensor."""
+        # The copy to the device was of bytes: float32 would be four times as many.
         return torch.sub(clips, self.mean).div_(self.std)

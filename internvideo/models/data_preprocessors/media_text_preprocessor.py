@@ -1,4 +1,4 @@
-"""Pictures, sound and captions of one batch, ready for a model of many modalities."""
+"""Frames, audio and captions of one batch, ready for a model of several modalities."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -54,6 +54,7 @@ class MediaTextPreprocessor(ClipDataPreprocessor):
         inputs = self.cast_data(dict(inputs))
         if inputs.get('video') is not None:
             inputs['video'] = self.normalise(inputs['video'])
+        # Unreadable samples come last and have no inputs.
         size = len(next(iter(inputs.values())))
         text = self.tokens_of((data_samples or [])[:size])
         if text is not None:
@@ -63,7 +64,7 @@ class MediaTextPreprocessor(ClipDataPreprocessor):
     def tokens_of(
         self, data_samples: Sequence[VideoDataSample]
     ) -> Tokens | dict[str, Tokens] | None:
-        """Tokens of the captions, on the device; None when no sample has one."""
+        """Tokens of the captions on the device, or None when no sample has one."""
         captions = [sample.get('caption') for sample in data_samples]
         if all(caption is None for caption in captions):
             return None
@@ -73,7 +74,7 @@ class MediaTextPreprocessor(ClipDataPreprocessor):
         length = max(lengths) or None
         if not isinstance(captions[0], Mapping):
             return self.tokenize(captions, length)
-        kinds = _kinds(captions)
+        kinds = _kinds(captions)  # one batch of tokens per kind, for an objective of its own
         return {kind: self.tokenize([c[kind] for c in captions], length) for kind in kinds}
 
     def tokenize(self, texts: Sequence[str], max_length: int | None = None) -> Tokens:
@@ -84,7 +85,7 @@ class MediaTextPreprocessor(ClipDataPreprocessor):
 
 
 def _kinds(captions: Sequence[Any]) -> list[str]:
-    """Kinds that every caption of a batch has; raises ValueError when there is none."""
+    """Kinds that every caption of a batch has, of which there must be one."""
     if not all(isinstance(caption, Mapping) for caption in captions):
         raise ValueError('some captions of the batch are of several kinds and some of one')
     kinds = [kind for kind in captions[0] if all(kind in caption for caption in captions)]

@@ -19,7 +19,7 @@ Box = tuple[int, int, int, int]
 
 @dataclass(frozen=True)
 class Mix:
-    """How some rows of a batch are mixed with their partners (row i with row B-1-i).
+    """Mixing of some rows of a batch with their partners (row i with row B-1-i).
 
     Attributes:
         rows: indices of the rows.
@@ -71,7 +71,8 @@ def make_mix(
 
 
 def apply_mixes(clips: Tensor, target: Tensor, mixes: Sequence[Mix]) -> tuple[Tensor, Tensor]:
-    """Mix (B, ..., H, W) clips in place; return them with the mixed (B, K) targets."""
+    """Mix (B, ..., H, W) clips in place and return them with the mixed (B, K) targets."""
+    # flip copies: rows that were mixed before must not be mixed into their partners.
     partner, share = clips.flip(0), target.new_ones(len(target), 1)
     for mix in mixes:
         rows = slice(None) if len(mix.rows) == len(clips) else mix.rows

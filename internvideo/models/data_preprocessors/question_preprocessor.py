@@ -76,7 +76,7 @@ class QuestionPreprocessor(MediaTextPreprocessor):
         return ' '.join([*words, option])
 
     def _count(self, text: str, length: int) -> int:
-        """Tokens of a text; ``length + 1`` if there are more than ``length``."""
+        """Number of tokens of a text, or ``length + 1`` if there are more than ``length``."""
         if len(text) + 2 <= length:  # a token has one letter at least
             return len(text) + 2
         return int(self.tokenizer([text], length + 1)['attention_mask'].sum())
@@ -87,6 +87,7 @@ class QuestionPreprocessor(MediaTextPreprocessor):
         Raises ValueError without a tokenizer.
         """
         tokens = self.tokenize(texts, max_length or self.max_question_length)
+        # Columns of padding alone would be computed by every layer.
         width = int(tokens['attention_mask'].sum(dim=1).max())
         return {name: tensor[:, :width] for name, tensor in tokens.items()}
 

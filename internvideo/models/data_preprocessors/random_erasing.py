@@ -67,6 +67,7 @@ def draw_erasing_regions(
         min_area, max_area: share of the picture.
         min_aspect: smallest height / width; the largest is its inverse.
     """
+    # The order of the draws is the published one, so that equal seeds give equal boxes.
     if rng.random() > prob:
         return []
     count = min_count if min_count == max_count else rng.randint(min_count, max_count)
@@ -81,7 +82,7 @@ def draw_erasing_regions(
 
 @MODELS.register_module()
 class RandomErasing:
-    """Erases boxes from normalised clips; the same boxes in every frame of a clip.
+    """Erases boxes from normalised clips, the same ones in every frame of a clip.
 
     Args:
         prob: probability per clip.
@@ -117,7 +118,7 @@ class RandomErasing:
 
     def __call__(self, inputs: Tensor, data_samples: Sequence[VideoDataSample]) -> Tensor:
         """Erase in place from (B, V, C, T, H, W) float clips."""
-        for clip in inputs.flatten(0, 1):
+        for clip in inputs.flatten(0, 1):  # a view, so that the inputs themselves are changed
             for first, top, left, h, w in draw_erasing_regions(*clip.shape[1:], **self.law):
                 region = clip[:, first:, top : top + h, left : left + w]
                 self._fill(region)

@@ -44,8 +44,8 @@ def block_size(
             shares, (temporal_scale, spatial_scale, aspect_ratio), strict=True
         )
     )
-    squares = int(rows * columns * area)
-    height, width = round(math.sqrt(squares * aspect)), round(math.sqrt(squares / aspect))
+    patches = int(rows * columns * area)
+    height, width = round(math.sqrt(patches * aspect)), round(math.sqrt(patches / aspect))
     return max(1, int(steps * length)), min(rows, height), min(columns, width)
 
 
@@ -135,13 +135,14 @@ class BlockMask(Masker):
         return self._visible
 
     def next_size(self, grid: Grid) -> Grid:
-        """Size of the blocks of the next mask; counts the call."""
+        """Draw the size of the blocks of the next mask and count the call."""
         shares = self.draw_shares(self.calls)
         self.calls += 1
         return block_size(grid, shares, self.temporal_scale, self.spatial_scale, self.aspect_ratio)
 
     def draw_shares(self, seed: int) -> list[float]:
         """Three numbers in [0, 1): for the temporal scale, the spatial scale, the aspect ratio."""
+        # All processes hide as many tokens, so that none waits for another in the backward pass.
         private = torch.Generator(device='cpu').manual_seed(seed)
         return [torch.rand(1, generator=private, device='cpu').item() for _ in range(3)]
 
@@ -164,6 +165,7 @@ class BlockMask(Masker):
     def _draw_blocks(self, grid: Grid, size: Grid) -> Tensor:
         (steps, rows, columns), (length, height, width) = grid, size
         hidden = torch.zeros(grid, dtype=torch.bool, device='cpu')
+        # On the CPU: so many small draws would each launch a kernel on a GPU.
         hidden[max(1, int(steps * self.max_temporal_keep)) :] = True
         for _ in range(self.num_blocks):
             top = self.draw_offset(rows - height + 1)

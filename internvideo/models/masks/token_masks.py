@@ -1,4 +1,4 @@
-"""Which tokens a student sees: masks drawn on the device, always the same number visible.
+"""Masks of a student's tokens, drawn on the device with a fixed number of visible ones.
 
 A masker is called once per step and returns a (B, N) bool tensor over the patch tokens of the
 clips, time-major, True = hidden.  The class token is not part of it.  ``random_mask`` and
@@ -39,7 +39,7 @@ def random_mask(window: Grid, ratio: float, rng: Any = np.random) -> np.ndarray:
 
 
 def tube_mask(window: Grid, ratio: float, rng: Any = np.random) -> np.ndarray:
-    """(T*h*w,) mask that hides the same ``int(ratio * h*w)`` squares at every time (VideoMAE)."""
+    """Mask (T*h*w,) that hides the same ``int(ratio * h*w)`` patches at every time (VideoMAE)."""
     return np.tile(random_mask((1, *window[1:]), ratio, rng), window[0])
 
 
@@ -51,6 +51,7 @@ def hide_all_but(visible: Tensor, num_tokens: int) -> Tensor:
 
 def visible_indices(mask: Tensor, num_visible: int) -> Tensor:
     """Positions of the ``num_visible`` False entries of each row of (B, N), ascending: (B, M)."""
+    # A sort and not nonzero(), whose shape the host has to wait for.
     return torch.argsort(mask.to(torch.uint8), dim=1, stable=True)[:, :num_visible]
 
 
@@ -143,8 +144,8 @@ class AttentionMask(RatioMasker):
         return groups * visible_count(size, self.ratio)
 
     def _groups(self, grid: Grid) -> tuple[int, int]:
-        steps, squares = grid[0], grid[1] * grid[2]
-        return (steps, squares) if self.per == 'frame' else (1, steps * squares)
+        steps, patches = grid[0], grid[1] * grid[2]
+        return (steps, patches) if self.per == 'frame' else (1, steps * patches)
 
 
 @MODELS.register_module()
@@ -163,15 +164,15 @@ class RandomMask(RatioMasker):
 
 @MODELS.register_module()
 class TubeMask(RatioMasker):
-    """Hides the same squares in every temporal position (arXiv 2203.12602, section 3.3)."""
+    """Hides the same patches in every temporal position (arXiv 2203.12602, section 3.3)."""
 
     def __call__(
         self, attn: Tensor | None, batch_size: int, grid: Grid, device: torch.device | str
     ) -> Tensor:
-        squares = grid[1] * grid[2]
-        scores = torch.rand(batch_size, squares, device=device)
-        visible = scores.topk(visible_count(squares, self.ratio)).indices
-        return hide_all_but(visible, squares).repeat(1, grid[0])
+        patches = grid[1] * grid[2]
+        scores = torch.rand(batch_size, patches, device=device)
+        visible = scores.topk(visible_count(patches, self.ratio)).indices
+        return hide_all_but(visible, patches).repeat(1, grid[0])
 
     def num_visible(self, grid: Grid) -> int:
         return grid[0] * visible_count(grid[1] * grid[2], self.ratio)

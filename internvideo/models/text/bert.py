@@ -82,8 +82,8 @@ class MediaAttention(nn.Module):
         if mask is not None:
             # As published: finite, so that a text whose media are all hidden sees their mean.
             mask = additive_mask(mask, query.dtype, torch.finfo(query.dtype).min)
-        shares_medium = rows is not None and len(media) == 1
-        if shares_medium:  # one long text of all texts, rather than a copy of the medium for each
+        shares_clip = rows is not None and len(media) == 1
+        if shares_clip:  # one long text of all texts, rather than a copy of the clip for each
             query = query.transpose(0, 1).flatten(1, 2)[None]
             mask = mask if mask is None else mask[:1]
         elif rows is not None:
@@ -91,7 +91,7 @@ class MediaAttention(nn.Module):
         mixed = F.scaled_dot_product_attention(
             query, key, value, attn_mask=mask, dropout_p=self.dropout if self.training else 0.0
         )
-        if shares_medium:
+        if shares_clip:
             mixed = mixed[0].unflatten(1, (-1, length)).transpose(0, 1)
         return self.output(mixed.transpose(1, 2).flatten(2), hidden)
 
@@ -148,7 +148,7 @@ def bert_config(arch: str | Mapping[str, Any], **overrides: Any) -> Any:
 
 @MODELS.register_module()
 class FusionBert(BaseModule):
-    """BERT without pooler; layers from ``fusion_layer`` on attend to media tokens.
+    """BERT without pooler, whose layers from ``fusion_layer`` on attend to other tokens.
 
     Parameters carry the published names (``embeddings.*``, ``encoder.layer.i.*``,
     ``encoder.layer.i.crossattention.*``).
@@ -184,12 +184,14 @@ class FusionBert(BaseModule):
             known = ', '.join(BACKENDS)
             raise ValueError(f'attn_backend must be one of {known}, got {attn_backend!r}')
         self.config = config = bert_config(arch, fusion_layer=fusion_layer, **fields)
+        # The public argument belongs to whole models; single layers read this field.
         config._attn_implementation = 'eager' if attn_backend == 'eager' else 'sdpa'
         self.is_decoder = is_decoder
         self.depth = config.num_hidden_layers
         self.fusion_layer = config.fusion_layer if media_dim else self.depth
         self.hidden_size = config.hidden_size
         self.embeddings = BertEmbeddings(config)
+        # transformers no longer saves this buffer; published files hold it.
         positions = torch.arange(config.max_position_embeddings)[None]
         self.embeddings.register_buffer('position_ids', positions, persistent=True)
         layers = [
@@ -257,7 +259,7 @@ class FusionBert(BaseModule):
         if length > longest:
             raise ValueError(f'a text of {length} tokens is longer than the {longest} positions')
         positions = torch.arange(length, device=input_ids.device)[None]
-        kinds = torch.zeros_like(input_ids)
+        kinds = torch.zeros_like(input_ids)  # one sentence: every token is of the first kind
         return self.embeddings(input_ids, token_type_ids=kinds, position_ids=positions)
 
     def _text_mask(self, attention_mask: Tensor | None, hidden: Tensor) -> Tensor:
@@ -272,12 +274,12 @@ class FusionBert(BaseModule):
 
 
 def additive_mask(seen: Tensor, dtype: torch.dtype, hidden: float) -> Tensor:
-    """What to add to scores: 0 where ``seen``, else ``hidden``."""
+    """Additive mask of scores: 0 where ``seen``, else ``hidden``."""
     return torch.zeros(seen.shape, dtype=dtype, device=seen.device).masked_fill_(~seen, hidden)
 
 
 class TokenPrediction(nn.Module):
-    """The masked-language head; its decoder is the table of word embeddings, given per call."""
+    """Masked-language head whose decoder is the table of word embeddings, given per call."""
 
     def __init__(self, config: Any) -> None:
         from transformers.models.bert.modeling_bert import BertPredictionHeadTransform
@@ -310,7 +312,7 @@ class FusionBertForMaskedLM(BaseModule):
         self.config, self.hidden_size = self.bert.config, self.bert.hidden_size
 
     def forward(self, *args: Any, **kwargs: Any) -> Tensor:
-        """Hidden states (B, L, D); see :meth:`FusionBert.forward`."""
+        """Compute hidden states (B, L, D) (see :meth:`FusionBert.forward`)."""
         return self.bert(*args, **kwargs)
 
     def predict_tokens(self, hidden: Tensor) -> Tensor:

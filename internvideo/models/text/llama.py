@@ -27,7 +27,7 @@ LORA_DEFAULTS = dict(r=16, alpha=32, dropout=0.1, targets=('q_proj', 'v_proj'))
 
 @MODELS.register_module()
 class LlamaText(BaseModule):
-    """LLaMA without language head; the state at the last token, projected, is the text's feature.
+    """LLaMA without language head, whose projected state at the last token is the feature.
 
     Token id 0 is padding and unknown token at once: both are masked, and the read position is
     the number of other tokens less one.  So it was when the published weights were trained.
@@ -95,6 +95,6 @@ class LlamaText(BaseModule):
         """(B, L) tokens, 0 = padding -> (B, ``out_dim``) features, not normalised."""
         text = input_ids > 0
         states = self.transformer(input_ids=input_ids, attention_mask=text.long())
-        last = (text.sum(dim=1) - 1).clamp_min(0)
+        last = (text.sum(dim=1) - 1).clamp_min(0)  # a text of padding alone is read at its start
         hidden = states.last_hidden_state
         return hidden[torch.arange(len(hidden), device=hidden.device), last] @ self.text_projection

@@ -17,13 +17,14 @@ class LayerNormFP32(nn.LayerNorm):
     """LayerNorm computed in float32 and cast back."""
 
     def forward(self, x: Tensor) -> Tensor:
+        # Weights may be bfloat16 as well, where the whole model was cast.
         bias = None if self.bias is None else self.bias.float()
         normed = F.layer_norm(x.float(), self.normalized_shape, self.weight.float(), bias, self.eps)
         return normed.to(x.dtype)
 
 
 def make_norm(kind: str, dim: int) -> nn.LayerNorm:
-    """A LayerNorm of kind ``'layer_norm'`` or ``'layer_norm_fp32'``; ValueError otherwise."""
+    """Build a LayerNorm of ``kind``, or raise ValueError for an unknown one."""
     if kind not in NORMS:
         raise ValueError(f'norm_layer must be one of {", ".join(NORMS)}, got {kind!r}')
     return LayerNormFP32(dim) if kind == 'layer_norm_fp32' else nn.LayerNorm(dim)
@@ -84,7 +85,7 @@ class PositionTable(nn.Module):
 
 @MODELS.register_module()
 class MobileCLIPText(BaseModule):
-    """Transformer over byte-pair tokens; the state at the end-of-text token is the feature.
+    """Transformer over byte-pair tokens, whose state at the end-of-text token is the feature.
 
     Args:
         context_length: positions of the table.
@@ -166,8 +167,9 @@ class MobileCLIPText(BaseModule):
 
 
 def hidden_widths(dim: int, multiplier: float | Sequence[float], depth: int) -> list[int]:
-    """Hidden width of every layer; raises ValueError when their number is not ``depth``."""
+    """Hidden width of every layer, of which there must be ``depth``."""
     factors = list(multiplier) if isinstance(multiplier, Sequence) else [multiplier] * depth
     if len(factors) != depth:
         raise ValueError(f'{len(factors)} ffn_multiplier_per_layer for {depth} layers')
+    # Rounded up to a multiple of 16, as published.
     return [math.ceil(dim * factor / 16) * 16 for factor in factors]

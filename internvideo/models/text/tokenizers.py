@@ -139,7 +139,7 @@ class CLIPTokenizer:
     def __call__(self, texts: Sequence[str], max_length: int | None = None) -> Tokens:
         """Tokens of ``texts``, always of the tokenizer's own length."""
         ids = self.tokenizer(list(texts))
-        ends = ids.argmax(dim=1)
+        ends = ids.argmax(dim=1)  # the end of text has the largest id of the vocabulary
         mask = torch.arange(self.max_length)[None] <= ends[:, None]
         return dict(input_ids=ids, attention_mask=mask.long())
 
