@@ -16,7 +16,7 @@ import torch
 from internvideo.datasets.base import BaseDataset
 from internvideo.datasets.collate import collate_clips
 from internvideo.datasets.synthetic.boxes import box_table
-from internvideo.datasets.synthetic.plans import WorldParameters
+from internvideo.datasets.synthetic.parameters import WorldParameters
 from internvideo.datasets.synthetic.render import actor_boxes
 from internvideo.datasets.synthetic.world import make_world
 from internvideo.datasets.transforms.frame_sampling import uniform_test
