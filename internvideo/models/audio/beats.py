@@ -8,7 +8,6 @@ import torch.nn.functional as F
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from internvideo.ops.filter_bank import log_mel_filter_bank
 from internvideo.registry import MODELS
 
 ACTIVATIONS = ('gelu', 'relu', 'glu')
@@ -291,7 +290,7 @@ class BEATs(BaseModule):
         gru_rel_pos: gate the bias per query.
         finetuned_model: add the classifier ``predictor``.
         predictor_dropout, predictor_class: its dropout and number of classes.
-        num_mel_bins: bins of the filter bank made by :meth:`filter_bank`.
+        num_mel_bins: bins of the filter bank that it reads.
 
     Raises:
         ValueError: widths that do not divide, or an unknown activation.
@@ -374,10 +373,6 @@ class BEATs(BaseModule):
         self.post_extract_proj = None
         if embed_dim != self.embed_dim:
             self.post_extract_proj = nn.Linear(embed_dim, self.embed_dim)
-
-    def filter_bank(self, wave: Tensor) -> Tensor:
-        """(B, samples) waves at 16 kHz -> (B, frames, ``num_mel_bins``)."""
-        return log_mel_filter_bank(wave, self.num_mel_bins)
 
     def forward(self, bank: Tensor, padding: Tensor | None = None) -> Tensor:
         """Encode a filter bank.

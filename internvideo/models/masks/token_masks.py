@@ -1,13 +1,9 @@
 """Masks of a student's tokens, drawn on the device with a fixed number of visible ones.
 
 A masker is called once per step and returns a (B, N) bool tensor over the patch tokens of the
-clips, time-major, True = hidden.  The class token is not part of it.  ``random_mask`` and
-``tube_mask`` draw the mask of one clip on the CPU, as the published loaders do.
+clips, time-major, True = hidden.  The class token is not part of it.
 """
 
-from typing import Any
-
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -26,21 +22,6 @@ def check_ratio(ratio: float) -> float:
     if not 0.0 <= ratio < 1.0:
         raise ValueError(f'mask ratio must be in [0, 1), got {ratio}')
     return ratio
-
-
-def random_mask(window: Grid, ratio: float, rng: Any = np.random) -> np.ndarray:
-    """(T*h*w,) mask that hides ``int(ratio * T*h*w)`` tokens anywhere in ``window`` (T, h, w).
-
-    ``rng`` is NumPy's global generator or anything with ``shuffle``.
-    """
-    row = np.arange(np.prod(window)) >= visible_count(int(np.prod(window)), check_ratio(ratio))
-    rng.shuffle(row)
-    return row
-
-
-def tube_mask(window: Grid, ratio: float, rng: Any = np.random) -> np.ndarray:
-    """Mask (T*h*w,) that hides the same ``int(ratio * h*w)`` patches at every time (VideoMAE)."""
-    return np.tile(random_mask((1, *window[1:]), ratio, rng), window[0])
 
 
 def hide_all_but(visible: Tensor, num_tokens: int) -> Tensor:
@@ -148,31 +129,40 @@ class AttentionMask(RatioMasker):
         return (steps, patches) if self.per == 'frame' else (1, steps * patches)
 
 
+class ScoredMask(RatioMasker):
+    """Base of the maskers that draw a score for each place and leave the largest visible."""
+
+    def __call__(
+        self, attn: Tensor | None, batch_size: int, grid: Grid, device: torch.device | str
+    ) -> Tensor:
+        return self.hide(torch.rand(batch_size, self.num_scores(grid), device=device), grid)
+
+    def num_scores(self, grid: Grid) -> int:
+        """Places of a clip that are hidden or left visible on their own."""
+        raise NotImplementedError
+
+    def hide(self, scores: Tensor, grid: Grid) -> Tensor:
+        """(B, ``num_scores``) scores, all different -> (B, N) mask; the largest stay visible."""
+        places = self.num_scores(grid)
+        visible = scores.topk(visible_count(places, self.ratio)).indices
+        return hide_all_but(visible, places).repeat(1, grid[0] * grid[1] * grid[2] // places)
+
+    def num_visible(self, grid: Grid) -> int:
+        places = self.num_scores(grid)
+        return grid[0] * grid[1] * grid[2] // places * visible_count(places, self.ratio)
+
+
 @MODELS.register_module()
-class RandomMask(RatioMasker):
+class RandomMask(ScoredMask):
     """Hides tokens of the whole clip uniformly."""
 
-    def __call__(
-        self, attn: Tensor | None, batch_size: int, grid: Grid, device: torch.device | str
-    ) -> Tensor:
-        scores = torch.rand(batch_size, grid[0] * grid[1] * grid[2], device=device)
-        return hide_all_but(scores.topk(self.num_visible(grid)).indices, scores.shape[1])
-
-    def num_visible(self, grid: Grid) -> int:
-        return visible_count(grid[0] * grid[1] * grid[2], self.ratio)
+    def num_scores(self, grid: Grid) -> int:
+        return grid[0] * grid[1] * grid[2]
 
 
 @MODELS.register_module()
-class TubeMask(RatioMasker):
+class TubeMask(ScoredMask):
     """Hides the same patches in every temporal position (arXiv 2203.12602, section 3.3)."""
 
-    def __call__(
-        self, attn: Tensor | None, batch_size: int, grid: Grid, device: torch.device | str
-    ) -> Tensor:
-        patches = grid[1] * grid[2]
-        scores = torch.rand(batch_size, patches, device=device)
-        visible = scores.topk(visible_count(patches, self.ratio)).indices
-        return hide_all_but(visible, patches).repeat(1, grid[0])
-
-    def num_visible(self, grid: Grid) -> int:
-        return grid[0] * visible_count(grid[1] * grid[2], self.ratio)
+    def num_scores(self, grid: Grid) -> int:
+        return grid[1] * grid[2]

@@ -1,13 +1,10 @@
 """Masks on the device: fixed counts, the law of the draw, bad fields."""
 
-import numpy as np
 import pytest
 import torch
 
 from internvideo.models.masks.token_masks import (
     draw_by_weight,
-    random_mask,
-    tube_mask,
     visible_count,
 )
 from internvideo.registry import MODELS
@@ -47,10 +44,13 @@ def test_tubes_hide_the_same_squares_at_every_time():
     assert (mask == mask[:, :1]).all()
 
 
-def test_masks_of_the_loaders():
-    rows = tube_mask((4, 3, 5), 0.6, np.random.default_rng(0)).reshape(4, 15)
-    assert (rows == rows[0]).all() and rows[0].sum() == 9
-    assert random_mask((4, 3, 5), 0.61, np.random.default_rng(0)).sum() == 36
+def test_the_largest_scores_stay_visible():
+    grid, scores = (4, 3, 5), torch.randperm(15)[None]
+    rows = build('TubeMask', ratio=0.6).hide(scores, grid).view(4, 15)
+    assert torch.equal(rows, (scores < 9).repeat(4, 1))
+    scores = torch.randperm(60)[None]
+    mask = build('RandomMask', ratio=0.61).hide(scores, grid)
+    assert torch.equal(mask, scores < 36)
 
 
 def test_draws_follow_the_weights():
@@ -73,7 +73,7 @@ def test_ratio_out_of_range_is_named(ratio):
     with pytest.raises(ValueError, match='mask ratio'):
         build('RandomMask', ratio=ratio)
     with pytest.raises(ValueError, match='mask ratio'):
-        tube_mask((2, 2, 2), ratio)
+        build('TubeMask', ratio=ratio)
 
 
 def test_unknown_extent_of_the_draw_is_named():

@@ -11,7 +11,6 @@ from internvideo.checkpoint.tensor_conversion import inflate_patch_kernel
 from internvideo.models.layers.position import sincos_1d, sincos_2d, sincos_3d
 from internvideo.models.losses.alignment import AlignmentLoss
 from internvideo.models.losses.feature_distance import FeatureDistanceLoss
-from internvideo.models.masks.token_masks import random_mask, tube_mask
 from internvideo.models.tasks.pretraining.teachers import aligned_layers
 from internvideo.ops.features import normalise
 from internvideo.ops.position_tables import interpolate_joint_table
@@ -20,6 +19,7 @@ from internvideo.structures.aligned_features import AlignedFeatures
 from internvideo.verification.cases import Case, CaseError, RunEnv
 from internvideo.verification.facts import Facts
 from internvideo.verification.runner_registry import Result, parity_runner
+from internvideo.verification.runners.internvideo2_recipes.batch import shuffled_mask
 from internvideo.verification.runners.internvideo2_single.classifier import ENCODER_FIELDS
 
 from .common import check_returned, load_filled, loss_outputs
@@ -220,10 +220,9 @@ def run_pos_tables(case: Case, env: RunEnv) -> Result:
 @parity_runner('internvideo2_multi/mask')
 def run_mask(case: Case, env: RunEnv) -> Result:
     facts = case.facts
-    np.random.seed(facts['numpy_global_seed'])
-    draw = dict(random=random_mask, tube=tube_mask)[facts['kind']]
-    rows = [draw(tuple(facts['window']), facts['ratio']) for _ in range(facts['batch'])]
-    return Result(dict(mask=np.stack(rows)))
+    rng = np.random.RandomState(facts['numpy_global_seed'])
+    draw = (facts['kind'], facts['window'], facts['ratio'], rng)
+    return Result(dict(mask=torch.stack([shuffled_mask(*draw)[0] for _ in range(facts['batch'])])))
 
 
 @parity_runner('internvideo2_multi/uta')

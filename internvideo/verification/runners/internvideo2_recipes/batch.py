@@ -2,6 +2,7 @@
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from internvideo.models.data_preprocessors.mixup_cutmix import (
     Mix,
@@ -11,7 +12,7 @@ from internvideo.models.data_preprocessors.mixup_cutmix import (
 )
 from internvideo.models.losses.batch_targets import smooth_one_hot
 from internvideo.models.losses.classification import soft_target_cross_entropy
-from internvideo.models.masks.token_masks import random_mask, tube_mask
+from internvideo.models.masks.token_masks import RandomMask, ScoredMask, TubeMask
 from internvideo.verification.cases import Case, RunEnv
 from internvideo.verification.runner_registry import Result, parity_runner
 
@@ -47,13 +48,28 @@ def run_mixup(case: Case, env: RunEnv) -> Result:
     return Result(outputs)
 
 
+MASKERS: dict[str, type[ScoredMask]] = dict(random=RandomMask, tube=TubeMask)
+
+
+def shuffled_mask(
+    kind: str, window: list[int], ratio: float, rng: np.random.RandomState
+) -> tuple[Tensor, Tensor]:
+    """Return the mask of one clip whose places NumPy shuffles, as the published loaders do.
+
+    Also the order: place i holds what was at ``order[i]`` of a row that ends with the hidden ones.
+    """
+    masker, grid = MASKERS[kind](ratio), tuple(window)
+    order = np.arange(masker.num_scores(grid))
+    rng.shuffle(order)
+    order = torch.as_tensor(order)
+    return masker.hide(-order[None], grid)[0], order
+
+
 @parity_runner('internvideo2_recipes/masks')
 def run_masks(case: Case, env: RunEnv) -> Result:
-    makers, outputs = dict(tube=tube_mask, random=random_mask), {}
+    outputs = {}
     for index, combo in enumerate(case.facts['combos']):
-        window, rng = tuple(combo['window']), np.random.RandomState(combo['seed'])
-        outputs[f'mask{index}'] = makers[combo['type']](window, combo['ratio'], rng)
-        order = np.arange(np.prod(window[1:] if combo['type'] == 'tube' else window))
-        np.random.RandomState(combo['seed']).shuffle(order)
-        outputs[f'perm{index}'] = torch.as_tensor(order)
+        rng = np.random.RandomState(combo['seed'])
+        drawn = shuffled_mask(combo['type'], combo['window'], combo['ratio'], rng)
+        outputs |= dict(zip((f'mask{index}', f'perm{index}'), drawn, strict=True))
     return Result(outputs)
