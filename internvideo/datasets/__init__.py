@@ -1,1 +1,1 @@
-"""Data sets: one file per annotation format; transforms, samplers and the generated world below."""
+"""Data sets, what they share, and mixtures of them: from annotations to batches."""

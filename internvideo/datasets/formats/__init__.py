@@ -1,1 +1,1 @@
-"""Annotation files and the texts in them, row by row."""
+"""Annotation files, row by row, and the words in them."""
