@@ -47,7 +47,7 @@ def read_state_dict(source: str | os.PathLike, trusted_pickle: bool = False) -> 
 
 
 def read_settings(source: str | os.PathLike, trusted_pickle: bool = False) -> dict[str, Any]:
-    """The settings ``cfg`` that some files hold beside their tensors; empty where there are none.
+    """Read the settings ``cfg`` that some files hold beside their tensors.
 
     Arguments and errors: see :func:`read_state_dict`.
     """
@@ -88,7 +88,7 @@ def write_state_dict(
 
 
 def check_suffix(path: str | os.PathLike) -> Path:
-    """``path``, if it names a format that can be written; raises ValueError otherwise."""
+    """Return ``path`` if it names a format that can be written, else raise ValueError."""
     path = Path(path).expanduser()
     if path.suffix not in ('.safetensors', '.pth', '.pt', '.bin'):
         raise ValueError(f'{path}: checkpoints are written as .safetensors, .pth, .pt or .bin')

@@ -1,4 +1,4 @@
-"""Where checkpoint files come from: a path, ``hf://``, ``package://``, or an http(s) address."""
+"""Sources of checkpoint files: paths, ``hf://``, ``package://`` and http(s) addresses."""
 
 import hashlib
 import os
@@ -27,7 +27,7 @@ _HUB_PATH = re.compile(
 
 
 class CheckpointSourceError(OSError):
-    """A remote checkpoint could not be fetched; says what was tried and what to do instead."""
+    """Failure to fetch a remote checkpoint, with what was tried and what to do instead."""
 
 
 def resolve_source(source: str | os.PathLike) -> Path:

@@ -1,4 +1,4 @@
-"""What happens to samples whose media cannot be read while training."""
+"""Handling of samples whose media cannot be read in training."""
 
 import random
 from collections.abc import Callable
@@ -12,7 +12,7 @@ MAX_TRIES = 20
 
 
 class MediaError(ValueError):
-    """A media file that cannot be read; the text names the file and the reason."""
+    """Media file that cannot be read, with its path and the reason."""
 
     def __init__(self, path: str | Path, reason: str) -> None:
         super().__init__(path, reason)

@@ -1,4 +1,4 @@
-"""What all data sets share: keys, seeds, unreadable media, classes and pipelines."""
+"""Base of all data sets: keys, seeds, unreadable media, classes and pipelines."""
 
 from collections.abc import Callable, Mapping, Sequence
 from numbers import Integral
@@ -93,7 +93,7 @@ class BaseDataset:
 
     @property
     def bad_samples_file(self) -> str | Path | None:
-        """Where what cannot be read in training is listed."""
+        """File that lists media that cannot be read in training."""
         return self.bad_samples.file
 
     @bad_samples_file.setter

@@ -1,4 +1,4 @@
-"""From packed samples to a batch."""
+"""Collation of packed samples to a batch."""
 
 import torch
 from torch import Tensor
@@ -9,7 +9,7 @@ from internvideo.registry import FUNCTIONS
 
 @FUNCTIONS.register_module()
 def collate_clips(batch: list[dict | list[dict]]) -> dict:
-    """Batch packed clips; lists of repeated augmentations are flattened.
+    """Batch packed clips and flatten lists of repeated augmentations.
 
     Returns ``dict(inputs=uint8 (B, V, C, T, H, W) or None, data_samples=[...])``.  Readable
     samples come first, in order, so that ``inputs[i]`` belongs to ``data_samples[i]``; samples
@@ -27,7 +27,7 @@ def collate_clips(batch: list[dict | list[dict]]) -> dict:
 
 @FUNCTIONS.register_module()
 def collate_media(batch: list[dict | list[dict]]) -> dict:
-    """Batch items of :class:`PackMedia`, all of one kind of medium.
+    """Batch items of :class:`PackMedia`, all of one modality.
 
     Returns ``dict(inputs={'video': uint8 (B, 3, T, H, W), 'audio': (B, frames, mels)} or None,
     data_samples=[...])`` with the keys that the items have; order as in :func:`collate_clips`.
@@ -53,7 +53,7 @@ def collate_media(batch: list[dict | list[dict]]) -> dict:
 
 @FUNCTIONS.register_module()
 def collate_questions(batch: list[dict | list[dict]]) -> dict:
-    """As :func:`collate_media`, but a clip that several data samples ask about comes once.
+    """Batch items like :func:`collate_media`, with a clip of several questions only once.
 
     Samples with the same ``clip_id`` share a clip, that of the first of them; each readable
     sample gets ``clip``, the row of ``inputs['video']`` that it is about.

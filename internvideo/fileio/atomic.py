@@ -39,7 +39,7 @@ class PendingFile:
         self._sync = sync
 
     def commit(self) -> None:
-        """Give the file its name; on errors it is removed.  Raises OSError."""
+        """Give the file its name, or remove it and raise OSError."""
         try:
             if self._sync:
                 _sync_tree(self.path)
@@ -119,7 +119,7 @@ def is_temporary(path: Path) -> bool:
 
 
 def remove_temporary_files(directory: str | os.PathLike) -> None:
-    """Remove the files that killed writers left in ``directory``; nobody may be writing there."""
+    """Remove the files that killed writers left in ``directory`` while nobody writes there."""
     for leftover in Path(directory).glob(f'{TEMPORARY_PREFIX}*'):
         if leftover.is_file():
             leftover.unlink(missing_ok=True)

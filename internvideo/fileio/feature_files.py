@@ -24,7 +24,7 @@ SUFFIXES = {'npy': '.npy', 'npz': '.npz', 'hdf5': '.h5'}
 
 
 class FeatureWriter(Protocol):
-    """Takes features in pieces; the file appears only when :meth:`finish` returns."""
+    """Writer of features in pieces to a file that appears when :meth:`finish` returns."""
 
     def append(self, features: np.ndarray) -> None:
         """Add windows (n, ...)."""
@@ -153,7 +153,7 @@ def open_writer(target: Path, kind: str) -> FeatureWriter:
 
 
 def read_metadata(target: Path, kind: str) -> dict[str, Any] | None:
-    """Metadata of a complete feature file; None where there is none or it is damaged."""
+    """Metadata of a complete feature file, or None where there is none or it is damaged."""
     with suppress(OSError, ValueError, KeyError, zipfile.BadZipFile):
         if not target.is_file():
             return None

@@ -18,7 +18,7 @@ def is_packaged(source: str | os.PathLike) -> bool:
 
 
 def package_path(source: str) -> Path:
-    """The file or folder of ``package://NAME/PATH``; the package itself is not imported.
+    """Find the file or folder of ``package://NAME/PATH`` without importing the package.
 
     Raises:
         ValueError: ``source`` is not of that form.

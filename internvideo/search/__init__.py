@@ -1,1 +1,1 @@
-"""Index of vectors on disk: filling, tidying and searching it; knows no model."""
+"""Index of vectors on disk: filling, tidying and searching."""

@@ -126,7 +126,7 @@ class PartWriter:
         self._started, self._bytes = time.monotonic(), 0
 
     def commit(self) -> None:
-        """Complete the part that is being written, if any; its features' record comes last."""
+        """Complete the part that is being written, if any."""
         writers, files = self._writers, self._files
         self._writers, self._files = [], []
         if any(len(files) != writer.shape[0] for writer in writers if writer.shape):

@@ -1,4 +1,4 @@
-"""Which videos of an index are still those on the disk."""
+"""Comparison of the videos of an index with those on the disk."""
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -8,7 +8,7 @@ from .index_parts import IndexedFile
 
 
 def file_states(paths: Iterable[str]) -> dict[str, IndexedFile | None]:
-    """Files as they are now; None for those that are not there."""
+    """Size and time of files as they are now, None for missing ones."""
     states: dict[str, IndexedFile | None] = {}
     for path in paths:
         try:
@@ -19,7 +19,7 @@ def file_states(paths: Iterable[str]) -> dict[str, IndexedFile | None]:
 
 
 class OutOfDate:
-    """Says of a video of an index whether its file has changed, or has gone from the sources."""
+    """Compares videos of an index with the files on disk."""
 
     def __init__(
         self, files: Mapping[str, IndexedFile | None], sources: Sequence[str | os.PathLike]

@@ -41,7 +41,7 @@ TRIES = 5
 
 
 class IndexMismatchError(ValueError):
-    """An index made by another model or in another way; names the fields that differ."""
+    """Index made by another model or in another way, with the fields that differ."""
 
 
 class Hit(NamedTuple):
@@ -150,14 +150,14 @@ class VectorIndex:
         return sorted(record for record in found if not is_temporary(record))
 
     def _open_part(self, record: Path) -> Part | None:
-        """The part of a record; None when it is damaged or has gone."""
+        """Open the part of a record, or None when it is damaged or has gone."""
         try:
             return Part.open(record, self.has_tokens)
         except (OSError, ValueError, EOFError):
             return None
 
     def writer(self, seconds: float | None = None) -> PartWriter:
-        """Adds videos; see :class:`PartWriter`."""
+        """Writer that adds videos (see :class:`PartWriter`)."""
         return PartWriter(self.folder, self.has_tokens, seconds)
 
     def __len__(self) -> int:
@@ -246,7 +246,7 @@ class VectorIndex:
 
 
 def _search(parts: Sequence[Part], queries: Tensor, top_k: int) -> list[list[Hit]]:
-    """The best rows for each query; a video that is there twice may be found twice."""
+    """Best rows for each query, in which a video that is stored twice may occur twice."""
     starts = np.cumsum([0, *(part.rows for part in parts)])
     scores = torch.empty(len(queries), 0)
     rows = torch.empty(len(queries), 0, dtype=torch.long)
@@ -276,7 +276,7 @@ def _distinct(hits: Sequence[Hit]) -> Iterator[Hit]:
 def _places(
     parts: Sequence[Part], starts: np.ndarray, rows: np.ndarray
 ) -> dict[int, tuple[Part, int, str]]:
-    """Part, row in it and path of rows of the whole; each record is read once, and let go."""
+    """Part, row in it and path of rows of the whole, reading each record once."""
     places, owners = {}, np.searchsorted(starts, rows, side='right') - 1
     for number in np.unique(owners).tolist():
         paths = parts[number].record()['paths']

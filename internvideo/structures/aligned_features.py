@@ -6,7 +6,7 @@ from torch import Tensor
 
 
 class AlignedFeatures(NamedTuple):
-    """What is compared between student and teachers; lists run over the aligned layers.
+    """Features to be compared between student and teachers, with lists over the aligned layers.
 
     Attributes:
         clip_middle: each (B, M, D), class token first.
@@ -19,6 +19,6 @@ class AlignedFeatures(NamedTuple):
     mae: list[Tensor]
 
     def branches(self) -> dict[str, list[Tensor]]:
-        """Branch name -> its layers; a branch that is absent is empty."""
+        """Map from branch name to its layers, empty for a branch that is absent."""
         final = [] if self.clip_final is None else [self.clip_final]
         return dict(clip_middle=self.clip_middle, clip_final=final, mae=self.mae)

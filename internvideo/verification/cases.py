@@ -69,7 +69,7 @@ def make_input(spec: Mapping[str, Any]) -> np.ndarray:
 
 
 def to_numpy(value: Any) -> np.ndarray:
-    """Any array-like on any device as a NumPy array; bfloat16, unknown to NumPy, as float32."""
+    """Convert an array-like on any device to NumPy, bfloat16 as float32."""
     if isinstance(value, torch.Tensor):
         value = value.detach().cpu()
         return (value.float() if value.dtype == torch.bfloat16 else value).numpy()
@@ -78,7 +78,7 @@ def to_numpy(value: Any) -> np.ndarray:
 
 @dataclass(frozen=True)
 class RunEnv:
-    """How a runner computes: device, attention backend and floating-point type (by name)."""
+    """Settings of a run: device, attention backend and floating-point type (by name)."""
 
     device: str = 'cpu'
     attn_backend: str = 'auto'
@@ -89,7 +89,7 @@ class RunEnv:
         return DTYPES[self.dtype]
 
     def tensor(self, array: Any) -> torch.Tensor:
-        """``array`` on the device; floating-point values in the run's type, others as they are."""
+        """Move ``array`` to the device, floating-point values in the run's type."""
         tensor = torch.as_tensor(to_numpy(array)).to(self.device)
         return tensor.to(self.torch_dtype) if tensor.is_floating_point() else tensor
 
@@ -189,7 +189,7 @@ def _read_json(path: Path) -> Any:
 
 
 def read_header(path: Path) -> dict[str, Any]:
-    """The JSON of the case at ``path``; raises :class:`CaseError` where it is none."""
+    """Read the JSON of the case at ``path``, or raise :class:`CaseError`."""
     header = _read_json(path)
     if not isinstance(header, dict) or not isinstance(header.get('family'), str):
         raise CaseError(f'{path.name} has no field "family": not a reference case')
@@ -214,7 +214,7 @@ def _read_outputs(path: Path, header: Mapping[str, Any]) -> dict[str, np.ndarray
 
 
 def load_case(path: str | Path) -> Case:
-    """Read the case at ``path`` (json or npz); raises :class:`CaseError` naming what is wrong."""
+    """Read the case at ``path`` (json or npz), or raise :class:`CaseError` with the fault."""
     path = Path(path).with_suffix('.json')
     header = read_header(path)
     stored = _read_outputs(path.with_suffix('.npz'), header)

@@ -84,7 +84,7 @@ def describe(verdict: 'Verdict') -> str:
 
 
 def write_report(path: Path, verdicts: 'list[Verdict]') -> None:
-    """Write the verdicts as JSON; an infinite error, which JSON cannot say, becomes null."""
+    """Write the verdicts as JSON, with null for an infinite error."""
     from internvideo.fileio.json_files import write_json
 
     cases = [
@@ -100,7 +100,7 @@ def write_report(path: Path, verdicts: 'list[Verdict]') -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run, print and count; raises :class:`ValueError` for arguments that cannot be used."""
+    """Run, print and count the cases, or raise :class:`ValueError` for unusable arguments."""
     from .cases import RunEnv
     from .judging import run_case
     from .runner_registry import discover_runners
@@ -129,7 +129,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the command line ``argv`` (that of the process by default); returns the exit status."""
+    """Run the command line ``argv`` (by default the process's) and return the exit status."""
     parser = build_parser()
     args = parser.parse_args(argv)
     try:

@@ -26,7 +26,7 @@ LOW_PRECISION = {'bfloat16': 0.05, 'float16': 0.01}
 
 @dataclass
 class Verdict:
-    """Outcome of one case; ``worst`` is the largest error as a share of its tolerance."""
+    """Outcome of one case, with the largest error as a share of its tolerance (``worst``)."""
 
     case: str
     family: str
@@ -134,7 +134,7 @@ def _fix_generators() -> None:
 
 
 def run_case(path: str | Path, env: RunEnv | None = None) -> Verdict:
-    """Run the case at ``path``; whatever goes wrong ends in the verdict, never in an exception."""
+    """Run the case at ``path`` and put whatever goes wrong into the verdict."""
     env, path = env or RunEnv(), Path(path).with_suffix('.json')
     verdict = Verdict(case=f'{path.parent.name}/{path.stem}', family='?')
     started = time.perf_counter()

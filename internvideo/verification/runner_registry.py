@@ -22,7 +22,7 @@ from .cases import Case, CaseError, RunEnv
 
 @dataclass
 class Result:
-    """What a runner returns.
+    """Result of a runner.
 
     ``outputs`` are compared with the stored arrays, ``expected`` with the case's facts of that
     name; what a case lists and a runner does not return is a miss.
@@ -50,7 +50,7 @@ def parity_runner(*families: str) -> Callable[[Runner], Runner]:
 
 
 def discover_runners() -> None:
-    """Import every module below ``verification.runners``; one that fails is noted by name."""
+    """Import every module below ``verification.runners`` and note those that fail."""
     for module in pkgutil.walk_packages(runners.__path__, f'{runners.__name__}.', _note_error):
         try:
             importlib.import_module(module.name)
@@ -64,7 +64,7 @@ def _note_error(name: str) -> None:
 
 
 def find_runner(family: str) -> Runner:
-    """The runner of ``family``; raises :class:`CaseError` when there is none."""
+    """Runner of ``family``, or :class:`CaseError` when there is none."""
     if family not in RUNNERS:
         broken = ''.join(
             f'; {name} failed to import ({why})' for name, why in IMPORT_ERRORS.items()

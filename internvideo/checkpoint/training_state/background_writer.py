@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 
 class BackgroundWriter:
-    """Runs one writing job at a time in a thread; training waits only for the one before.
+    """Runs writing jobs in a thread, so that training waits only for the one before.
 
     The interpreter does not exit while a job runs.  What a job raises is raised by the next
     :meth:`submit` or :meth:`finish`.
@@ -16,7 +16,7 @@ class BackgroundWriter:
         self._error: Exception | None = None
 
     def submit(self, job: Callable[[], None]) -> None:
-        """Start ``job`` once the one before is done; it must own all that it writes."""
+        """Start ``job``, which must own all that it writes, once the one before is done."""
         self.finish()
         self._thread = threading.Thread(target=self._run, args=(job,), name='checkpoint-writer')
         self._thread.start()

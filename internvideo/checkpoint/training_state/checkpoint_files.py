@@ -40,7 +40,7 @@ def as_plain(value: Any) -> Any:
 
 
 def plain_copy(value: Any) -> Any:
-    """:func:`as_plain` of ``value``, sharing no memory with it; tensors that are one stay one."""
+    """Copy ``value`` by :func:`as_plain` without sharing memory with it."""
     copies: dict[tuple, torch.Tensor] = {}
 
     def copy(tensor: torch.Tensor) -> torch.Tensor:
@@ -110,7 +110,7 @@ def read_checkpoint(path: str | Path) -> dict:
 
 
 def read_training_state(path: str | Path) -> dict:
-    """Read a checkpoint that training can go on from; the bytes are checked first.
+    """Read a checkpoint that training can go on from, after checking its bytes.
 
     Raises:
         CheckpointError: as :func:`read_checkpoint`, damaged bytes, weights without the state of a
@@ -166,7 +166,7 @@ def _pointed(directory: Path) -> Path | None:
 
 
 def find_resumable(directory: str | Path, report: Callable[[str], None]) -> Path | None:
-    """The checkpoint to resume from, or None; ``report`` is told why a newer one was passed by."""
+    """Find the checkpoint to resume from and ``report`` why newer ones are passed by."""
     for path in resume_candidates(directory):
         try:
             read_training_state(path)

@@ -2,4 +2,4 @@
 
 
 class CheckpointError(RuntimeError):
-    """A checkpoint cannot be written, read, or does not fit; the message names the file."""
+    """Checkpoint that cannot be written or read or does not fit, named in the message."""

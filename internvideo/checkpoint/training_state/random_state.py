@@ -40,7 +40,7 @@ def set_random_state(state: dict) -> None:
 
 @contextmanager
 def isolated_random_state(seed: int | None = None) -> Iterator[dict]:
-    """Leave the generators as they were, whatever is drawn inside; optionally seeded inside.
+    """Leave the generators as they were, whatever is drawn inside.
 
     Yields the outer state.
     """

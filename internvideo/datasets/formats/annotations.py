@@ -172,7 +172,7 @@ class AnnotationList:
                 raise self.located(row, error) from None
 
     def largest_label(self) -> int | None:
-        """The largest label of the list; None when it has no labels."""
+        """Largest label of the list, or None when it has no labels."""
         if 'label' not in self.columns:
             return None
         if self.columns != ('path', 'label'):
@@ -188,7 +188,7 @@ class AnnotationList:
             yield from first + np.flatnonzero((labels < 0) | (labels >= limit))
 
     def _plain_labels(self) -> Iterator[tuple[int, np.ndarray]]:
-        """(first row, labels) of stretches of the list; -1 where a line is not plain."""
+        """First row and labels of each block of the list, -1 where a line is not plain."""
         text = np.frombuffer(self._text, np.uint8)
         for first in range(0, len(self), STRETCH_ROWS):
             starts = np.asarray(self._starts[first : first + STRETCH_ROWS])
@@ -217,7 +217,7 @@ def _convert(name: str, field: str) -> str | int | float:
 def _trailing_integers(
     text: np.ndarray, starts: np.ndarray, following: np.ndarray, delimiter: int
 ) -> np.ndarray:
-    """The integer that ends each line; -1 where a line needs a closer look.
+    """Integer that ends each line, -1 where a line needs a closer look.
 
     ``following`` is where the next line starts; digits must reach back to ``delimiter``.
     """

@@ -1,4 +1,4 @@
-"""Which of the captions of an annotation go with its medium."""
+"""Choice of the captions of an annotation that go with its sample."""
 
 import random
 from collections.abc import Mapping
@@ -43,7 +43,7 @@ class CaptionChoice:
             prompt_templates(self.prompt)
 
     def usable(self, info: Mapping[str, Any]) -> dict[str, list[str]]:
-        """By key, the captions that may be chosen; for ``'uniform'`` the only key is ``caption``.
+        """Captions that may be chosen by key, with ``caption`` alone for ``'uniform'``.
 
         Raises:
             ValueError: there is none (of some key), or it is no text.
@@ -71,14 +71,14 @@ class CaptionChoice:
         return long
 
     def draw(self, info: Mapping[str, Any], number: int | None = None) -> str | dict[str, str]:
-        """The caption of an access; ``number`` names one of the usable ones in place of a draw."""
+        """Choose the caption of an access, by ``number`` among the usable ones or by a draw."""
         found = self.usable(info)
         if self.choice == 'avs_all':
             return {key: random.choice(texts) for key, texts in found.items()}
         return random.choice(found['caption']) if number is None else found['caption'][number]
 
     def prompted(self, caption: str | dict[str, str]) -> str | dict[str, str]:
-        """What :meth:`draw` gave, inside a drawn sentence if there is a ``prompt``."""
+        """Put the caption of :meth:`draw` into a drawn sentence if there is a ``prompt``."""
         if self.prompt is None:
             return caption
         if isinstance(caption, dict):

@@ -7,7 +7,7 @@ BLANKS = re.compile(r'\s{2,}')
 
 
 def normalise_caption(text: str, max_words: int | None = None) -> str:
-    """Lower-case, without punctuation; ``-`` and ``/`` become blanks, ``<person>`` a word.
+    """Normalise to lower case without punctuation, with ``<person>`` as a word.
 
     Runs of two and more white-space characters become one blank; a single one stays as it is.
 

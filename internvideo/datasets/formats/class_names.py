@@ -5,7 +5,7 @@ from pathlib import Path
 
 
 def class_names(classes: str | Path | Sequence[str]) -> tuple[str, ...]:
-    """The names; those of a file without blank lines.
+    """Read the names from a list or from the lines of a file.
 
     Raises:
         FileNotFoundError: the file does not exist.

@@ -10,7 +10,7 @@ PLACE = '{}'
 
 @cache
 def prompt_templates(name: str) -> tuple[str, ...]:
-    """The published list of that name, in its order; each sentence holds ``{}`` once.
+    """Published list of that name, whose sentences hold ``{}`` once.
 
     ``kinetics_action_clip`` is what zero-shot action recognition averages over; ``kinetics`` and
     ``imagenet`` are drawn from while training on class names.
@@ -26,5 +26,5 @@ def prompt_templates(name: str) -> tuple[str, ...]:
 
 
 def fill_prompt(template: str, text: str) -> str:
-    """``text`` in its place in ``template``; braces of ``text`` stay as they are."""
+    """Put ``text`` in its place in ``template`` and keep its own braces."""
     return template.replace(PLACE, text)

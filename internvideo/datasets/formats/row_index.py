@@ -17,7 +17,7 @@ MIN_CACHED_BYTES = 50_000_000
 
 
 def cached_index(files: Sequence[Path], kind: str, build: Callable[[], np.ndarray]) -> np.ndarray:
-    """What ``build`` makes of ``files``, from the machine's cache when they are long.
+    """Result of ``build`` on ``files``, from the machine's cache when they are long.
 
     One process of a machine builds it, the others wait.  Changed files are indexed anew.
 

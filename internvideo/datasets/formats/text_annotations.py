@@ -36,7 +36,7 @@ LAYOUTS = (
 
 
 class TextAnnotations:
-    """Rows of one annotation file or of several, as dicts; nothing is held but where they are.
+    """Rows of one annotation file or several as dicts, read on access.
 
     A JSON list and JSON Lines (``.jsonl``) are memory-mapped and parsed row by row; an SQLite
     file holds one table, whose rows are asked for one by one.  Files of hundreds of millions of
@@ -77,7 +77,7 @@ class TextAnnotations:
         return self._checked(row, info)
 
     def scan(self) -> Iterator[dict[str, Any] | ValueError]:
-        """All rows in order, much faster than one by one; in place of a bad one its error."""
+        """Read all rows in order, with an error in place of a bad one."""
         for row, info in enumerate(chain.from_iterable(self._parts)):
             try:
                 yield self._checked(row, info)
@@ -310,7 +310,7 @@ class SqliteRows:
 
 
 def _unpacked(found: sqlite3.Row) -> dict[str, Any]:
-    """A table's row without what is NULL; JSON lists become lists where several values may be."""
+    """Convert a table's row to a dict without NULL, with JSON lists where they may be."""
     info = {key: found[key] for key in found.keys() if found[key] is not None}  # noqa: SIM118
     return {key: _unlisted(key, value) for key, value in info.items()}
 
@@ -327,7 +327,7 @@ def _unlisted(key: str, value: Any) -> Any:
 
 
 def path_of(info: Mapping[str, Any], prefix: str | Path, media_type: str = 'video') -> str:
-    """The path of a row under ``prefix``; where it has several, the one of its type of media.
+    """Path of a row under ``prefix``, of its modality where it has several.
 
     Raises:
         KeyError: there is none.

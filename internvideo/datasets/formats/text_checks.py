@@ -12,7 +12,7 @@ SPECIAL_TOKENS = 2
 
 
 def text_faults(info: Mapping[str, Any], max_length: int, paragraph: bool) -> Iterator[str]:
-    """What is wrong with the texts of a row: absent, empty, too long for ``max_length`` tokens.
+    """Fault of the texts of a row: absent, empty, too long for ``max_length`` tokens.
 
     A word takes at least one token, so a text that is said to be too long is cut.
     """
@@ -33,7 +33,7 @@ def text_faults(info: Mapping[str, Any], max_length: int, paragraph: bool) -> It
 
 
 def duplicates(annotations: TextAnnotations, media: bool) -> Iterator[tuple[int, str]]:
-    """(row, reason) of rows with the id of an earlier one or, with ``media``, its medium."""
+    """Rows, with reasons, that have the id or, with ``media``, the file of an earlier one."""
     seen: dict[tuple[str, Any], int] = {}
     for row, info in enumerate(annotations.scan()):
         if isinstance(info, ValueError):

@@ -1,4 +1,4 @@
-"""Media as a retrieval config tests them, for any file: frames, sound or both."""
+"""Reader of frames, audio or both from any file as a retrieval config tests them."""
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from internvideo.datasets.bad_samples import MediaError
 from internvideo.datasets.collate import collate_media
-from internvideo.datasets.media.audio import SoundFeatures
+from internvideo.datasets.media.audio import AudioFeatures
 from internvideo.datasets.media.loading import MediaLoading
 from internvideo.registry import TRANSFORMS
 from internvideo.structures import VideoDataSample
@@ -46,7 +46,7 @@ class MediaReader:
         audio = dict(dataset.get('audio') or {}, random_crop=False)
         backend = dataset.get('backend', 'decord')
         backend = 'decord' if backend == 'frames' else backend
-        self.loading = MediaLoading(media, sampling, SoundFeatures(**audio), backend)
+        self.loading = MediaLoading(media, sampling, AudioFeatures(**audio), backend)
         # Sounds have no frames to transform: they are only packed.
         self.pipeline = [TRANSFORMS.build(s) for s in pipeline[-1 if media == 'audio' else 0 :]]
         self.media_type = media
@@ -54,7 +54,7 @@ class MediaReader:
         self.settings = dict(
             sampling=sampling if self.loading.has_pictures else None,
             pipeline=pipeline[:-1] if self.loading.has_pictures else None,
-            audio=vars(self.loading.sound) if self.loading.has_sound else None,
+            audio=vars(self.loading.audio) if self.loading.has_audio else None,
         )
 
     def __call__(self, path: str | os.PathLike, row: int = 0) -> dict[str, Any]:
@@ -77,7 +77,7 @@ class MediaReader:
 
 
 class MediaFiles(Dataset):
-    """Items of files; one that cannot be read has ``inputs=None`` and says why."""
+    """Items of files, with ``inputs=None`` and a reason for one that cannot be read."""
 
     def __init__(self, reader: MediaReader, paths: Sequence[str]) -> None:
         self.reader, self.paths = reader, paths
@@ -96,7 +96,7 @@ class MediaFiles(Dataset):
 def media_batches(
     reader: MediaReader, paths: Sequence[str], batch_size: int, workers: int
 ) -> Iterator[dict[str, Any]]:
-    """Batches of ``collate_media``; ``sample_index`` is the place in ``paths``.
+    """Batches of ``collate_media`` whose ``sample_index`` is the position in ``paths``.
 
     Args:
         reader: reads the files, each once.

@@ -1,4 +1,4 @@
-"""Which videos to work on, what their outputs are called, and how jobs share them."""
+"""Lists of videos to work on, the names of their outputs, and shares of jobs."""
 
 import os
 import re
@@ -93,7 +93,7 @@ def _listed_name(path: Path, entry: str, root: Path | None) -> str:
 
 
 def _path_of_line(line: str, root: Path | None) -> str:
-    """The first column; the whole line where that is a file, since paths may hold separators."""
+    """First column, or the whole line if that is a file, since paths may hold separators."""
     if ((root or Path()) / line).is_file():
         return line
     if line.startswith('"'):

@@ -97,7 +97,7 @@ class TimedFrame(NamedTuple):
 
 
 def at_rate(frames: Iterable[TimedFrame], fps: float) -> Iterator[TimedFrame]:
-    """The frame on display at 0, 1/fps, 2/fps, ... after the first; repeated where needed."""
+    """Yield the frame on display at 0, 1/fps, 2/fps, ... after the first."""
     shown, first, count = None, 0.0, 0
     for frame in frames:
         if shown is None:
@@ -129,7 +129,7 @@ class Window(NamedTuple):
 
 
 def sliding_windows(items: Iterable[Any], window: int, stride: int) -> Iterator[Window]:
-    """Windows at 0, stride, 2 stride, ...; a last one, filled by repetition, covers the rest.
+    """Yield windows at 0, stride, 2 stride, ..., the last filled by repetition.
 
     Holds at most ``window`` items.  A stream shorter than the window gives one window.
 

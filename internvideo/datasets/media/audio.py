@@ -1,4 +1,4 @@
-"""From files with sound to the filter bank that audio encoders read."""
+"""Audio of media files, as the filter bank that audio encoders read."""
 
 import random
 from collections.abc import Callable
@@ -20,7 +20,7 @@ SEEK_FROM = 2.0
 NO_TRACK = 'no audio track'
 
 
-class SoundTrack:
+class AudioTrack:
     """The first audio track of a file (wav, flac, mp3, mp4, ...), through PyAV.
 
     Args:
@@ -55,7 +55,7 @@ class SoundTrack:
             raise MediaError(self.path, decoder_reason(error, 'cannot be opened')) from None
 
     def samples_between(self, start: float, end: float | None) -> int:
-        """How many :meth:`read` gives, as far as the file says; 0 when it says nothing."""
+        """Number of samples of :meth:`read` as far as the file says, or 0."""
         if self.seconds is None:
             return 0
         return int((min(self.seconds, end or self.seconds) - start) * self.rate)
@@ -126,7 +126,7 @@ def mono_excerpt(
 
 
 @dataclass
-class SoundFeatures:
+class AudioFeatures:
     """Reads files as filter banks, float32 (frames, ``num_mel_bins``).
 
     Args:
@@ -157,12 +157,12 @@ class SoundFeatures:
 
     @property
     def length(self) -> int:
-        """Samples of the longest sound; 0 for any."""
+        """Samples of the longest audio, 0 for any."""
         return round(self.max_seconds * self.sample_rate)
 
     @property
     def num_frames(self) -> int:
-        """Frames of the longest sound, 998 for ten seconds; 0 for any."""
+        """Frames of the longest audio, 998 for ten seconds, 0 for any."""
         return num_filter_frames(self.length)
 
     def __call__(
@@ -173,7 +173,7 @@ class SoundFeatures:
         pad_missing: bool = False,
         pad_bank: bool = False,
     ) -> Tensor:
-        """The filter bank of a file's sound, filled up with silence when it is short.
+        """Filter bank of a file's audio, filled up with silence when it is short.
 
         Args:
             path: the file.
@@ -205,8 +205,8 @@ class SoundFeatures:
         return random.randint(low, high) if self.random_crop else low
 
     def _read(self, path: str, start: float, end: float | None) -> Tensor:
-        """(channels, samples); of a track that is long enough only the part that is used."""
-        track = SoundTrack(path, self.sample_rate)
+        """Read (channels, samples), of a long track only the part that is used."""
+        track = AudioTrack(path, self.sample_rate)
         surplus = track.samples_between(start, end) - self.length
         if not self.length or surplus <= 0:
             return track.read(start, end)

@@ -1,4 +1,4 @@
-"""From the path of an image, a video or a sound to frames and filter banks."""
+"""Loading of images, videos and audio as frames and filter banks."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -11,7 +11,7 @@ from internvideo.datasets.transforms.interval_sampling import clip_offsets
 from internvideo.datasets.transforms.loading import DecodeFrames, OpenVideo
 from internvideo.registry import TRANSFORMS
 
-from .audio import SoundFeatures
+from .audio import AudioFeatures
 from .readers import ImageReader
 
 MEDIA_TYPES = ('image', 'video', 'audio', 'audio_video')
@@ -28,7 +28,7 @@ class MediaLoading:
     Args:
         media_type: one of ``image``, ``video``, ``audio``, ``audio_video``.
         sampling: transform that chooses the frames of a video.
-        audio: fields of :class:`SoundFeatures`, or one.
+        audio: fields of :class:`AudioFeatures`, or one.
         backend, filename_tmpl: as of :class:`OpenVideo`.
         opener: adds ``video`` and ``total_frames`` to a sample in place of :class:`OpenVideo`.
         trimmed_seconds: look only at the first seconds of a video or sound.
@@ -45,7 +45,7 @@ class MediaLoading:
         self,
         media_type: str,
         sampling: Mapping[str, Any] | Callable,
-        audio: Mapping[str, Any] | SoundFeatures | None = None,
+        audio: Mapping[str, Any] | AudioFeatures | None = None,
         backend: str = 'decord',
         filename_tmpl: str = 'img_{:05}.jpg',
         trimmed_seconds: float | None = None,
@@ -59,9 +59,9 @@ class MediaLoading:
         if trimmed_seconds is not None and trimmed_seconds <= 0:
             raise ValueError(f'trimmed_seconds must be positive, got {trimmed_seconds}')
         self.media_type = media_type
-        self.has_pictures, self.has_sound = media_type != 'audio', media_type in AUDIBLE
+        self.has_pictures, self.has_audio = media_type != 'audio', media_type in AUDIBLE
         self.sampling = sampling if callable(sampling) else TRANSFORMS.build(dict(sampling))
-        self.sound = audio if isinstance(audio, SoundFeatures) else SoundFeatures(**(audio or {}))
+        self.audio = audio if isinstance(audio, AudioFeatures) else AudioFeatures(**(audio or {}))
         if clip_from_video and not hasattr(self.sampling, 'num_frames'):
             raise ValueError('clip_from_video=True needs a sampling with `num_frames`')
         self.trimmed_seconds, self.clip_from_video = trimmed_seconds, clip_from_video
@@ -83,8 +83,8 @@ class MediaLoading:
         if self.has_pictures:
             sample = self._decode(sample)
             _crop(sample)
-        if self.has_sound:
-            sample['audio'] = self._load_sound(sample, *seconds)
+        if self.has_audio:
+            sample['audio'] = self._load_audio(sample, *seconds)
         return sample
 
     def _choose_frames(self, sample: dict) -> tuple[dict, tuple[float, float | None]]:
@@ -116,7 +116,7 @@ class MediaLoading:
             raise MediaError(sample['path'], 'frame rate unknown, which trimmed_seconds needs')
         return 0, min(max(int(self.trimmed_seconds * fps), 1), total)
 
-    def _load_sound(self, sample: dict, start: float, end: float | None) -> Any:
+    def _load_audio(self, sample: dict, start: float, end: float | None) -> Any:
         is_track = self.media_type == 'audio_video' and self.audio_from_video
         path = sample['path']
         if self.media_type == 'audio_video' and not is_track:
@@ -125,7 +125,7 @@ class MediaLoading:
                 raise MediaError(
                     sample['path'], 'the annotation names no `audio` (audio_from_video=False)'
                 )
-        return self.sound(path, start, end, self.pad_missing_audio, pad_bank=is_track)
+        return self.audio(path, start, end, self.pad_missing_audio, pad_bank=is_track)
 
 
 def _crop(sample: dict) -> None:

@@ -209,7 +209,7 @@ class ImageReader:
 
 
 def decode_image(file: Path) -> np.ndarray | None:
-    """uint8 (H, W, 3) RGB, turned upright; None when the file holds no image."""
+    """Read an image upright as uint8 (H, W, 3) RGB, or None when the file holds none."""
     import cv2
 
     content = np.fromfile(file, np.uint8)
@@ -241,7 +241,7 @@ def open_video(path: str, backend: str = 'decord') -> Reader:
 
 
 def optional_library(module: str, package: str) -> ModuleType:
-    """The module of a package that a reader needs; ImportError says how to install it."""
+    """Import a package that a reader needs, or raise ImportError with how to install it."""
     try:
         return importlib.import_module(module)
     except ImportError as error:
@@ -251,7 +251,7 @@ def optional_library(module: str, package: str) -> ModuleType:
 
 
 def decoder_reason(error: BaseException, fallback: str) -> str:
-    """What a decoder says, on one line, without the times and source places it adds."""
+    """Message of a decoder on one line without the times and source places it adds."""
     text = ' '.join(str(error).split())
     for noise in DECODER_NOISE:
         text = re.sub(noise, '', text)

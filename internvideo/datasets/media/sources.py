@@ -1,4 +1,4 @@
-"""Where the media of a list lie and how they are read, one way for all rows or one per source."""
+"""Folders and readers of the media of a list, one for all rows or one per source."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
@@ -25,14 +25,14 @@ class MediaSource:
     path_suffix: str = ''
 
     def resolve(self, name: str) -> str:
-        """The full path of ``name``; absolute paths ignore the folder."""
+        """Full path of ``name``, without the folder if that is absolute."""
         if self.backend != 'frames' and '.' not in name:
             name += self.path_suffix
         return str(Path(self.data_prefix) / name)
 
 
 class MediaSources:
-    """The source of each row of a list; opens the media of a sample.
+    """Source of each row of a list, which opens the media of a sample.
 
     Args:
         default: How media are read.

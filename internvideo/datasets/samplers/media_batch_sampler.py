@@ -76,7 +76,7 @@ class MediaBatchSampler(Sampler[list[tuple[int, int]]]):
 
     @property
     def layout(self) -> dict[str, Any]:
-        """All that decides, with the seed, which rows a batch of an epoch holds."""
+        """Settings that decide, with the seed, the rows of each batch."""
         return dict(world_size=self.world_size, rows=self.group_sizes, batch_sizes=self.batch_sizes)
 
     def __len__(self) -> int:
@@ -103,7 +103,7 @@ class MediaBatchSampler(Sampler[list[tuple[int, int]]]):
         return self.world_size * sum(sizes[number] for number in self._order()[:num_batches])
 
     def peek(self, batch: int) -> list[int]:
-        """Rows that this process meets in that batch of the epoch; nothing is drawn."""
+        """Rows that this process meets in that batch of the epoch, without a draw."""
         return next(self._batches(batch), [])
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
@@ -147,7 +147,7 @@ def numbered_batches(order: Sequence[int], skipped: int = 0) -> Iterator[tuple[i
 
 
 def chunk_order(length: int, rank: int, world_size: int, seed: int) -> torch.Tensor:
-    """The rows of one process: a contiguous part, permuted; the remainder of the rows is left out.
+    """Rows of one process: a contiguous part, permuted, without the remainder.
 
     The permutation is the same on all processes.
     """

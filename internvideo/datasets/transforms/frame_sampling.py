@@ -1,4 +1,4 @@
-"""Which frames make a clip: the published formulae as plain functions.
+"""Published formulae for the frames of a clip, as plain functions.
 
 ``L`` (``total_frames``) frames, ``n`` (``num_frames``) per clip, ``V`` (``num_views``) temporal
 views.  Functions for testing return ``V`` lists; the others return one.  ``round`` rounds half to
@@ -70,7 +70,7 @@ def dense_val(L: int, n: int, stride: int, published: bool = False) -> np.ndarra
 
 
 def dense_test(L: int, n: int, stride: int, V: int) -> list[list[int]]:
-    """``V`` spans of consecutive strides, spread over the video; a single one is centred."""
+    """Indices of ``V`` spans of consecutive strides, spread over the video."""
     span, room = n * stride, max(L - n * stride, 0)
     firsts = [int(room / 2)] if V == 1 else [int(v * max(room / (V - 1), 0)) for v in range(V)]
     clips = []
@@ -111,7 +111,7 @@ def segments_video_val(L: int, n: int) -> np.ndarray:
 
 
 def segments_video_all(L: int, n: int, V: int | None = None) -> np.ndarray:
-    """Segment middles and starts of a video file, sorted; at least ``n * V`` of them."""
+    """Segment middles and starts of a video file, sorted, at least ``n * V`` of them."""
     step = L / n
     points = np.concatenate([_points(step, n, step / 2), _points(step, n, 0.0)])
     missing = n * (V or 0) - len(points)
@@ -134,7 +134,7 @@ def segments_frames_val(L: int, n: int) -> np.ndarray:
 
 
 def segments_frames_test(L: int, n: int, V: int) -> list[np.ndarray]:
-    """``V`` points in each segment; view ``v`` takes every ``V``-th from ``v``."""
+    """Indices of ``V`` points in each segment, of which view ``v`` takes every ``V``-th."""
     step = L / n
     points = np.sort(np.concatenate([_points(step, n, w * step / V) for w in range(V)]))
     return [points[v::V] for v in range(V)]

@@ -1,4 +1,4 @@
-"""Which frames a multi-modality clip has: one of each interval, or so many a second.
+"""Sampling of multi-modality clips: one frame per interval, or so many a second.
 
 ``L`` (``total_frames``) frames, ``n`` (``num_frames``) wanted.  ``round`` rounds half to even and
 ``int`` cuts towards zero, as the published numbers do.

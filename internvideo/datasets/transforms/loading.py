@@ -1,4 +1,4 @@
-"""From a path to decoded frames."""
+"""Decoding of frames."""
 
 from dataclasses import dataclass
 

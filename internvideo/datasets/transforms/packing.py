@@ -1,4 +1,4 @@
-"""From frames to the tensor and the data sample that leave a worker."""
+"""Packing of frames into the tensor and the data sample that leave a worker."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -41,7 +41,7 @@ MEDIA_META_KEYS = (
 @TRANSFORMS.register_module()
 @dataclass
 class PackMedia:
-    """Pack pictures, sound or both into ``dict(inputs, data_samples)``.
+    """Pack frames, audio or both into ``dict(inputs, data_samples)``.
 
     ``imgs`` (T, H, W, 3) becomes ``inputs['video']``, uint8 (3, T, H, W); a filter bank ``audio``
     (frames, mels) becomes ``inputs['audio']``, float32.  ``meta_keys`` that the sample has become

@@ -130,7 +130,7 @@ def _blend_levels(base: np.ndarray, factor: float) -> np.ndarray:
 
 
 def sharpness(imgs: Clip, factor: float) -> Clip:
-    """Blend with a smoothed image; the outermost pixels stay as they are."""
+    """Blend with a smoothed image, except for the outermost pixels."""
     smooth = np.array([[1, 1, 1], [1, 5, 1], [1, 1, 1]]) / 13
     kernel = (1 - factor) * smooth
     kernel[1, 1] += factor

@@ -36,7 +36,7 @@ def resize_frames(
 
 
 def check_interpolation(name: str) -> str:
-    """Return ``name`` if it is known; else ValueError."""
+    """Return ``name`` if it is known, else raise ValueError."""
     if name not in INTERPOLATIONS:
         known = ', '.join(INTERPOLATIONS)
         raise ValueError(f'interpolation must be one of {known}, got {name!r}')

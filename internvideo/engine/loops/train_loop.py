@@ -70,7 +70,7 @@ class TrainLoop(BaseLoop):
 
     @property
     def batch_order(self) -> Any:
-        """The batch sampler, if it orders batches itself; None if a sampler orders samples."""
+        """Batch sampler that orders batches itself, or None if a sampler orders samples."""
         sampler = self.dataloader.batch_sampler
         return sampler if hasattr(sampler, 'set_epoch') else None
 
@@ -80,7 +80,7 @@ class TrainLoop(BaseLoop):
         return self.dataloader.batch_sampler.batch_size * self.runner.world_size
 
     def progress(self) -> dict[str, Any]:
-        """Where training stands, in terms that do not depend on the number of processes.
+        """Progress of training in terms that do not depend on the number of processes.
 
         Batches that a batch sampler orders do depend on it: their number is kept too, and what
         they were made for.
@@ -114,7 +114,7 @@ class TrainLoop(BaseLoop):
         self.validation_pending = progress['validation_pending']
 
     def _batches_of(self, samples: int) -> int:
-        """Batches of ``samples``; those of a part of a batch are read again."""
+        """Number of whole batches in ``samples``, so that a part of a batch is read again."""
         batches, rest = divmod(samples, self.samples_per_step)
         if rest:
             self.runner.logger.warning(
@@ -150,7 +150,7 @@ class TrainLoop(BaseLoop):
         return share
 
     def run(self) -> nn.Module:
-        """Train to the end; returns the model."""
+        """Train to the end and return the model."""
         self.runner.call_hook('before_train')
         self.runner.restore_random_state()
         try:
@@ -221,7 +221,7 @@ class TrainLoop(BaseLoop):
         self.iter += 1
 
     def _guarded_step(self, data_batch: Any, where: str) -> dict:
-        """One step; a non-finite one is reported with the samples of all its batches."""
+        """Take one step, and report a non-finite one with the samples of all its batches."""
         wrapper = self.runner.optim_wrapper
         faults = getattr(wrapper, 'nonfinite_in_a_row', 0)
         self._samples_of_step += sample_names(data_batch)

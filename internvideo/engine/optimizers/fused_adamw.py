@@ -20,7 +20,7 @@ def apex_adam() -> Callable[..., Optimizer] | None:
 
 @OPTIMIZERS.register_module()
 def FusedAdamW(params: Iterable[Any], kernel: str = 'auto', **settings: Any) -> Optimizer:
-    """AdamW with a fused step; the same update and state as ``AdamW``.
+    """AdamW with a fused step and the update and state of ``AdamW``.
 
     Args:
         params: parameters or parameter groups.

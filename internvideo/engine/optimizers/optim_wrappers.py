@@ -14,7 +14,7 @@ from internvideo.registry import OPTIM_WRAPPERS
 
 
 class NonFiniteError(RuntimeError):
-    """The loss or the gradient is NaN or infinite; the optimiser has not stepped on it."""
+    """Loss or gradient that is not finite, on which the optimiser has not stepped."""
 
 
 @OPTIM_WRAPPERS.register_module()
@@ -151,7 +151,7 @@ class AmpOptimWrapper(OptimWrapper):
 
     @contextmanager
     def optim_context(self, model: nn.Module) -> Iterator[None]:
-        """Autocast around the forward pass; no gradient exchange before the last batch."""
+        """Autocast the forward pass and exchange no gradients before the last batch."""
         with super().optim_context(model), torch.autocast(self.device_type, dtype=self.dtype):
             yield
 

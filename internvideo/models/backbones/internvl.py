@@ -16,7 +16,7 @@ from .internvideo2 import InternVideo2
 
 @MODELS.register_module()
 class InternVLVision(InternVideo2):
-    """Image encoder that sees each frame on its own; the CLIP teacher of masked pretraining.
+    """Image encoder that sees each frame on its own, as the CLIP teacher of masked pretraining.
 
     The blocks and the pooler are those of :class:`InternVideo2` on single frames.  The position
     table (class token and squares) is not trained and is zero until it is loaded.  Over the

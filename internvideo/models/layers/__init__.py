@@ -1,1 +1,1 @@
-"""Layers shared by encoders; the only place that knows attention and norm kernels."""
+"""Layers shared by encoders, with the only choice of attention and norm kernels."""

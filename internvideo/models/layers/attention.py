@@ -78,7 +78,7 @@ def auto_attn_backend(device: str, dtype: torch.dtype, num_tokens: int) -> str:
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, backend: str = 'auto') -> Tensor:
-    """``softmax(q k^T / sqrt(head_dim)) v``; q (B, M, heads, head_dim), k and v (B, N, ...)."""
+    """Compute attention of q (B, M, heads, head_dim) over k and v (B, N, heads, head_dim)."""
     if backend == 'auto':
         backend = auto_attn_backend(q.device.type, _compute_dtype(q), k.shape[1])
     return BACKENDS[backend](q, k, v)

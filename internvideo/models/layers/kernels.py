@@ -1,4 +1,4 @@
-"""Finds optional fused kernels at run time; nothing here is needed to run a model."""
+"""Optional fused kernels, found at run time."""
 
 import functools
 import importlib
@@ -74,5 +74,5 @@ def fused_rms_norm(fused: Fused) -> Callable[[Tensor, Tensor, float], Tensor] | 
 
 
 def fused_mlp(fused: Fused) -> Callable[[Tensor, nn.Linear, nn.Linear], Tensor] | None:
-    """A kernel ``(x, fc1, fc2) -> y`` for tanh GELU, or None; raises as :func:`fused_rms_norm`."""
+    """Kernel ``(x, fc1, fc2) -> y`` for tanh GELU, or None (see :func:`fused_rms_norm`)."""
     return _first_present({_FLASH_MLP: _flash_mlp}, fused, 'flash_attn with fused_dense_lib')

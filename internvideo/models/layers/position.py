@@ -33,12 +33,12 @@ def _with_cls_row(table: Tensor, cls_token: bool) -> Tensor:
 
 
 def sincos_1d(dim: int, length: int, cls_token: bool = False) -> Tensor:
-    """(length, dim) table over time; ``cls_token`` puts a zero row in front."""
+    """Table (length, dim) over time, with a zero row in front for ``cls_token``."""
     return _with_cls_row(sincos(_positions(length), dim), cls_token)
 
 
 def sincos_2d(dim: int, grid: tuple[int, int], cls_token: bool = False) -> Tensor:
-    """(height * width, dim) table, row-major; the column fills the first half of the width."""
+    """Table (height * width, dim) in row-major order, columns in the first half of the width."""
     height, width = grid
     rows = _positions(height).repeat_interleave(width)
     columns = _positions(width).repeat(height)
@@ -78,7 +78,7 @@ def videomae_table(
     """(num_positions, dim) VideoMAE table, resized from a base table where the sizes differ.
 
     The base table holds ``base_steps x base_grid x base_grid`` positions.  It is resized
-    bicubically in space when the wanted squares per step differ, then linearly in time when the
+    bicubically in space when the wanted patches per step differ, then linearly in time when the
     wanted ``num_steps`` differ.
 
     Args:
@@ -90,21 +90,21 @@ def videomae_table(
     table = videomae_sinusoid(base_positions, dim)
     if num_steps is None:
         return table
-    squares = num_positions // num_steps
-    if squares * base_steps != base_positions:
-        side = round(squares**0.5)
+    patches = num_positions // num_steps
+    if patches * base_steps != base_positions:
+        side = round(patches**0.5)
         table = table.view(base_steps, base_grid, base_grid, dim).permute(0, 3, 1, 2)
         table = F.interpolate(table, size=(side, side), mode='bicubic', align_corners=False)
         table = table.permute(0, 2, 3, 1).flatten(0, 2)
     if num_steps != base_steps:
-        table = table.view(base_steps, squares * dim).T[None]
+        table = table.view(base_steps, patches * dim).T[None]
         table = F.interpolate(table, size=num_steps, mode='linear', align_corners=False)
         table = table[0].T.reshape(num_positions, dim)
     return table
 
 
 def check_image_table(kind: str | None, sep_pos_embed: bool) -> str | None:
-    """Return ``kind`` if it names a way to place images; else ValueError."""
+    """Return ``kind`` if it names a way to place images, else raise ValueError."""
     if kind not in IMAGE_TABLES or (kind == 'separate' and sep_pos_embed):
         raise ValueError(
             f"image_pos_embed must be None, 'shared' or, with a joint table, 'separate', got "

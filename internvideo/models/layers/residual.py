@@ -1,4 +1,4 @@
-"""What stands between a branch and the residual stream: layer scale and stochastic depth."""
+"""Layer scale and stochastic depth between a branch and the residual stream."""
 
 import torch
 from torch import Tensor, nn
@@ -34,7 +34,7 @@ class DropPath(nn.Module):
         self.rate = rate
 
     def draw(self, x: Tensor) -> Tensor | None:
-        """Factor per sample (B, 1, ...) in float32: 0 or 1/(1-rate); None when nothing drops."""
+        """Factor per sample (B, 1, ...) in float32, 0 or 1/(1-rate), or None when nothing drops."""
         if not self.training or self.rate == 0.0:
             return None
         keep = 1.0 - self.rate
@@ -52,7 +52,7 @@ class DropPath(nn.Module):
 def add_branch(
     stream: Tensor, branch: Tensor, scale: LayerScale | None, drop_path: DropPath
 ) -> Tensor:
-    """``stream + drop_path(scale * branch)`` in one pass over memory; ``stream.dtype`` result.
+    """Compute ``stream + drop_path(scale * branch)`` in one pass, in ``stream.dtype``.
 
     Args:
         stream, branch: (B, N, D).

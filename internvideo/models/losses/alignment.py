@@ -64,6 +64,6 @@ class AlignmentLoss(nn.Module):
         }
 
     def forward(self, student: AlignedFeatures, target: AlignedFeatures) -> dict[str, Tensor]:
-        """``{'loss_clip_middle': ..., ...}``, weighted; their sum is the objective."""
+        """Compute ``{'loss_clip_middle': ..., ...}``, weighted, whose sum is the objective."""
         terms = self.terms(student, target)
         return {f'loss_{name}': self.weights[name] * term for name, term in terms.items()}

@@ -9,13 +9,13 @@ from .batch_targets import smooth_one_hot
 
 
 def soft_target_cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
-    """Mean over rows of ``-sum(target * log_softmax(logits))``; both (B, K)."""
+    """Mean over rows of ``-sum(target * log_softmax(logits))`` for two tensors (B, K)."""
     return -(target * log_softmax(logits.float(), dim=-1)).sum(dim=-1).mean()
 
 
 @MODELS.register_module()
 class SoftTargetCrossEntropy(nn.Module):
-    """Cross-entropy with soft targets (B, K); class indices (B,) count as one-hot targets."""
+    """Cross-entropy with soft targets (B, K) or class indices (B,)."""
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
         if target.ndim == 1:
@@ -25,7 +25,7 @@ class SoftTargetCrossEntropy(nn.Module):
 
 @MODELS.register_module()
 class LabelSmoothingCrossEntropy(nn.Module):
-    """Cross-entropy with smoothed class indices (B,); soft targets (B, K) are taken as they are.
+    """Cross-entropy with smoothed class indices (B,) or soft targets (B, K) as they are.
 
     Args:
         smoothing: mass spread evenly over all classes; 0 is plain cross-entropy.

@@ -33,14 +33,14 @@ def similarity(first: Tensor, second: Tensor, temp: Tensor | float, how: str = '
 
 
 def check_aggregate(how: str) -> str:
-    """Return ``how`` if it names a way to reduce tokens; else ValueError."""
+    """Return ``how`` if it names a way to reduce tokens, else raise ValueError."""
     if how not in AGGREGATES:
         raise ValueError(f'aggregate must be one of {", ".join(AGGREGATES)}, got {how!r}')
     return how
 
 
 def match_matrix(ids: Tensor | None, others: Tensor | None, like: Tensor) -> Tensor:
-    """(M, N) bool of ``like``'s shape: whether row and column have one id; the identity if None."""
+    """Mask (M, N) of ``like``'s shape, true for equal ids or, without ids, on the diagonal."""
     if ids is None:
         return torch.eye(*like.shape, dtype=torch.bool, device=like.device)
     return ids[:, None] == others[None]

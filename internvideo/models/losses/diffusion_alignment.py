@@ -30,7 +30,7 @@ class DiffusionAlignmentLoss(AlignmentLoss):
     def forward(
         self, student: AlignedFeatures, target: AlignedFeatures, diffusion: Tensor | None = None
     ) -> dict[str, Tensor]:
-        """``{'loss_clip_middle': ..., ...}``, weighted; their sum is the objective.
+        """Compute ``{'loss_clip_middle': ..., ...}``, weighted, whose sum is the objective.
 
         Args:
             student, target: features at the visible tokens, and pooled ones.

@@ -40,7 +40,7 @@ class FeatureDistanceLoss(nn.Module):
         self.norm, self.distance = check_norm(norm), distance
 
     def plain(self, student: Tensor, target: Tensor) -> Tensor:
-        """Distance of two tensors (..., D) of one shape; scalar."""
+        """Distance of two tensors (..., D) of one shape, a scalar."""
         if student.shape != target.shape:
             raise ValueError(
                 f'student features {tuple(student.shape)} do not match target features '
@@ -49,7 +49,7 @@ class FeatureDistanceLoss(nn.Module):
         return DISTANCES[self.distance](normalise(student, self.norm), normalise(target, self.norm))
 
     def vision(self, student: Tensor, target: Tensor) -> Tensor:
-        """Distance of token features (B, N, D) and (B, M, D); averaged over tokens if N != M."""
+        """Distance of token features (B, N, D) and (B, M, D), averaged over tokens if N != M."""
         if student.shape[1] != target.shape[1]:
             student = student.mean(dim=1, keepdim=True)
             target = target.mean(dim=1, keepdim=True)
@@ -58,5 +58,5 @@ class FeatureDistanceLoss(nn.Module):
     def forward(
         self, student: Tensor, target: Tensor, student_text: Tensor, target_text: Tensor
     ) -> Tensor:
-        """Mean of the distances of the vision pair and of the text pair; scalar."""
+        """Mean of the distances of the vision pair and of the text pair, a scalar."""
         return (self.vision(student, target) + self.plain(student_text, target_text)) / 2

@@ -1,4 +1,4 @@
-"""Features of all processes, with their gradients; nothing happens in a single process."""
+"""Gathering of the features of all processes with their gradients."""
 
 from typing import Any
 
@@ -49,7 +49,7 @@ def _all_gather(x: Tensor) -> Tensor:
 
 
 def gather_features(x: Tensor, gradient: str = 'sum') -> Tensor:
-    """(B, ...) of every process, in rank order: (W B, ...); B is the same everywhere.
+    """Gather (B, ...) of every process, with equal B, into (W B, ...) in rank order.
 
     The loss of each process may depend on the features of all.  ``gradient`` says what comes
     back to the features of this one: ``'sum'``, the gradients of all processes' losses added up;
@@ -68,7 +68,7 @@ def gather_features(x: Tensor, gradient: str = 'sum') -> Tensor:
 
 
 def check_gather_gradient(gradient: str) -> str:
-    """Return ``gradient`` if it is known; else ValueError."""
+    """Return ``gradient`` if it is known, else raise ValueError."""
     if gradient not in GATHER_GRADIENTS:
         known = ', '.join(GATHER_GRADIENTS)
         raise ValueError(f'gather_gradient must be one of {known}, got {gradient!r}')

@@ -29,7 +29,7 @@ class LatentPredictionLoss(nn.Module):
     def forward(
         self, predictions: Sequence[Tensor], target: Tensor, masks: Sequence[Tensor]
     ) -> dict[str, Tensor]:
-        """``{'loss_mask0': ..., ...}``; their sum is the objective.
+        """Compute ``{'loss_mask0': ..., ...}``, whose sum is the objective.
 
         Args:
             predictions: of each mask the predicted tokens (B, H, D) at its hidden places, in

@@ -89,7 +89,7 @@ def targets_only(hidden: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def masked_language_loss(logits: Tensor, labels: Tensor) -> Tensor:
-    """Mean cross-entropy of (..., V) logits over the targets; 0 when there is none."""
+    """Mean cross-entropy of (..., V) logits over the targets, or 0 when there is none."""
     logits, labels = logits.float().flatten(0, -2), labels.flatten()
     total = F.cross_entropy(logits, labels, ignore_index=IGNORED, reduction='sum')
     return total / (labels != IGNORED).sum().clamp_min(1)

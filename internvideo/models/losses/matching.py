@@ -36,7 +36,7 @@ class Negatives(NamedTuple):
 def negative_weights(
     media: Tensor, text: Tensor, temp: Tensor | float, ids: Tensor | None, aggregate: str = 'mean'
 ) -> tuple[Tensor, Tensor]:
-    """Weights of hard negatives, for texts of each medium and for media of each text: (B, B) x 2.
+    """Weights of hard negatives: texts of each clip (B, B) and clips of each text (B, B).
 
     Softmax of the similarities, zero where the ids agree, not renormalised.
 
@@ -55,7 +55,7 @@ def negative_weights(
 
 
 class NegativeSampler:
-    """Draws one negative medium per text and one negative text per medium.
+    """Draws one negative clip per text and one negative text per clip.
 
     Args:
         hard: draw in proportion to :func:`negative_weights`; otherwise uniformly among pairs of
@@ -88,7 +88,7 @@ def random_negatives(media_noise: Tensor, text_noise: Tensor, ids: Tensor | None
 
 
 def _draw(weights: Tensor, other: Tensor) -> Tensor:
-    """One column per row; uniform over ``other`` where the weights underflow, any if none is."""
+    """Draw one column per row, uniformly over ``other`` where the weights underflow."""
     weights = weights * other
     empty = weights.sum(dim=1, keepdim=True) == 0
     weights = torch.where(empty, other.to(weights.dtype), weights)
@@ -132,7 +132,7 @@ def matching_loss(
     text_mask: Tensor,
     negatives: Negatives,
 ) -> Tensor:
-    """Mean cross-entropy over B pairs that belong together and 2 B that do not; see above.
+    """Mean cross-entropy over B matching pairs and 2 B others.
 
     Pairs whose negative does not exist are left out.
     """

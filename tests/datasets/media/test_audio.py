@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from internvideo.datasets.bad_samples import MediaError
-from internvideo.datasets.media.audio import SoundFeatures, SoundTrack, mono_excerpt
+from internvideo.datasets.media.audio import AudioFeatures, AudioTrack, mono_excerpt
 from internvideo.datasets.synthetic.media import write_video, write_wav
 from internvideo.ops.filter_bank import log_mel_filter_bank, num_filter_frames
 from tests.datasets.conftest import write_video as write_mute
@@ -52,24 +52,24 @@ def sounds(tmp_path_factory) -> Path:
 
 
 def test_a_wave_file_is_read_sample_by_sample(sounds) -> None:
-    track = SoundTrack(str(sounds / 'long.wav'))
+    track = AudioTrack(str(sounds / 'long.wav'))
     assert (track.channels, track.seconds) == (1, 12)
     assert torch.equal(track.read()[0], torch.from_numpy(tone(12) / np.float32(32768)))
 
 
 @pytest.mark.parametrize(('start', 'end'), [(0.0, 1.5), (0.7, 1.9), (5.25, 9.0), (11.5, 13.0)])
 def test_a_part_is_that_part_of_the_whole(start, end, sounds) -> None:
-    track = SoundTrack(str(sounds / 'long.wav'))
+    track = AudioTrack(str(sounds / 'long.wav'))
     expected = track.read()[:, round(start * RATE) : round(end * RATE)]
     assert torch.equal(track.read(start, end), expected)
 
 
 def test_formats_agree_and_rates_are_changed(sounds, tmp_path) -> None:
     flac = write_flac(tmp_path / 'a.flac', tone(0.5))
-    own = SoundTrack(str(sounds / 'short.wav')).read()
-    assert torch.equal(SoundTrack(str(flac)).read(), own)
+    own = AudioTrack(str(sounds / 'short.wav')).read()
+    assert torch.equal(AudioTrack(str(flac)).read(), own)
     other = np.repeat(tone(1), 3)[: 3 * RATE, None].repeat(2, axis=1)
-    read = SoundTrack(str(write_stereo(tmp_path / 'a.wav', other, 3 * RATE))).read()
+    read = AudioTrack(str(write_stereo(tmp_path / 'a.wav', other, 3 * RATE))).read()
     assert read.shape == (2, RATE)
     assert (read[0, 1600:-1600] - torch.from_numpy(tone(1) / 32768)[1600:-1600]).abs().max() < 0.05
 
@@ -92,21 +92,21 @@ def test_excerpts_are_drawn_padded_or_left() -> None:
 
 def test_ten_seconds_are_998_frames(sounds) -> None:
     assert num_filter_frames(10 * RATE) == 998
-    features = SoundFeatures()
+    features = AudioFeatures()
     random.seed(0)
     bank = features(str(sounds / 'long.wav'))
     random.seed(0)
     start = random.randint(0, 2 * RATE)
-    whole = SoundTrack(str(sounds / 'long.wav')).read()[0]
+    whole = AudioTrack(str(sounds / 'long.wav')).read()[0]
     assert bank.shape == (998, 64)
     assert torch.equal(bank, log_mel_filter_bank(whole[start : start + 10 * RATE], 64))
-    first = SoundFeatures(random_crop=False)(str(sounds / 'long.wav'))
+    first = AudioFeatures(random_crop=False)(str(sounds / 'long.wav'))
     assert torch.equal(first, log_mel_filter_bank(whole[: 10 * RATE], 64))
 
 
 def test_short_sounds_are_filled_before_or_behind_the_filter_bank(sounds) -> None:
-    path, features = str(sounds / 'short.wav'), SoundFeatures(max_seconds=1)
-    wave = SoundTrack(path).read()[0]
+    path, features = str(sounds / 'short.wav'), AudioFeatures(max_seconds=1)
+    wave = AudioTrack(path).read()[0]
     before = features(path)
     behind = features(path, pad_bank=True)
     assert before.shape == behind.shape == (98, 64)
@@ -115,7 +115,7 @@ def test_short_sounds_are_filled_before_or_behind_the_filter_bank(sounds) -> Non
 
 
 def test_a_missing_track_is_zeros_where_that_is_allowed(sounds) -> None:
-    features = SoundFeatures()
+    features = AudioFeatures()
     assert not features(str(sounds / 'mute.mp4'), pad_missing=True).any()
     with pytest.raises(MediaError, match=r'mute\.mp4: no audio track'):
         features(str(sounds / 'mute.mp4'))
@@ -134,10 +134,10 @@ def test_a_missing_track_is_zeros_where_that_is_allowed(sounds) -> None:
 )
 def test_unreadable_sounds_are_named(name, options, reason, sounds) -> None:
     with pytest.raises(MediaError, match=f'{name}: {reason}'):
-        SoundFeatures()(str(sounds / name), **options)
+        AudioFeatures()(str(sounds / name), **options)
 
 
 @pytest.mark.parametrize('field', ['sample_rate', 'max_seconds', 'num_mel_bins'])
 def test_settings_are_checked(field) -> None:
     with pytest.raises(ValueError, match=field):
-        SoundFeatures(**{field: -1})
+        AudioFeatures(**{field: -1})

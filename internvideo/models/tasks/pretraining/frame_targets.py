@@ -11,7 +11,7 @@ from internvideo.structures.aligned_features import AlignedFeatures
 
 @dataclass
 class FrameTargets:
-    """Raw features of the T frames of B clips, frames of a clip in order; no class token.
+    """Raw features of the T frames of B clips in order, without class token.
 
     Attributes:
         batch_size: number of clips B.

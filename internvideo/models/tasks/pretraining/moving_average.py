@@ -75,7 +75,7 @@ class MovingTarget(nn.Module):
 
     @torch.no_grad()
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """What the copied network returns, without gradient."""
+        """Run the copied network without gradient."""
         return self.network(*args, **kwargs)
 
     def follow(self, source: nn.Module) -> None:

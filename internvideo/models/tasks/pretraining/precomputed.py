@@ -48,7 +48,7 @@ def path_key(path: str) -> int:
 
 @dataclass(frozen=True)
 class TargetManifest:
-    """What a folder of targets was made with.
+    """Settings that a folder of targets was made with.
 
     Attributes:
         facts: sizes of the targets.
@@ -213,7 +213,7 @@ class PrecomputedTargets:
         return self
 
     def load(self) -> None:
-        """Read the keys of all parts; the features stay in the files.
+        """Read the keys of all parts and leave the features in the files.
 
         Raises FileNotFoundError naming the first parts that are missing.
         """

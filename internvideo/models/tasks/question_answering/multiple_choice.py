@@ -56,7 +56,7 @@ class VideoMultipleChoice(ClipReader):
     def loss(
         self, inputs: dict[str, Any], data_samples: Sequence[VideoDataSample]
     ) -> dict[str, Tensor]:
-        """``loss_choice``; see the class."""
+        """Compute ``loss_choice`` (see the class)."""
         scores = self.score(inputs, data_samples).split(option_counts(data_samples))
         padded = pad_sequence(scores, batch_first=True, padding_value=float('-inf'))
         right = torch.tensor([sample.answer for sample in data_samples], device=padded.device)
@@ -70,5 +70,5 @@ class VideoMultipleChoice(ClipReader):
 
 
 def option_counts(data_samples: Sequence[VideoDataSample] | None) -> list[int]:
-    """Number of options of every question; nothing without samples."""
+    """Number of options of every question, or none without samples."""
     return [len(sample.option) for sample in data_samples or ()]

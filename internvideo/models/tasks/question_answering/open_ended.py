@@ -22,7 +22,7 @@ IGNORED = -100
 
 @MODELS.register_module()
 class VideoQuestionAnswering(ClipReader):
-    """Stage 2 reads the question with the clip in view; a decoder reads that and answers.
+    """Open-ended question answering: stage 2 reads clip and question, a decoder answers.
 
     The decoder is a causal BERT with its own embeddings and head, all of whose layers attend to
     the question's states.  It has as many layers as the fusion encoder has with cross-attention,
@@ -80,7 +80,7 @@ class VideoQuestionAnswering(ClipReader):
         self.freeze(freeze, unfreeze_keys)
 
     def set_candidates(self, answers: Sequence[str] | None) -> None:
-        """Choose among these answers from now on; None or nothing: write freely."""
+        """Choose among these answers from now on, or write freely if there are none."""
         self.candidates, self._candidate_tokens = tuple(answers or ()), None
 
     def score(
@@ -95,7 +95,7 @@ class VideoQuestionAnswering(ClipReader):
     def loss(
         self, inputs: dict[str, Any], data_samples: Sequence[VideoDataSample]
     ) -> dict[str, Tensor]:
-        """``loss_answer``; see the class."""
+        """Compute ``loss_answer`` (see the class)."""
         states, seen = self.score(inputs, data_samples), inputs['question']['attention_mask']
         asked = [row for row, sample in enumerate(data_samples) for _ in sample.answers]
         rows = torch.tensor(asked, device=states.device)

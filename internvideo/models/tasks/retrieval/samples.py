@@ -1,4 +1,4 @@
-"""What retrieval models read from data samples, and write into them."""
+"""Fields of data samples that retrieval models read and write."""
 
 from collections.abc import Mapping, Sequence
 
@@ -10,7 +10,7 @@ from internvideo.structures import VideoDataSample
 
 
 def pair_ids(data_samples: Sequence[VideoDataSample] | None, device: torch.device) -> Tensor | None:
-    """(B,) ``pair_id`` of the data samples; None when none has one.
+    """Ids (B,) ``pair_id`` of the data samples, or None when none has one.
 
     Raises ValueError when only some have one.
     """

@@ -56,7 +56,7 @@ def run_buckets(case: Case, env: RunEnv) -> Result:
 
 
 def case_wave(case: Case, env: RunEnv) -> Tensor:
-    """The wave of a case, in float32 as all sound: scaled noise, or a sum of tones."""
+    """Waveform of a case in float32: scaled noise, or a sum of tones."""
     facts = case.facts
     facts.ignore('signal')  # says in words what tones says in numbers
     amplitude = facts.get('amplitude')

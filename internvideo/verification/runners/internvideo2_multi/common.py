@@ -1,4 +1,4 @@
-"""What the runners of this topic share."""
+"""Helpers of the runners of this topic."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -13,7 +13,7 @@ from internvideo.verification.expressions import evaluate
 def published_state(
     model: nn.Module, case: Case, to_ours: Callable[[str], str]
 ) -> Mapping[str, Tensor]:
-    """State of ``model`` under the case's names; what the case lacks keeps our name."""
+    """State of ``model`` under the case's names, or ours where the case has none."""
     own = dict(model.state_dict())
     known = {name: own.pop(to_ours(name)) for name, *_ in case.state if to_ours(name) in own}
     return known | own

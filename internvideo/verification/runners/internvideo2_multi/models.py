@@ -51,7 +51,7 @@ TEACHER = 'clip_teacher.'
 
 
 class GivenMask(Masker):
-    """The mask of a case, in place of a drawn one; keeps the attention it was shown."""
+    """Mask of a case in place of a drawn one, which keeps the attention it was shown."""
 
     def __init__(self, mask: Tensor, needs_attention: bool) -> None:
         self.mask, self.needs_attention, self.attn = mask, needs_attention, None
@@ -65,7 +65,7 @@ class GivenMask(Masker):
 
 
 class GivenNegatives:
-    """Hands out the negatives of a case, one objective after the other; keeps them and weights."""
+    """Hands out the negatives of a case, one objective after the other."""
 
     def __init__(self, draws: dict[str, Negatives]) -> None:
         self.draws, self.kept = draws, {}
@@ -119,7 +119,7 @@ def teacher_targets(facts: dict[str, Any], env: RunEnv) -> dict[str, Any] | None
 def stage2_config(facts: dict[str, Any], env: RunEnv) -> dict[str, Any]:
     """Config of our stage-2 model for the facts of a case."""
     vision = facts['vision'] | dict(mlp_act=facts.get('mlp_act', 'gelu'))
-    trunk, neck = student_configs(vision, env)
+    encoder, neck = student_configs(vision, env)
     middle, final = facts.get('clip_loss_ratio', (1.0, 1.0))
     final = final if facts.get('distill_final_features', True) else 0.0
     weights = {name: value for name, value in facts['loss_weight'].items() if name != 'mvm'}
@@ -131,7 +131,7 @@ def stage2_config(facts: dict[str, Any], env: RunEnv) -> dict[str, Any]:
         weights.pop('uta', None)
     return dict(
         type='InternVideo2Stage2',
-        vision_encoder=trunk,
+        vision_encoder=encoder,
         text_encoder=bert_config(facts['bert'], env, facts.get('is_pretrain', True)),
         embed_dim=facts.get('embed_dim') or facts['contra_dim'],
         neck=neck,
@@ -151,7 +151,7 @@ def stage2_config(facts: dict[str, Any], env: RunEnv) -> dict[str, Any]:
 
 
 def audio_config(facts: dict[str, Any]) -> dict[str, Any]:
-    """What makes the model audio-visual; without an audio objective it has no audio encoder."""
+    """Fields of an audio-visual model, which has an audio encoder for audio objectives."""
     config = dict(av_concat_dim=facts.get('av_concat_dim'))
     if any(facts['loss_weight'].get(name) for name in AUDIO_OBJECTIVES):
         fields = {name: facts['audio'][name] for name in BEATS_FIELDS if name in facts['audio']}
@@ -286,7 +286,7 @@ def run_stage2(case: Case, env: RunEnv) -> Result:
 def clip_config(facts: dict[str, Any], env: RunEnv) -> dict[str, Any]:
     """Config of our CLIP for the facts of a case: LLaMA or MobileCLIP text tower."""
     vision = facts['vision'] | dict(mlp_act=facts.get('mlp_act', 'gelu'))
-    trunk = encoder_config(vision, env, image_pos_embed='shared', layerscale_force_fp32=False)
+    encoder = encoder_config(vision, env, image_pos_embed='shared', layerscale_force_fp32=False)
     width = facts.get('align_dim') or facts['vision']['clip_embed_dim']
     if 'llama' in facts:
         text = llama_config(facts['llama'], lora_fields(facts)) | dict(out_dim=width)
@@ -294,7 +294,7 @@ def clip_config(facts: dict[str, Any], env: RunEnv) -> dict[str, Any]:
         text = mobileclip_config(facts['text']) | dict(projection_dim=width)
     return dict(
         type='InternVideo2CLIP',
-        vision_encoder=trunk,
+        vision_encoder=encoder,
         text_encoder=text,
         align_dim=facts.get('align_dim'),
         temp=facts['temp'],

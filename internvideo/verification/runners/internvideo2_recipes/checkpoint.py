@@ -38,8 +38,8 @@ def _check_published(published: dict[str, Any], combo: Facts) -> None:
     combo.require(
         dim=tuple({table.shape[-1] for table in tables}), head=None if head is None else len(head)
     )
-    squares = combo.get('grid', combo['new_grid']) ** 2
-    if not any((table.shape[1] - extra) % squares == 0 for table in tables for extra in (0, 1)):
+    patches = combo.get('grid', combo['new_grid']) ** 2
+    if not any((table.shape[1] - extra) % patches == 0 for table in tables for extra in (0, 1)):
         raise CaseError(f'no position table has rows for a grid of side {combo["grid"]}')
     start, inner = combo.get('prefix', ''), [n for n in published if not n.startswith('head.')]
     if not all(name.startswith(start) for name in inner):

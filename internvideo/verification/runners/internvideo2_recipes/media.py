@@ -1,4 +1,4 @@
-"""Runners of the mixture of corpora and of the filter bank of sounds."""
+"""Runners of the mixture of corpora and of the filter bank of audio."""
 
 import random
 

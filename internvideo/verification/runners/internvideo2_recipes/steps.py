@@ -29,7 +29,7 @@ def step_mask(case: Case, env: RunEnv) -> Tensor:
 
 
 def given_gradients(raw: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Gradients of the given features; zero for those that no term used."""
+    """Gradients of the given features, zero for those that no term used."""
     return {
         f'grad:{name}': torch.zeros_like(value) if value.grad is None else value.grad
         for name, value in raw.items()

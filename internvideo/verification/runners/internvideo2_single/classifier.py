@@ -45,7 +45,7 @@ HEADS = {
 
 
 def classifier_facts(model: nn.Module) -> dict[str, Any]:
-    """What a case may say about a model besides arrays."""
+    """Facts of a case about a model besides arrays."""
     trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
     names = published_no_decay(getattr(model, 'backbone', model))
     return dict(no_weight_decay=sorted(names), trainable_params=trainable)
@@ -116,7 +116,7 @@ def published_entries(model: nn.Module, arch: Arch, names: list[str]) -> dict[st
 
 
 def case_arch(case: Case) -> Arch:
-    """The architecture that a case names; raises :class:`CaseError` for an unknown one."""
+    """Architecture that a case names, or :class:`CaseError` for an unknown one."""
     name = case.facts['model'].get('arch')
     if name not in ARCHS:
         raise CaseError(f'unknown arch {name!r}; known: {", ".join(sorted(ARCHS))}')

@@ -173,14 +173,14 @@ def same_name(published: str) -> str:
 
 
 def student_facts(model: nn.Module) -> dict[str, Any]:
-    """As published: every parameter counts, also what no term of the loss reaches."""
+    """Count every parameter as published, also those that no term of the loss reaches."""
     names = sorted(published_no_decay(model.backbone) | model.neck.no_weight_decay())
     counted = sum(parameter.numel() for parameter in model.parameters())
     return dict(no_weight_decay=names, trainable_params=counted)
 
 
 def mae_facts(model: nn.Module) -> dict[str, Any]:
-    """As published: a position table that is a parameter counts, although it never learns.
+    """Count a position table that is a parameter as published, although it never learns.
 
     The published list of names that are not decayed has the class token that there is not.
     """
