@@ -44,7 +44,8 @@ def build_parser() -> argparse.ArgumentParser:
     add('--window', type=int, help='frames of a window (default: what the encoder takes)')
     add('--stride', type=int, help='frames between windows (default: the window)')
     add('--fps', type=float, help='sample this many frames a second (default: every frame)')
-    add('--pool', choices=POOLS, default='pooled', help='what a feature is (default: pooled)')
+    add('--pool', choices=POOLS, help='what a feature is (default: pooled, without a pooler mean)')
+    add('--layer', type=int, help='block whose tokens are pooled, from 0; -1 is the last')
     add('--format', choices=FORMATS, default='npy', help='kind of file (default: npy)')
     add('--shard', metavar='i/n', help='work on share i of n, from 0 (default: SLURM array)')
     add('--workers', type=int, default=1, help='processes (default: 1)')
@@ -193,15 +194,17 @@ def _in_processes(jobs: list[Job], workers: int, settings: tuple) -> Iterator[Ou
 def make_plan(args: argparse.Namespace) -> 'FeaturePlan':
     """The plan of the flags."""
     from internvideo.apis import get_config, plan_features
-    from internvideo.apis.action_recognizer import find_weights
+    from internvideo.apis.feature_extractor import find_feature_weights
 
     make_projects_importable()
     config = get_config(args.config)
     apply_options(config, dict(split_option(text) for text in args.cfg_options))
-    source = None if args.random_weights else find_weights(args.config, args.checkpoint)
+    weights = None
+    if not args.random_weights:
+        weights = find_feature_weights(args.config, args.checkpoint)
     return plan_features(
-        config, source, args.pool, args.window, args.stride, args.fps, args.dtype,
-        args.random_weights,
+        config, weights, args.pool, args.window, args.stride, args.fps, args.dtype,
+        args.random_weights, args.layer,
     )  # fmt: skip
 
 

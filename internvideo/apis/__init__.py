@@ -4,7 +4,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from internvideo.hub.model_zoo import get_config, get_encoder, get_model, list_models
+    from internvideo.hub.model_zoo import get_config, get_model, list_models
+    from internvideo.hub.video_encoders import get_encoder
     from internvideo.search.vector_index import IndexMismatchError
     from internvideo.structures import Recognition
 
@@ -22,7 +23,7 @@ _EXPORTS = {
     'VideoMatch': 'internvideo.apis.video_text_retriever',
     'VideoTextRetriever': 'internvideo.apis.video_text_retriever',
     'get_config': 'internvideo.hub.model_zoo',
-    'get_encoder': 'internvideo.hub.model_zoo',
+    'get_encoder': 'internvideo.hub.video_encoders',
     'get_model': 'internvideo.hub.model_zoo',
     'list_models': 'internvideo.hub.model_zoo',
     'plan_features': 'internvideo.apis.feature_extractor',

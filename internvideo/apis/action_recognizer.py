@@ -18,7 +18,6 @@ from internvideo.datasets.inference.clip_loader import (
     ClipLoader,
     check_frames,
     check_stream,
-    find_encoder,
     find_videos,
 )
 from internvideo.datasets.inference.video_stream import FrameStream, Window, sliding_windows
@@ -81,7 +80,7 @@ class ActionRecognizer:
         self.batch_size, self.num_threads = batch_size, num_threads
         pretrained = False if random_weights else find_weights(model, checkpoint)
         self.model = get_model(model, pretrained, self.device)
-        encoder = find_encoder(self.model)
+        encoder = self.model.video_encoder
         self.videos = ClipLoader(self.config, encoder, 'test')
         self.windows = ClipLoader(self.config, encoder, 'val')
         self.classes = _class_names(self.config, classes)

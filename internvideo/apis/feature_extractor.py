@@ -17,47 +17,30 @@ from internvideo.datasets.inference.clip_loader import FrameTransform
 from internvideo.datasets.inference.video_stream import FrameStream, Window, sliding_windows, spread
 from internvideo.engine.inference.devices import autocast, pick_device
 from internvideo.fileio.feature_files import FeatureWriter
-from internvideo.hub.model_zoo import encoder_settings, get_config, get_encoder
-from internvideo.models.backbones.base import EncoderOutput
+from internvideo.hub.model_zoo import get_config
+from internvideo.hub.video_encoders import (
+    EncoderWeights,
+    encoder_settings,
+    find_encoder_weights,
+    get_encoder,
+)
+from internvideo.models.backbones.base import EncoderOutput, VideoEncoder
 from internvideo.models.data_preprocessors.clip_data_preprocessor import (
     IMAGENET_MEAN,
     IMAGENET_STD,
 )
 from internvideo.registry import MODELS
 
-from .action_recognizer import find_weights
-
 RANDOM_SEED = 0
 
 
-def _cls(output: EncoderOutput) -> Tensor:
-    if _num_extra(output) < 1:
-        raise ValueError("pool='cls' needs an encoder with a class token")
-    return output.tokens[:, 0]
-
-
-def _mean(output: EncoderOutput) -> Tensor:
-    return output.tokens[:, _num_extra(output) :].mean(dim=1)
-
-
-def _pooled(output: EncoderOutput) -> Tensor:
-    if output.pooled is None:
-        raise ValueError("pool='pooled' needs an encoder with a pooler (clip_embed_dim)")
-    return output.pooled
-
-
-def _num_extra(output: EncoderOutput) -> int:
-    """Tokens in front of those of the patches."""
-    steps, rows, columns = output.grid
-    return output.tokens.shape[1] - steps * rows * columns
-
-
-POOLING: dict[str, Callable[[EncoderOutput], Tensor]] = {
-    'cls': _cls,
-    'mean': _mean,
-    'pooled': _pooled,
-    'tokens': lambda output: output.tokens,
+POOLING: dict[str, Callable[[Tensor, int], Tensor]] = {
+    'cls': lambda tokens, num_prefix_tokens: tokens[:, 0],
+    'mean': lambda tokens, num_prefix_tokens: tokens[:, num_prefix_tokens:].mean(dim=1),
+    'tokens': lambda tokens, num_prefix_tokens: tokens,
 }
+"""Features made of tokens (B, N, D), of which those of the patches follow a prefix."""
+POOLS = ('pooled', *POOLING)
 
 
 @dataclass(frozen=True)
@@ -66,26 +49,28 @@ class FeaturePlan:
 
     Attributes:
         config: resolved config of the encoder.
-        checkpoint: path or address of the weights; None for random ones.
+        weights: the weights; None for random ones.
         settings: the same as plain values, recorded in each file: ``encoder``, ``checkpoint``,
-            ``checkpoint_sha256``, ``pool``, ``window``, ``stride``, ``fps`` (None: every frame),
-            ``num_frames`` (frames the encoder sees of a window), ``transforms``, ``dtype``.
+            ``checkpoint_sha256``, ``pool``, ``layer`` (None: the last), ``window``, ``stride``,
+            ``fps`` (None: every frame), ``num_frames`` (frames the encoder sees of a window),
+            ``transforms``, ``dtype``.
     """
 
     config: Config
-    checkpoint: str | None
+    weights: EncoderWeights | None
     settings: dict[str, Any]
 
 
 def plan_features(
     model: str | os.PathLike | Config,
-    checkpoint: str | os.PathLike | None = None,
-    pool: str = 'pooled',
+    checkpoint: str | os.PathLike | EncoderWeights | None = None,
+    pool: str | None = None,
     window: int | None = None,
     stride: int | None = None,
     fps: float | None = None,
     dtype: str = 'float32',
     random_weights: bool = False,
+    layer: int | None = None,
     **overrides: Any,
 ) -> FeaturePlan:
     """Decide how features are made, without building the model or touching a video.
@@ -94,13 +79,16 @@ def plan_features(
         model: model name, config file or config; its encoder is used, nothing behind it.
         checkpoint: weights, ours or published; None takes the published weights of that name.
         pool: ``'pooled'`` (the encoder's own pooling), ``'cls'`` (class token), ``'mean'`` (of
-            the patch tokens), ``'tokens'`` (all tokens).
+            the patch tokens), ``'tokens'`` (all tokens); None: ``'pooled'`` where the encoder
+            has a pooler, else ``'mean'``.
         window: frames of a window, at ``fps``; None means what the encoder takes.  Of longer
             windows the encoder sees the middle of as many equal stretches as it takes frames.
         stride: frames from one window to the next; None means ``window``.
         fps: frames per second to sample; None means every frame.
         dtype: ``'float32'``, or ``'bfloat16'`` / ``'float16'`` to compute in.
         random_weights: run without a checkpoint, for trying things out.
+        layer: block (from 0; -1 is the last) whose tokens are pooled; None: those that the
+            encoder gives.  Not with ``'pooled'``.
         **overrides: fields of the config's ``model``, as in :func:`get_config`.
 
     Raises:
@@ -108,12 +96,11 @@ def plan_features(
         ValueError: no checkpoint is given or known, or a setting that cannot be.
     """
     config = get_config(model, **overrides)
-    if pool not in POOLING:
-        raise ValueError(f'pool must be one of {", ".join(POOLING)}, got {pool!r}')
     autocast('cpu', dtype)
-    source = None if random_weights else os.fspath(find_weights(model, checkpoint))
+    weights = None if random_weights else find_feature_weights(model, checkpoint)
     with torch.device('meta'):
         encoder = get_encoder(config, device='meta')
+    pool, layer = _check_pooling(encoder, pool, layer)
     window = encoder.num_frames if window is None else window
     stride = window if stride is None else stride
     spread(window, encoder.num_frames)
@@ -121,9 +108,10 @@ def plan_features(
         raise ValueError(f'stride and fps must be positive, got {stride} and {fps}')
     settings = dict(
         encoder=_encoder_record(model, config),
-        checkpoint=source,
-        checkpoint_sha256=None if source is None else checkpoint_sha256(source),
+        checkpoint=None if weights is None else weights.source,
+        checkpoint_sha256=None if weights is None else weights_sha256(weights),
         pool=pool,
+        layer=layer,
         window=window,
         stride=stride,
         fps=fps,
@@ -132,7 +120,48 @@ def plan_features(
         dtype=dtype,
     )
     # As JSON gives them back, so that plans and files can be compared.
-    return FeaturePlan(config, source, json.loads(json.dumps(settings)))
+    return FeaturePlan(config, weights, json.loads(json.dumps(settings)))
+
+
+def find_feature_weights(
+    model: str | os.PathLike | Config, checkpoint: str | os.PathLike | EncoderWeights | None
+) -> EncoderWeights:
+    """``checkpoint``, or the weights that are known for that model.
+
+    Raises:
+        ValueError: neither is there; nothing runs on random weights unasked.
+    """
+    try:
+        return find_encoder_weights(model, True if checkpoint is None else checkpoint)
+    except KeyError:
+        if checkpoint is not None:
+            raise
+        name = model.filename if isinstance(model, Config) else model
+        raise ValueError(
+            f'no published weights are known for {name}: give a checkpoint '
+            '(or ask for random_weights to try things out)'
+        ) from None
+
+
+def _check_pooling(
+    encoder: VideoEncoder, pool: str | None, layer: int | None
+) -> tuple[str, int | None]:
+    """What is pooled how; ValueError for what the encoder does not have."""
+    if pool is None:
+        pool = 'pooled' if encoder.pooled_dim and layer is None else 'mean'
+    if pool not in POOLS:
+        raise ValueError(f'pool must be one of {", ".join(POOLS)}, got {pool!r}')
+    if pool == 'pooled' and layer is not None:
+        raise ValueError(f"pool='pooled' is made of the last block, not of layer {layer}")
+    if pool == 'pooled' and not encoder.pooled_dim:
+        raise ValueError("pool='pooled' needs an encoder with a pooler (clip_embed_dim)")
+    if pool == 'cls' and not encoder.num_prefix_tokens:
+        raise ValueError("pool='cls' needs an encoder with a class token")
+    if layer is None:
+        return pool, None
+    if not -encoder.depth <= layer < encoder.depth:
+        raise ValueError(f'layer must be one of {encoder.depth} blocks, got {layer}')
+    return pool, layer % encoder.depth
 
 
 def same_settings(recorded: Mapping[str, Any], settings: Mapping[str, Any]) -> bool:
@@ -175,7 +204,6 @@ class FeatureExtractor:
         self.encoder = _load_encoder(plan).to(self.device)
         self.transform = FrameTransform(plan.config, self.encoder)
         self.normalise = _normaliser(plan.config).to(self.device)
-        self.pool = POOLING[plan.settings['pool']]
         self.positions = spread(plan.settings['window'], plan.settings['num_frames'])
 
     def extract(self, video: str | os.PathLike) -> tuple[np.ndarray, dict[str, Any]]:
@@ -224,9 +252,20 @@ class FeatureExtractor:
         clips = np.stack([[w.items[i] for i in self.positions] for w in windows])
         video = torch.from_numpy(clips).permute(0, 4, 1, 2, 3).to(self.device)
         with self.autocast:
-            features = self.pool(self.encoder(self.normalise.normalise(video)))
+            features = self._pool(self.normalise.normalise(video))
         half = self.plan.settings['dtype'] == 'float16'
         return features.to(torch.float16 if half else torch.float32).cpu().numpy()
+
+    def _pool(self, video: Tensor) -> Tensor:
+        pool, layer = self.plan.settings['pool'], self.plan.settings['layer']
+        layers = [] if layer is None else [layer]
+        output: EncoderOutput = self.encoder(
+            video, return_layers=layers, layers_only=layer is not None
+        )
+        if pool == 'pooled':
+            return output.pooled
+        tokens = output.tokens if layer is None else output.layers[0]
+        return POOLING[pool](tokens, self.encoder.num_prefix_tokens)
 
 
 class _Collector:
@@ -245,12 +284,18 @@ class _Collector:
         self.parts.clear()
 
 
-def checkpoint_sha256(source: str) -> str:
-    """SHA-256 of a checkpoint file, fetched first when it is an address."""
+def weights_sha256(weights: EncoderWeights) -> str:
+    """SHA-256 of a checkpoint file, fetched first when it is an address.
+
+    Of weights in several files: of their hashes.
+    """
     from internvideo.checkpoint.sources import resolve_source
 
-    with Path(resolve_source(source)).open('rb') as file:
-        return hashlib.file_digest(file, 'sha256').hexdigest()
+    found = []
+    for source in filter(None, (weights.source, weights.options.get('extra'))):
+        with Path(resolve_source(source)).open('rb') as file:
+            found.append(hashlib.file_digest(file, 'sha256').hexdigest())
+    return found[0] if len(found) == 1 else hashlib.sha256(''.join(found).encode()).hexdigest()
 
 
 def _batches(windows: Iterator[Window], size: int) -> Iterator[list[Window]]:
@@ -274,9 +319,9 @@ def _video_record(video: str | os.PathLike, stream: FrameStream) -> dict[str, An
     )
 
 
-def _load_encoder(plan: FeaturePlan) -> nn.Module:
-    if plan.checkpoint is not None:
-        return get_encoder(plan.config, plan.checkpoint)
+def _load_encoder(plan: FeaturePlan) -> VideoEncoder:
+    if plan.weights is not None:
+        return get_encoder(plan.config, plan.weights)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(RANDOM_SEED)  # the same in every worker
         return get_encoder(plan.config)

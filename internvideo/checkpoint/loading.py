@@ -164,6 +164,47 @@ def _load(
     return report
 
 
+def load_part(
+    part: nn.Module,
+    name: str,
+    state: Mapping[str, Tensor],
+    model: nn.Module,
+    adapter: str | Mapping[str, Any],
+    source: str,
+) -> LoadReport:
+    """Load what a checkpoint of a whole model holds of one child, and log what happened.
+
+    Args:
+        part: the child to fill, built on its own.
+        name: its name in the model; empty when it is the whole model.
+        state: entries of the checkpoint, ours or published.
+        model: the whole model, which may be on the meta device: it tells names and sizes.
+        adapter: name (or config) of the checkpoint adapter for other layouts and sizes.
+        source: what the report calls the checkpoint.
+
+    Raises:
+        CheckpointMismatchError: the checkpoint does not hold all of the part.
+    """
+    report, prefix = LoadReport(source=source), f'{name}.' if name else ''
+
+    def inside(entries: Mapping[str, Any]) -> dict[str, Any]:
+        return {k.removeprefix(prefix): v for k, v in entries.items() if k.startswith(prefix)}
+
+    own = inside(state)
+    if _shapes(own) != _shapes(part.state_dict()):
+        own = inside(build_adapter(adapter).to_ours(state, model, report))
+        report.new = list(inside(dict.fromkeys(report.new)))
+        # What is left over of other parts is no news of this one.
+        report.left_over = []
+        report.reshaped, report.remapped = inside(report.reshaped), inside(report.remapped)
+    if not own:
+        raise CheckpointMismatchError(
+            f'checkpoint {source} holds nothing of {name or type(part).__name__}; its entries are '
+            f'{abbreviate(state)}'
+        )
+    return _load(part, own, report)
+
+
 def _mismatch_text(model: nn.Module, theirs: Shapes, ours: Shapes, report: LoadReport) -> str:
     lines = [f'checkpoint {report.source} does not fit {type(model).__name__}']
     lines += report.faults()

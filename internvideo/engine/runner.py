@@ -46,6 +46,7 @@ from internvideo.engine.hooks.interrupt_hook import shield_worker
 from internvideo.engine.learning_rate_scaling import batch_size_of, lr_factor, scale_rates
 from internvideo.engine.schedulers.step_schedules import Horizon
 from internvideo.engine.strategies.strategy import Strategy
+from internvideo.models.tasks.base import VideoModel
 from internvideo.registry import (
     DATA_SAMPLERS,
     DATASETS,
@@ -310,7 +311,7 @@ class Runner(MMEngineRunner):
         if options is None:
             return
         model = self.strategy.unwrap(self.model)
-        part = getattr(model, 'backbone', model)
+        part = model.video_encoder if isinstance(model, VideoModel) else model
         part.compile(**({} if options is True else options))
         self.logger.info(f'{type(part).__name__} is compiled: the first steps are slow')
 

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
 METAFILE = 'metafile.yml'
 DEFAULT_ADAPTER = 'internvideo2_single'
-ENCODER_KEYS = ('backbone', 'student', 'encoder')
-"""Fields of a model that may hold its video encoder."""
 
 
 @dataclass(frozen=True)
@@ -196,35 +194,6 @@ def get_model(
     return model.to(device).eval()
 
 
-def get_encoder(
-    name_or_config: 'str | os.PathLike | Config',
-    pretrained: bool | str | os.PathLike = False,
-    device: str = 'cpu',
-    **overrides: Any,
-) -> 'nn.Module':
-    """Build only the video encoder of a model, without heads, decoders or teachers.
-
-    Arguments and errors are those of :func:`get_model`; checkpoints of the whole model load.
-    """
-    from internvideo.registry import MODELS
-
-    source = weights_source(name_or_config, pretrained)
-    config = get_config(name_or_config, **overrides)
-    key, settings = encoder_settings(config)
-    encoder = MODELS.build(settings)
-    if source is not None:
-        load_weights(encoder, source, adapter_name(config), f'{key}.' if key else '')
-    return encoder.to(device).eval()
-
-
-def encoder_settings(config: 'Config') -> tuple[str, dict[str, Any]]:
-    """The field of ``model`` that holds the encoder (empty: the model is one), and its config."""
-    key = next((key for key in ENCODER_KEYS if isinstance(config.model.get(key), dict)), '')
-    settings = dict(config.model[key] if key else config.model)
-    settings.pop('init_cfg', None)
-    return key, settings
-
-
 def _entry_adapter(name_or_config: 'str | os.PathLike | Config') -> str | None:
     if isinstance(name_or_config, str | os.PathLike):
         return find_entry(name_or_config).adapter
@@ -266,30 +235,28 @@ def adapter_name(config: 'Config') -> str:
     return init.get('adapter', DEFAULT_ADAPTER) if isinstance(init, Mapping) else DEFAULT_ADAPTER
 
 
-def load_weights(model: 'nn.Module', source: str, adapter: str, prefix: str = '') -> None:
+def load_weights(model: 'nn.Module', source: str, adapter: str) -> None:
     """Load a checkpoint of ours, or a published one through ``adapter``; never in part.
 
     Args:
         model: the model to fill.
         source: path or address.
         adapter: name of the checkpoint adapter for other layouts (and sizes).
-        prefix: where ``model`` stands in a checkpoint of ours, for instance ``'backbone.'``.
     """
     from mmengine.logging import print_log
 
     from internvideo.checkpoint import load_pretrained, read_state_dict
 
-    state = {
-        name.removeprefix(prefix): tensor
-        for name, tensor in read_state_dict(source).items()
-        if name.startswith(prefix)
-    }
-    if _shapes(state) == _shapes(model.state_dict()):
+    state = read_state_dict(source)
+    if _same_shapes(state, model.state_dict()):
         model.load_state_dict(state)
         print_log(f'loaded {source}: {len(state)} matched', logger='current')
     else:
         load_pretrained(model, source, adapter)
 
 
-def _shapes(state: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
-    return {name: tuple(tensor.shape) for name, tensor in state.items()}
+def _same_shapes(left: Mapping[str, Any], right: Mapping[str, Any]) -> bool:
+    """Whether two states have the same names, and tensors of the same shapes."""
+    return left.keys() == right.keys() and all(
+        left[name].shape == right[name].shape for name in left
+    )

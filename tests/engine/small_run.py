@@ -10,11 +10,13 @@ import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.evaluator import BaseMetric
-from mmengine.model import BaseDataPreprocessor, BaseModel
+from mmengine.model import BaseDataPreprocessor
 from mmengine.structures import BaseDataElement
 from torch import nn
 from torch.utils.data import Dataset
 
+from internvideo.models.backbones.base import VideoEncoder
+from internvideo.models.tasks.base import VideoModel
 from internvideo.registry import DATASETS, METRICS, MODELS, RUNNERS
 
 NUM_CLASSES, WIDTH = 3, 8
@@ -56,15 +58,12 @@ class VectorMixup(BaseDataPreprocessor):
         return dict(inputs=self.cast_data(inputs), data_samples=data['data_samples'])
 
 
-class VectorEncoder(nn.Module):
+class VectorEncoder(VideoEncoder):
     def __init__(self, depth=2):
-        super().__init__()
+        super().__init__(WIDTH, depth, img_size=1, patch_size=1, num_frames=1)
         self.cls_token = nn.Parameter(torch.zeros(1, 1, WIDTH))
         self.blocks = nn.ModuleList(nn.Linear(WIDTH, WIDTH) for _ in range(depth))
         self.dropout = nn.Dropout(0.1)
-
-    def no_weight_decay(self):
-        return {'cls_token'}
 
     def forward(self, x):
         for block in self.blocks:
@@ -74,7 +73,7 @@ class VectorEncoder(nn.Module):
 
 
 @MODELS.register_module(force=True)
-class VectorRecognizer(BaseModel):
+class VectorRecognizer(VideoModel):
     def __init__(self, depth=2, init_cfg=None):
         super().__init__(data_preprocessor=VectorMixup(), init_cfg=init_cfg)
         self.backbone = VectorEncoder(depth)

@@ -10,8 +10,8 @@ from mmengine.config import Config
 from torch import nn
 
 from internvideo.datasets.transforms.loading import DecodeFrames, OpenVideo
+from internvideo.datasets.transforms.packing import PackInputs, PackMedia
 from internvideo.fileio.atomic import is_temporary
-from internvideo.hub.model_zoo import ENCODER_KEYS
 from internvideo.registry import TRANSFORMS
 
 VIDEO_SUFFIXES = frozenset(
@@ -82,8 +82,10 @@ class FrameTransform:
     """The geometry of a config's validation pipeline on single frames, without packing."""
 
     def __init__(self, config: Config, encoder: nn.Module) -> None:
-        steps = _evaluation_dataset(config, encoder, 'val')['pipeline']
-        self.description = [dict(step) for step in steps if step['type'] != 'PackInputs']
+        *steps, packing = _evaluation_dataset(config, encoder, 'val')['pipeline']
+        if not issubclass(TRANSFORMS.get(packing['type']), PackInputs | PackMedia):
+            steps = [*steps, packing]
+        self.description = [dict(step) for step in steps]
         self.steps = [TRANSFORMS.build(step) for step in self.description]
 
     def __call__(self, frame: np.ndarray) -> np.ndarray:
@@ -94,14 +96,6 @@ class FrameTransform:
         if len(sample['imgs']) != 1:
             raise ValueError('the validation pipeline makes several crops; features take one')
         return sample['imgs'][0]
-
-
-def find_encoder(model: nn.Module) -> nn.Module:
-    """The video encoder inside ``model``, or ``model`` itself."""
-    for key in ENCODER_KEYS:
-        if isinstance(getattr(model, key, None), nn.Module):
-            return getattr(model, key)
-    return model
 
 
 def _evaluation_dataset(config: Config, encoder: nn.Module, split: str) -> Mapping[str, Any]:

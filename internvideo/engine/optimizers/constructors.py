@@ -1,7 +1,7 @@
 """Optimisers with the parameter groups of the published recipes."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from mmengine.logging import print_log
@@ -9,17 +9,15 @@ from torch import nn
 
 from internvideo.engine.optimizers.parameter_groups import (
     Group,
-    encoder_layer,
     layer_decay_groups,
     module_lr_groups,
 )
+from internvideo.models.tasks.base import VideoModel
 from internvideo.registry import (
     OPTIM_WRAPPER_CONSTRUCTORS,
     OPTIM_WRAPPERS,
     OPTIMIZERS,
 )
-
-BACKBONE = 'backbone'
 
 
 def trainable_parameters(model: nn.Module) -> list[tuple[str, int]]:
@@ -35,12 +33,12 @@ def trainable_parameters(model: nn.Module) -> list[tuple[str, int]]:
 
 
 def no_decay_names(model: nn.Module) -> set[str]:
-    """Names without weight decay: what the model and its backbone say in ``no_weight_decay()``."""
-    names = set(model.no_weight_decay()) if hasattr(model, 'no_weight_decay') else set()
-    backbone = getattr(model, BACKBONE, None)
-    if hasattr(backbone, 'no_weight_decay'):
-        names |= {f'{BACKBONE}.{name}' for name in backbone.no_weight_decay()}
-    return names
+    """Names without weight decay: what the model says in ``no_weight_decay()``, if it does.
+
+    A :class:`VideoModel` names those of its video encoder.
+    """
+    own = getattr(model, 'no_weight_decay', None)
+    return set() if own is None else set(own())
 
 
 class GroupConstructor:
@@ -111,9 +109,9 @@ def log_groups(groups: Sequence[Group]) -> None:
 class LayerDecayConstructor(GroupConstructor):
     """Layer-wise learning-rate decay and the no-decay rules of the published recipes.
 
-    The backbone says what layer a parameter is in through ``get_layer_depth(name, prefix)``
-    -> (layer, number of layers), layers counted from 0 at the input to ``number - 1`` past the
-    last block; parameters outside the backbone take the full rate.
+    The video encoder says what layer a parameter is in (:meth:`VideoEncoder.get_layer_depth`),
+    from 0 at the input to the last behind the blocks; parameters outside the encoder take the full
+    rate.
 
     Options in ``paramwise_cfg``: ``layer_decay_rate`` (1.0: none).
     """
@@ -136,34 +134,24 @@ class LayerDecayConstructor(GroupConstructor):
         )
 
 
-def layer_rule(model: nn.Module) -> tuple[Any, int]:
-    """(layer of a parameter name, last layer) of a model with a ``backbone`` of ``blocks``.
+def layer_rule(model: nn.Module) -> tuple[Callable[[str], int], int]:
+    """(layer of a parameter name, last layer) of a model with a video encoder.
 
     Raises:
-        ValueError: the model has no backbone whose layers could be told apart.
+        ValueError: the model has no video encoder, whose layers could be told apart.
     """
-    backbone = getattr(model, BACKBONE, None)
-    prefix = f'{BACKBONE}.'
-    if hasattr(backbone, 'get_layer_depth'):
-        last = backbone.get_layer_depth(f'{prefix}pos_embed', prefix)[1] - 1
-
-        def layer_of(name: str) -> int:
-            inside = name.startswith(prefix)
-            return backbone.get_layer_depth(name, prefix)[0] if inside else last
-
-    elif hasattr(backbone, 'blocks'):
-        depth = len(backbone.blocks)
-        last = depth + 1
-
-        def layer_of(name: str) -> int:
-            inside = name.startswith(prefix)
-            return encoder_layer(name.removeprefix(prefix), depth) if inside else last
-
-    else:
+    if not isinstance(model, VideoModel):
         raise ValueError(
-            f'layer decay needs a backbone with get_layer_depth() or blocks; '
-            f'{type(model).__name__} has neither'
+            f'layer decay needs a model with a video encoder, and {type(model).__name__} is no '
+            'VideoModel: set paramwise_cfg.layer_decay_rate=1'
         )
+    encoder, prefix = model.video_encoder, f'{model.encoder_field}.'
+    last = encoder.get_layer_depth('')[1] - 1
+
+    def layer_of(name: str) -> int:
+        inside = name.startswith(prefix)
+        return encoder.get_layer_depth(name, prefix)[0] if inside else last
+
     return layer_of, last
 
 

@@ -4,8 +4,6 @@ import re
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
-INPUT_PREFIXES = ('cls_token', 'mask_token', 'pos_embed', 'patch_embed')
-
 
 @dataclass
 class Group:
@@ -20,18 +18,6 @@ class Group:
 def takes_no_decay(name: str, ndim: int, no_weight_decay: Collection[str]) -> bool:
     """Whether a parameter is left out of weight decay: vectors, biases and listed names."""
     return ndim == 1 or name.endswith('.bias') or name in no_weight_decay
-
-
-def encoder_layer(name: str, depth: int) -> int:
-    """Layer of a parameter in an encoder of ``depth`` blocks: 0 input, i + 1 block i, else last.
-
-    The separate position tables (``pos_embed_spatial`` and so on) count as last, hence take the
-    full learning rate, as in the published recipes.
-    """
-    if name in INPUT_PREFIXES[:3] or name.startswith('patch_embed.'):
-        return 0
-    block = re.match(r'blocks\.(\d+)\.', name)
-    return int(block.group(1)) + 1 if block else depth + 1
 
 
 def layer_decay_groups(

@@ -298,14 +298,21 @@ class VideoEncoder(BaseModule):
     def get_layer_depth(self, param_name: str, prefix: str = '') -> tuple[int, int]:
         """(layer id, number of layers) of a parameter for layer-wise learning-rate decay.
 
-        Embeddings are layer 0, block i is layer i + 1, all else is the last layer.  Separate
-        position tables count as "all else": so do the published recipes.
+        See :func:`layer_of`.
         """
-        name, num_layers = param_name.removeprefix(prefix), self.depth + 2
-        if name in INPUT_NAMES or name.startswith('patch_embed.'):
-            return 0, num_layers
-        block = re.match(r'blocks\.(\d+)\.', name)
-        return int(block.group(1)) + 1 if block else num_layers - 1, num_layers
+        return layer_of(param_name.removeprefix(prefix), self.depth), self.depth + 2
+
+
+def layer_of(name: str, depth: int) -> int:
+    """Layer of a parameter in an encoder of ``depth`` blocks: 0 input, i + 1 block i, else last.
+
+    The separate position tables (``pos_embed_spatial`` and so on) count as last, hence take the
+    full learning rate, as in the published recipes.
+    """
+    if name in INPUT_NAMES or name.startswith('patch_embed.'):
+        return 0
+    block = re.match(r'blocks\.(\d+)\.', name)
+    return int(block.group(1)) + 1 if block else depth + 1
 
 
 def patch_grid(

@@ -4,7 +4,6 @@ import numpy as np
 
 from internvideo.engine.optimizers.parameter_groups import (
     Group,
-    encoder_layer,
     layer_decay_groups,
     module_lr_groups,
 )
@@ -14,6 +13,7 @@ from internvideo.engine.schedulers.step_schedules import (
     warmup_cosine_value,
     warmup_length,
 )
+from internvideo.models.backbones.base import layer_of
 from internvideo.verification.cases import Case, RunEnv
 from internvideo.verification.runner_registry import Result, parity_runner
 
@@ -35,7 +35,7 @@ def layer_decay(case: Case, env: RunEnv) -> Result:
     facts.ignore('note')  # words
     groups = layer_decay_groups(
         _trainable(facts),
-        lambda name: encoder_layer(name, facts['depth']),
+        lambda name: layer_of(name, facts['depth']),
         facts['depth'] + 1,
         facts.get('layer_decay', 1.0),
         facts['weight_decay'],

@@ -74,3 +74,16 @@ def test_probing_trains_what_is_open(open_pooler):
 def test_more_open_blocks_than_blocks_is_refused():
     with pytest.raises(ValueError, match='open_blocks=4'):
         build(freeze=dict(open_blocks=4))
+
+
+@pytest.mark.parametrize('open_blocks', [0, 1])
+def test_any_encoder_can_be_probed(open_blocks):
+    arch = dict(embed_dim=24, depth=2, num_heads=2, mlp_ratio=2.0)
+    backbone = dict(
+        type='VideoMAE', arch=arch, img_size=28, num_frames=4, mean_pool=True, drop_path_rate=0.5
+    )
+    model = build(backbone=backbone, freeze=dict(open_blocks=open_blocks)).train()
+    model(torch.randn(2, 3, 4, 28, 28), samples(2), mode='loss')['loss'].backward()
+    trained = {name for name, p in model.backbone.named_parameters() if p.grad is not None}
+    assert {name.rpartition('blocks.')[2][0] for name in trained} == set('1' * open_blocks)
+    assert [block.training for block in model.backbone.blocks] == [False, bool(open_blocks)]
