@@ -81,6 +81,7 @@ def write_state_dict(
         ValueError: another suffix.
     """
     path = check_suffix(path)
+    # safetensors refuses strided views.
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
     with atomic_path(path) as temporary:
         _write_file(tensors, temporary, container)
@@ -109,6 +110,7 @@ def _read_file(path: Path, trusted_pickle: bool) -> Any:
         return _read_safetensors(path)
     with path.open('rb') as file:
         magic = file.read(4)
+    # torch's format is a zip file, whose directory stands at its end.
     is_zip = zipfile.is_zipfile(path)
     if not magic or (magic == b'PK\x03\x04' and not is_zip):
         raise _damaged(path, 'the end of the file is missing')

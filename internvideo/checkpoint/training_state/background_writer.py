@@ -18,6 +18,7 @@ class BackgroundWriter:
     def submit(self, job: Callable[[], None]) -> None:
         """Start ``job``, which must own all that it writes, once the one before is done."""
         self.finish()
+        # Not a daemon: a run that ends must not lose its last checkpoint.
         self._thread = threading.Thread(target=self._run, args=(job,), name='checkpoint-writer')
         self._thread.start()
 

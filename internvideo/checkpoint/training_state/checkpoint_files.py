@@ -44,6 +44,7 @@ def plain_copy(value: Any) -> Any:
     copies: dict[tuple, torch.Tensor] = {}
 
     def copy(tensor: torch.Tensor) -> torch.Tensor:
+        # Tied weights stay one tensor, so that the file does not hold them twice.
         key = (tensor.device, tensor.data_ptr(), tensor.dtype, tensor.shape, tensor.stride())
         if key not in copies or not tensor.numel():
             copies[key] = tensor.detach().to('cpu', copy=True)
@@ -117,6 +118,7 @@ def read_training_state(path: str | Path) -> dict:
             run, or an optimiser shard beside it that is missing or torn.
     """
     path = Path(path)
+    # torch does not compare the checksums: a flipped bit would go into the weights unseen.
     if path.is_file() and zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             damaged = archive.testzip()

@@ -51,7 +51,7 @@ class OptimizerShards(Mapping):
         pieces = [shard[index] for shard in self._shards if index in shard]
         if not pieces:
             raise KeyError(index)
-        whole = dict(pieces[0]['scalars'])
+        whole = dict(pieces[0]['scalars'])  # the number of steps, the same in every shard
         shape = torch.Size(pieces[0]['shape'])
         for key, first in pieces[0]['parts'].items():
             flat = torch.empty(shape.numel(), dtype=first.dtype)
@@ -63,6 +63,7 @@ class OptimizerShards(Mapping):
 
 
 def _map(path: Path) -> dict:
+    # Mapped: one process reads the shards of all, of which it may keep a part.
     try:
         return torch.load(path, map_location='cpu', weights_only=True, mmap=True)
     except Exception as error:  # torch raises half a dozen kinds for damaged files

@@ -11,12 +11,13 @@ import torch
 def seed_all(seed: int) -> None:
     """Seed Python's, NumPy's and torch's (all devices) global generators."""
     random.seed(seed)
-    np.random.seed(seed % 2**32)
+    np.random.seed(seed % 2**32)  # NumPy takes no larger one
     torch.manual_seed(seed)
 
 
 def get_random_state() -> dict:
     """States of the global generators: numbers, tuples and tensors only, safe to load."""
+    # NumPy's keys as a tensor: arrays are objects that a safe load refuses.
     kind, keys, position, has_gauss, cached = np.random.get_state()
     state = {
         'python': random.getstate(),
@@ -33,7 +34,7 @@ def set_random_state(state: dict) -> None:
     random.setstate(state['python'])
     kind, keys, *rest = state['numpy']
     np.random.set_state((kind, keys.numpy().astype(np.uint32), *rest))
-    torch.set_rng_state(state['torch'].cpu())
+    torch.set_rng_state(state['torch'].cpu())  # loaded onto a GPU, the state would be refused
     if 'cuda' in state and torch.cuda.is_available():
         torch.cuda.set_rng_state(state['cuda'].cpu())
 

@@ -16,6 +16,7 @@ NOT_RESUMED = ('loop_stage', 'cfg', 'experiment_name', 'max_epochs', 'max_iters'
 
 def pack_messages(hub: MessageHub) -> dict:
     """``hub`` without its classes: the last values of each scalar, and the information."""
+    # mmengine would save its HistoryBuffer, which weights_only=True refuses to load.
     state = hub.state_dict()
     scalars = {}
     for name, buffer in state['log_scalars'].items():

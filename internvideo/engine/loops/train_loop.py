@@ -85,6 +85,7 @@ class TrainLoop(BaseLoop):
         Batches that a batch sampler orders do depend on it: their number is kept too, and what
         they were made for.
         """
+        # At the end of an epoch the progress is that of the beginning of the next one.
         whole = self.batches_done == self.iters_per_epoch
         epoch = self.epoch + whole
         batches = 0 if whole else self.batches_done
@@ -140,6 +141,7 @@ class TrainLoop(BaseLoop):
         now, counts = self.batch_order.layout, self.runner.accumulative_counts
         if progress['batch_layout'] == now:
             return done
+        # Another batch size or number of processes: only the share of the epoch carries over.
         share = int(done / before * self.iters_per_epoch) // counts * counts
         self.runner.logger.warning(
             f'epoch {self.epoch + 1} goes on after {share} of {self.iters_per_epoch} batches, as '
@@ -174,6 +176,7 @@ class TrainLoop(BaseLoop):
     def _validate_if_pending(self) -> None:
         if not self.validation_pending or self.runner.val_loop is None:
             return
+        # A checkpoint that is written meanwhile must hold the state that training goes on from.
         with isolated_random_state(self.runner.seed_for(self.epoch)) as outer:
             self.held_random_state = outer
             self.runner.val_loop.run()
@@ -182,7 +185,7 @@ class TrainLoop(BaseLoop):
 
     def _run_epoch(self) -> None:
         self.runner.call_hook('before_train_epoch')
-        self.runner.model.train()
+        self.runner.model.train()  # validation has left it in evaluation mode
         for index, data_batch in self._batches():
             self._run_iter(index, data_batch)
         if self.batches_done != self.iters_per_epoch:
@@ -202,8 +205,11 @@ class TrainLoop(BaseLoop):
         if hasattr(sampler, 'set_epoch'):
             sampler.set_epoch(self.epoch)
         skippable = hasattr(sampler, 'skip')
+        # Before iter(), which starts workers that read ahead.
         if start and skippable:
             sampler.skip(start * each)
+        # A loader draws its workers' base seed from torch's generator: a resumed run starts more
+        # loaders than one that was never stopped.
         with isolated_random_state(self.runner.seed_for(self.epoch)):
             batches = iter(self.dataloader)
         if start and not skippable:
@@ -214,7 +220,7 @@ class TrainLoop(BaseLoop):
     def _run_iter(self, index: int, data_batch: Any) -> None:
         self.runner.call_hook('before_train_iter', batch_idx=index, data_batch=data_batch)
         outputs = self._guarded_step(data_batch, f'epoch {self.epoch + 1}, batch {index + 1}')
-        self.batches_done = index + 1
+        self.batches_done = index + 1  # before the hooks, one of which may save
         self.runner.call_hook(
             'after_train_iter', batch_idx=index, data_batch=data_batch, outputs=outputs
         )

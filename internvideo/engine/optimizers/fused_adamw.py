@@ -14,6 +14,7 @@ def apex_adam() -> Callable[..., Optimizer] | None:
     """NVIDIA apex's fused Adam, or None where it cannot be imported."""
     try:
         return importlib.import_module('apex.optimizers').FusedAdam
+    # The package of that name on PyPI is another project; one built for another torch fails oddly.
     except (ImportError, AttributeError, OSError, RuntimeError):
         return None
 

@@ -59,6 +59,7 @@ class OptimWrapper(MMEngineOptimWrapper):
         self, loss: Tensor, step_kwargs: dict | None = None, zero_kwargs: dict | None = None
     ) -> None:
         """Backward, and on the last batch of an accumulation one guarded step."""
+        # Kept on the device: asking now would wait for the forward pass of every batch.
         fault = ~torch.isfinite(loss.detach())
         self._fault = fault if self._fault is None else self._fault | fault
         self.backward(self.scale_loss(loss))
@@ -81,6 +82,7 @@ class OptimWrapper(MMEngineOptimWrapper):
             return
         parameters = [p for group in self.optimizer.param_groups for p in group['params']]
         norm = self.clip_func(parameters, **self.clip_grad_kwargs)
+        # Under FSDP the norm is that of the shards until it is gathered.
         self._grad_norm = norm.full_tensor() if hasattr(norm, 'full_tensor') else norm
 
     def _fault_flag(self) -> Tensor:
@@ -160,6 +162,7 @@ class AmpOptimWrapper(OptimWrapper):
         super().backward(loss if self.scaler is None else self.scaler.scale(loss), **kwargs)
 
     def _clip_if_asked(self) -> None:
+        # Clipping the scaled gradient would clip by another norm.
         if self.scaler is not None and self.clip_grad_kwargs:
             self.scaler.unscale_(self.optimizer)
         super()._clip_if_asked()

@@ -19,6 +19,7 @@ def _sdpa(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 
 def _eager(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
+    # Scaled before the product, so that half precision does not overflow.
     scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)
     return (scores.softmax(dim=-1).to(v.dtype) @ v).transpose(1, 2)
 
@@ -30,6 +31,7 @@ def _flash_attn(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
             "attn_backend='flash_attn' computes in float16 or bfloat16 on CUDA, got "
             f"{dtype} on {q.device.type}; use attn_backend='auto' or 'sdpa'"
         )
+    # Imported here: a broken build of the package must not keep others from computing.
     kernel = importlib.import_module('flash_attn').flash_attn_func
     return kernel(q.to(dtype), k.to(dtype), v.to(dtype))
 
@@ -59,6 +61,7 @@ def check_attn_backend(name: str) -> str:
 
 
 def _compute_dtype(x: Tensor) -> torch.dtype:
+    # Inside autocast a tensor may still be float32 where the kernel computes in bfloat16.
     device = x.device.type
     return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype
 

@@ -45,7 +45,7 @@ class CrossAttention(nn.Module):
         k = self._heads(key, self.k, self.k_bias)
         v = self._heads(value, self.v, self.v_bias)
         attn = None
-        if return_attn:
+        if return_attn:  # kernels do not give out their scores
             scores = torch.einsum('bmhd,bnhd->bhmn', q * q.shape[-1] ** -0.5, k)
             attn = scores.softmax(dim=-1)
         return self.proj(attend(q, k, v, self.backend).flatten(-2)), attn

@@ -39,6 +39,7 @@ class _RMSNormFunction(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: FunctionCtx, grad: Tensor) -> tuple[Tensor, Tensor, None]:
         x, weight, inverse = ctx.saved_tensors
+        # A backward pass may run inside autocast, which would round the products.
         with torch.autocast(x.device.type, enabled=False):
             normed = x * inverse
             product = (grad * normed).flatten(0, -2)
@@ -78,6 +79,7 @@ class RMSNorm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if self._kernel is not None and (x.is_cuda or self._kernel_anywhere):
             return self._kernel(x, self.weight, self.eps)
+        # A compiler fuses the plain form itself; without gradient there is nothing to keep.
         if torch.compiler.is_compiling() or not torch.is_grad_enabled():
             return rms_norm(x, self.weight, self.eps)
         return _RMSNormFunction.apply(x, self.weight, self.eps)

@@ -39,6 +39,7 @@ class DropPath(nn.Module):
             return None
         keep = 1.0 - self.rate
         shape = (x.shape[0],) + (1,) * (x.ndim - 1)
+        # Drawn in float32 whatever the run computes in: the same samples drop in every dtype.
         return torch.empty(shape, device=x.device).bernoulli_(keep).div_(keep)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -27,6 +27,7 @@ def alignment_distance(student: Sequence[Tensor], target: Sequence[Tensor]) -> T
                 f'student features {tuple(ours.shape)} do not match target features '
                 f'{tuple(theirs.shape)}'
             )
+        # In bfloat16 the products of near unit vectors differ from 1 by less than its resolution.
         dtype = torch.promote_types(ours.dtype, torch.float32)
         products.append((ours.to(dtype) * theirs.to(dtype)).sum(dim=-1).mean())
     return 2 - 2 * torch.stack(products).mean()

@@ -92,6 +92,7 @@ class ContrastiveLoss(nn.Module):
         """
         if len(first) != len(second) or (ids is not None and len(ids) != len(first)):
             raise ValueError(f'batches of {len(first)} and {len(second)} features do not pair up')
+        # Autocast would round the products, whose errors a temperature of 0.01 makes large.
         with torch.autocast(first.device.type, enabled=False):
             sides = [
                 gather_features(normalise(x, 'l2'), self.gather_gradient) for x in (first, second)
@@ -104,7 +105,7 @@ class ContrastiveLoss(nn.Module):
     ) -> Tensor:
         start = world()[0] * batch
         rows = slice(start, start + batch)
-        if ids is None:
+        if ids is None:  # every pair of the global batch has an id of its own
             ids = torch.arange(start, start + batch, device=first.device)
         all_ids = gather_features(ids)
         matches = match_matrix(ids, all_ids, first)

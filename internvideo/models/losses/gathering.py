@@ -24,6 +24,7 @@ class _Gather(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        # Every process has a gradient for the features of all: add up those for its own.
         grad = grad.contiguous()
         dist.all_reduce(grad)
         start = dist.get_rank() * ctx.rows
@@ -62,7 +63,7 @@ def gather_features(x: Tensor, gradient: str = 'sum') -> Tensor:
     processes = world()[1]
     if processes == 1:
         return x
-    if not x.is_floating_point():
+    if not x.is_floating_point():  # ids have no gradient
         return _all_gather(x)
     return _Gather.apply(x, 1.0 if gradient == 'sum' else 1.0 / processes)
 
@@ -87,4 +88,5 @@ def share_value(loss: Tensor) -> Tensor:
         return loss
     mean = loss.detach().clone()
     dist.all_reduce(mean)
+    # The bracket is a constant: it changes the value and leaves the gradient alone.
     return loss + (mean / processes - loss.detach())

@@ -14,6 +14,7 @@ from internvideo.registry import MODELS
 def hidden_tokens(tokens: Tensor, mask: Tensor, num_hidden: int) -> Tensor:
     """Tokens (B, N, D) at the ``num_hidden`` True places of each row of (B, N): (B, H, D)."""
     fits = (mask.sum(dim=1) == num_hidden).all()
+    # Asynchronous: an ordinary check would wait for the device in every step.
     torch._assert_async(fits, f'mask does not hide {num_hidden} tokens of each clip')
     return tokens.take_along_dim(visible_indices(~mask, num_hidden)[:, :, None], dim=1)
 

@@ -57,7 +57,7 @@ class TokenMasker:
 
     def draw(self, shape: tuple[int, int], device: torch.device | str) -> MaskingDraws:
         """Fresh draws from torch's global generator."""
-        rates = (self.probability, 0.8, 0.5)
+        rates = (self.probability, 0.8, 0.5)  # of the fifth that is not hidden half is swapped
         flags = [torch.rand(shape, device=device) < rate for rate in rates]
         return MaskingDraws(*flags, torch.randint(self.vocab_size, shape, device=device))
 
@@ -91,5 +91,6 @@ def targets_only(hidden: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
 def masked_language_loss(logits: Tensor, labels: Tensor) -> Tensor:
     """Mean cross-entropy of (..., V) logits over the targets, or 0 when there is none."""
     logits, labels = logits.float().flatten(0, -2), labels.flatten()
+    # A mean over no targets would be NaN.
     total = F.cross_entropy(logits, labels, ignore_index=IGNORED, reduction='sum')
     return total / (labels != IGNORED).sum().clamp_min(1)

@@ -22,8 +22,8 @@ class Negatives(NamedTuple):
     """Negatives within a batch of B pairs.
 
     Attributes:
-        media: (B,) medium that does not belong to each text.
-        text: (B,) text that does not belong to each medium.
+        media: (B,) clip that does not belong to each text.
+        text: (B,) text that does not belong to each clip.
         exist: (B,) bool; rows without any admissible negative are left out of the loss.
     """
 
@@ -92,6 +92,7 @@ def _draw(weights: Tensor, other: Tensor) -> Tensor:
     weights = weights * other
     empty = weights.sum(dim=1, keepdim=True) == 0
     weights = torch.where(empty, other.to(weights.dtype), weights)
+    # multinomial refuses a row of zeros; the loss leaves out what it draws here.
     weights = torch.where(other.any(dim=1, keepdim=True), weights, 1.0)
     return weights.multinomial(1)[:, 0]
 
@@ -136,6 +137,7 @@ def matching_loss(
 
     Pairs whose negative does not exist are left out.
     """
+    # One pass of the fusion encoder over positives, negative clips and negative texts.
     own = torch.arange(len(text), device=text.device)
     media_rows = torch.cat([own, negatives.media, own])
     text_rows = torch.cat([own, own, negatives.text])
