@@ -9,6 +9,7 @@ Prints one line per case (verdict, case, family, worst error as a share of its t
 
 import argparse
 import dataclasses
+import importlib
 import math
 import os
 from pathlib import Path
@@ -40,6 +41,13 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument('--dtype', default='float32', choices=sorted(DTYPE_NAMES))
     parser.add_argument('--json', metavar='FILE', help='write the verdicts to FILE as well')
+    parser.add_argument(
+        '--runners',
+        nargs='+',
+        default=[],
+        metavar='MODULE',
+        help='modules with more runners, such as projects.NAME.runners',
+    )
     parser.add_argument('--debug', action='store_true', help='print the traceback of each miss')
     return parser
 
@@ -69,6 +77,19 @@ def collect(paths: list[str]) -> tuple[list[Path], int]:
         cases.update(dict.fromkeys(found))
         skipped += others
     return list(cases), skipped
+
+
+def import_runners(names: list[str]) -> None:
+    """Import modules of runners that are no part of the package, from the repository as well."""
+    if names:
+        from internvideo.engine.command_line import make_projects_importable
+
+        make_projects_importable()
+    for name in names:
+        try:
+            importlib.import_module(name)
+        except ImportError as error:
+            raise ValueError(f'--runners {name}: {error}') from error
 
 
 def describe(verdict: 'Verdict') -> str:
@@ -110,6 +131,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json and not Path(args.json).absolute().parent.is_dir():
         raise ValueError(f'--json {args.json}: its folder does not exist')
     discover_runners()
+    import_runners(args.runners)
     env = RunEnv(args.device, args.attn_backend, DTYPE_NAMES[args.dtype])
     verdicts = []
     for path in cases:

@@ -55,6 +55,13 @@ def test_verify_names_every_bad_case_and_goes_on(tmp_path):
     assert (report['passed'], report['failed'], len(report['cases'])) == (1, 6, 7)
 
 
+def test_runners_of_a_project_are_imported(tmp_path):
+    path = write_case(tmp_path)
+    assert f'unknown family {FAMILY!r}' in run_verify(path).stdout
+    done = run_verify(path, '--runners', 'tests.verification.linear')
+    assert done.stdout.splitlines()[-1] == '1 passed, 0 failed'
+
+
 @pytest.mark.parametrize(
     ('args', 'message'),
     [
@@ -63,6 +70,7 @@ def test_verify_names_every_bad_case_and_goes_on(tmp_path):
         ([PARITY, '--device', 'warp'], '--device warp'),
         ([PARITY, '--dtype', 'int8'], "invalid choice: 'int8'"),
         ([PARITY, '--json', 'no/such/file'], '--json no/such/file'),
+        ([PARITY, '--runners', 'projects.nothing'], '--runners projects.nothing: No module'),
     ],
 )
 def test_bad_arguments_are_named(tmp_path, args, message):
