@@ -32,14 +32,14 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def dump_predictions(config: object, out: str) -> None:
-    """Let the test's metric write what it saw to ``out``."""
+    """Let the test's metrics write what they saw to ``out``."""
     path = Path(out)
     evaluators = config.test_evaluator
     evaluators = evaluators if isinstance(evaluators, list) else [evaluators]
-    if not evaluators:
+    if hasattr(config.test_dataloader.dataset, 'sets'):
         raise UsageError(
-            f'--out {out}: test_evaluator is empty, so nobody writes it; evaluation sets put their '
-            'figures into evaluation.json in the work directory'
+            f'--out {out}: its metrics score whole sets, not single samples; evaluation sets put '
+            'theirs into evaluation.json in the work directory'
         )
     if path.suffix == '.json':
         evaluators[0]['dump'] = str(path)

@@ -17,16 +17,16 @@ from torch import Tensor
 from internvideo.datasets.collate import collate_media
 from internvideo.datasets.inference.media_reader import MEDIA_TYPES, MediaReader, media_batches
 from internvideo.datasets.inference.video_lists import failures_file, list_videos
-from internvideo.engine.inference.devices import pick_device
+from internvideo.engine.inference.devices import autocast, pick_device
 from internvideo.engine.inference.retrieval_encoder import RetrievalEncoder
 from internvideo.fileio.json_files import append_json_line
 from internvideo.hub.model_zoo import get_config
 from internvideo.hub.retrieval_model import encoder_fields, load_retriever, weights_digest
-from internvideo.models.tasks.retrieval.objectives import Encoded
 from internvideo.registry import INFERENCERS
 from internvideo.search.index_parts import IndexedFile, PartWriter
 from internvideo.search.indexed_files import OutOfDate, file_states
 from internvideo.search.vector_index import Hit, VectorIndex
+from internvideo.structures.encoded import Encoded
 
 PathLike = str | os.PathLike
 LABEL_SCALE = 100.0
@@ -119,7 +119,11 @@ class VideoTextRetriever:
         )
         digest = weights_digest(built)
         self.reader = MediaReader(self.config, built, modality)
-        self.encoder = RetrievalEncoder(built, modality, device, dtype, max_text_length)
+        precision = autocast(device, dtype)
+        try:
+            self.encoder = RetrievalEncoder(built.to(device), modality, precision, max_text_length)
+        except ValueError as error:
+            raise ValueError(f'modality={modality!r} cannot be encoded: {error}') from None
         name = self.config.filename if isinstance(model, Config) else os.fspath(model)
         note = dict(model=name, checkpoint=source, dtype=dtype)
         self.settings = self._settings(weights_sha256=digest, modality=modality, note=note)
@@ -207,7 +211,7 @@ class VideoTextRetriever:
                 failed |= {s.path: s.unreadable for s in samples if s.is_unreadable}
                 chosen = [files[s.sample_index] for s in samples if not s.is_unreadable]
                 if chosen:
-                    failed |= _add(writer, chosen, self.encoder.media(batch))
+                    failed |= _add(writer, chosen, self.encoder.samples(batch))
                 done += len(samples)
                 if progress is not None:
                     progress(done, len(files))
@@ -268,7 +272,7 @@ class VideoTextRetriever:
         kind, name = (str, 'text') if video is None else (str | os.PathLike, 'video file')
         if strange := [query for query in queries if not isinstance(query, kind)]:
             raise ValueError(f'{strange[0]!r} is no {name} to search by')
-        texts = self.encoder.texts(queries) if video is None else None
+        texts = self.encoder.queries(queries) if video is None else None
         features = self.encode_videos(queries) if texts is None else texts.feature
         found = index.search(features, max(top_k, rerank))
         if not any(found):
@@ -298,7 +302,7 @@ class VideoTextRetriever:
         Raises:
             ValueError: there is no text, or one holds no word.
         """
-        return self.encoder.texts(texts).feature.cpu()
+        return self.encoder.queries(texts).feature.cpu()
 
     def encode_videos(self, videos: Sequence[PathLike]) -> Tensor:
         """float32 (N, D) features of length 1, on the CPU.
@@ -309,18 +313,17 @@ class VideoTextRetriever:
         """
         if not videos:
             raise ValueError('there is no video')
-        rows = [self.encoder.media(collate_media([self.reader(v)])).feature for v in videos]
+        rows = [self.encoder.samples(collate_media([self.reader(v)])).feature for v in videos]
         return torch.cat(rows).cpu()
 
     # ----------------------------------------------------------- re-ranking
 
     def check_matching(self) -> None:
         """Raise ValueError when the model cannot re-rank."""
-        head, model = self.encoder.head, type(self.encoder.model).__name__
-        if not self.encoder.can_match:
+        head, model = self.encoder.matching_head, type(self.encoder.model).__name__
+        if head is None:
             raise ValueError(
-                f'{model} has no {head}, so it cannot re-rank by {self.encoder.modality}; models '
-                'of stage 2 can by vision'
+                f'{model} has no matching head for {self.encoder.modality}, so it cannot re-rank'
             )
         if head in self._untrained:
             raise ValueError(f'{head} is not trained in the weights of this config')
@@ -334,8 +337,11 @@ class VideoTextRetriever:
         for hits, tokens in self._tokens_of(index, distinct):
             rows = {hit.path: row for row, hit in enumerate(hits)}
             pairs = [(q, h) for q, each in enumerate(found) for h in each if h.path in rows]
-            numbers = [(rows[hit.path], query) for query, hit in pairs]
-            logits = self.encoder.match(texts, tokens, numbers, self.batch_size)
+            numbers = torch.tensor(
+                [(rows[hit.path], query) for query, hit in pairs], device=tokens.device
+            )
+            encoded = Encoded(tokens, None)
+            logits = self.encoder.match(encoded, texts, *numbers.T).tolist()
             for (query, hit), logit in zip(pairs, logits, strict=True):
                 results[query].append(VideoMatch(hit.path, logit, hit.cosine))
         return [sorted(matches, key=lambda match: -match.score) for matches in results]
@@ -356,7 +362,7 @@ class VideoTextRetriever:
                 print_log(note, logger='current', level=logging.WARNING)
             chosen = [hits[s.sample_index] for s in samples if not s.is_unreadable]
             if chosen:
-                yield chosen, self.encoder.media(batch).tokens
+                yield chosen, self.encoder.samples(batch).tokens
 
 
 def _add(writer: PartWriter, files: Sequence[IndexedFile], encoded: Encoded) -> dict[str, str]:

@@ -3,18 +3,21 @@
 import difflib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from internvideo.datasets.base import BaseDataset
 from internvideo.datasets.formats.caption_choice import CaptionChoice
 from internvideo.datasets.formats.captions import normalise_caption
 from internvideo.datasets.formats.class_names import class_names
 from internvideo.datasets.formats.prompts import fill_prompt, prompt_templates
+from internvideo.datasets.formats.question_rows import options_of, right_option
 from internvideo.datasets.formats.text_annotations import TextAnnotations, path_of
 from internvideo.datasets.media.loading import MediaLoading
 from internvideo.registry import DATASETS
 
 TEXT_KEYS = ('caption', 'option', 'answer')
+MODALITIES = dict(image='vision', video='vision', audio='audio', audio_video='audio_vision')
+"""Kind of medium -> what a model encodes of it."""
 CLIP_KEYS = ('video_start_frame', 'video_end_frame')
 
 
@@ -26,7 +29,8 @@ class EvaluationSet(BaseDataset):
 
     Attributes:
         texts: all texts, normalised, in groups of ``num_prompts`` that count as one.
-        protocol: config of what scores the set.
+        task: kind of ground truth, by which metrics choose the sets that they score:
+            ``'retrieval'``, ``'action'``, ``'choice'``.
 
     Args:
         name: of the set.
@@ -43,7 +47,7 @@ class EvaluationSet(BaseDataset):
 
     fact_keys = (*BaseDataset.fact_keys, 'set_name')
     num_prompts = 1
-    protocol: dict[str, Any]
+    task: ClassVar[str]
 
     def __init__(
         self,
@@ -115,8 +119,13 @@ class EvaluationSet(BaseDataset):
         return ', '.join(map(str, self.annotations.files))
 
     @property
-    def truth(self) -> Any:
-        """What is right, as the protocol takes it."""
+    def modality(self) -> str:
+        """What a model encodes of a sample."""
+        return MODALITIES[self.media_type]
+
+    @property
+    def ground_truth(self) -> Any:
+        """What is right, as metrics of the task take it."""
         raise NotImplementedError
 
     def __len__(self) -> int:
@@ -146,7 +155,7 @@ class RetrievalSet(EvaluationSet):
         ValueError: a row without a caption, naming file and row.
     """
 
-    protocol = dict(type='RetrievalProtocol')
+    task = 'retrieval'
 
     def __init__(
         self,
@@ -177,7 +186,7 @@ class RetrievalSet(EvaluationSet):
             self._texts_of[medium].append(number)
 
     @property
-    def truth(self) -> list[list[int]]:
+    def ground_truth(self) -> list[list[int]]:
         """Texts of every medium."""
         return self._texts_of
 
@@ -194,7 +203,7 @@ class ActionSet(EvaluationSet):
         ValueError: a row without class, or of a class that ``classes`` lack.
     """
 
-    protocol = dict(type='ActionProtocol')
+    task = 'action'
 
     def __init__(
         self,
@@ -233,7 +242,7 @@ class ActionSet(EvaluationSet):
         ]
 
     @property
-    def truth(self) -> list[int]:
+    def ground_truth(self) -> list[int]:
         """Class of every video."""
         numbers = {name: number for number, name in enumerate(self.classes)}
         return [numbers[name] for name in self._class_of]
@@ -252,26 +261,23 @@ class ChoiceSet(EvaluationSet):
             answer that does not fit them; naming file and row.
     """
 
-    protocol = dict(type='ChoiceProtocol')
+    task = 'choice'
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self.options: list[list[int]] = []
         self.answers: list[int] | list[list[int]] = []
-        self.media: list[int] = []
+        self.samples: list[int] = []
         self._number_of: dict[str, int] = {}
         super().__init__(*args, **kwargs)
 
     def add(self, medium: int, info: Mapping[str, Any]) -> None:
         """See :class:`EvaluationSet`."""
-        options = info.get('option', info.get('caption'))
-        if not isinstance(options, list) or not all(isinstance(text, str) for text in options):
-            raise ValueError(f'option is no list of texts but {str(options)[:40]!r}')
-        if len(options) < 2 or (self.options and len(options) != len(self.options[0])):
-            wanted = len(self.options[0]) if self.options else 'at least 2'
-            raise ValueError(f'{len(options)} options, expected {wanted}')
+        options = options_of(info)
+        if self.options and len(options) != len(self.options[0]):
+            raise ValueError(f'{len(options)} options, expected {len(self.options[0])}')
         self.answers.append(_checked_answer(info.get('answer'), len(options), self.answers))
         self.options.append([self._number(normalise_caption(text)) for text in options])
-        self.media.append(medium)
+        self.samples.append(medium)
 
     def _number(self, text: str) -> int:
         if text not in self._number_of:
@@ -280,11 +286,11 @@ class ChoiceSet(EvaluationSet):
         return self._number_of[text]
 
     @property
-    def truth(self) -> dict[str, list]:
-        """Of every question: ``media`` (Q,), its video; ``options`` (Q, K), its texts; ``answers``,
-        (Q,) numbers or (Q, K) flags.
+    def ground_truth(self) -> dict[str, list]:
+        """Of every question: ``samples`` (Q,), its video; ``options`` (Q, K), its texts;
+        ``answers``, (Q,) numbers or (Q, K) flags.
         """
-        return dict(media=self.media, options=self.options, answers=self.answers)
+        return dict(samples=self.samples, options=self.options, answers=self.answers)
 
 
 def _checked_answer(answer: Any, count: int, others: Sequence[Any]) -> int | list[int]:
@@ -294,9 +300,7 @@ def _checked_answer(answer: Any, count: int, others: Sequence[Any]) -> int | lis
         if len(answer) != count or not all(flag in (0, 1) for flag in answer):
             raise ValueError(f'answer must hold a 0 or 1 for each of {count} options, got {answer}')
         return answer
-    if isinstance(answer, bool) or not isinstance(answer, int) or not 0 <= answer < count:
-        raise ValueError(f'answer {answer!r} is none of 0..{count - 1}')
-    return answer
+    return right_option(answer, count)
 
 
 @DATASETS.register_module()

@@ -36,11 +36,11 @@ def _prediction(record: Record, classes: Sequence[str]) -> dict[str, Any]:
 
 @METRICS.register_module()
 class AccuracyMetric(GatheredMetric):
-    """Accuracy in percent over videos, whose views the model has averaged (:func:`merge_views`).
+    """Accuracy in percent over videos, whose views the model has averaged.
 
     Reports ``top{k}``, ``mean_class`` (mean over classes of the top-1 of each), ``num_videos``,
     ``unreadable`` and ``top1_readable``.  A video that could not be read counts as wrong in every
-    figure but ``top1_readable``, and is listed with the reason in
+    metric but ``top1_readable``, and is listed with the reason in
     ``<output_dir>/unreadable_test_videos.jsonl``, which describes the latest evaluation.
 
     Args:
@@ -67,6 +67,12 @@ class AccuracyMetric(GatheredMetric):
         self.topk = sorted({1, *topk})
         self.dump = dump
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """See :class:`GatheredMetric`."""
+        others = ('mean_class', 'top1_readable', 'num_videos', 'unreadable')
+        return (*(f'top{k}' for k in self.topk), *others)
+
     def record(self, sample: Mapping[str, Any]) -> Record:
         """Path, label and scores of one video."""
         return class_record(sample)
@@ -80,9 +86,9 @@ class AccuracyMetric(GatheredMetric):
             classes = (self.dataset_meta or {}).get('classes', ())
             rows = [_prediction(record, classes) for record in results]
             atomic_write(self.dump, json.dumps(rows))
-        return self._figures(results, readable)
+        return self._metrics_of(results, readable)
 
-    def _figures(self, results: list[Record], readable: list[Record]) -> dict[str, float]:
+    def _metrics_of(self, results: list[Record], readable: list[Record]) -> dict[str, float]:
         readable_labels = np.array([record['gt_label'] for record in readable], dtype=np.int64)
         ranks = np.full(len(results), np.iinfo(np.int64).max)
         seen = np.array([record['unreadable'] is None for record in results], dtype=bool)
@@ -90,12 +96,12 @@ class AccuracyMetric(GatheredMetric):
             ranks[seen] = label_ranks(score_matrix(readable), readable_labels)
         labels = np.array([record['gt_label'] for record in results])
         by_class = [np.mean(ranks[labels == label] < 1) for label in np.unique(labels)]
-        figures = {f'top{k}': percent(ranks < k) for k in self.topk}
-        figures['mean_class'] = percent(by_class)
-        figures['top1_readable'] = percent(ranks[seen] < 1)
-        figures['num_videos'] = len(results)
-        figures['unreadable'] = int((~seen).sum())
-        return figures
+        metrics = {f'top{k}': percent(ranks < k) for k in self.topk}
+        metrics['mean_class'] = percent(by_class)
+        metrics['top1_readable'] = percent(ranks[seen] < 1)
+        metrics['num_videos'] = len(results)
+        metrics['unreadable'] = int((~seen).sum())
+        return metrics
 
 
 def report_unreadable(records: Sequence[Record], output_dir: str | Path | None) -> None:

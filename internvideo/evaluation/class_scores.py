@@ -1,23 +1,12 @@
-"""Class scores of videos: records, multi-view merging, ranks."""
+"""Class scores of videos: records and ranks."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from .gathered_metric import Record
-
-
-def merge_views(logits: Tensor) -> Tensor:
-    """Scores (N, K) of N videos from the logits (N, V, K) of their V views.
-
-    The published multi-view test: a float32 soft-max of each view, then the mean over views.
-    """
-    if logits.ndim != 3:
-        raise ValueError(f'logits must be (videos, views, classes), got {tuple(logits.shape)}')
-    return torch.softmax(logits.float(), dim=-1).mean(dim=1)
 
 
 def class_record(sample: Mapping[str, Any]) -> Record:

@@ -45,13 +45,22 @@ class GatheredMetric(BaseMetric):
     Args:
         output_dir: folder for files the metric writes; the runner sets it to its work folder.
         prefix: put before each metric's name as ``prefix/name``.
+
+    Attributes:
+        names: what it may report, without prefix; ``*`` stands for what the data decides.  None:
+            it does not say.
     """
 
     default_prefix = 'metric'
+    names: Sequence[str] | None = None
 
     def __init__(self, output_dir: str | None = None, prefix: str | None = None) -> None:
         super().__init__(collect_device='cpu', prefix=prefix)
         self.output_dir = output_dir
+
+    def reported_names(self, sets: Mapping[str, str]) -> list[str] | None:
+        """Full names that it may report, whatever evaluation ``sets`` there are; see ``names``."""
+        return None if self.names is None else [f'{self.prefix}/{name}' for name in self.names]
 
     @abstractmethod
     def record(self, sample: Mapping[str, Any]) -> Record:

@@ -21,6 +21,7 @@ class MeanAveragePrecision(GatheredMetric):
     """
 
     default_prefix = 'map'
+    names = ('mAP', 'num_classes', 'num_videos', 'unreadable')
 
     def record(self, sample: Mapping[str, Any]) -> Record:
         """Path, label and scores of one video."""

@@ -1,4 +1,4 @@
-"""What an evaluation of media and texts works on once both are encoded."""
+"""Evaluation sets once they are encoded, and how they were scored."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -6,8 +6,10 @@ from typing import Any
 
 from torch import Tensor
 
+from .encoded import TokenFeatures
+
 Matcher = Callable[[Tensor], Tensor]
-"""(P, 2) pairs of a medium and a text -> (P,) how well they match; called by all processes."""
+"""(P, 2) pairs of a sample and a text -> (P,) how well they match; called by all processes."""
 
 
 @dataclass
@@ -16,34 +18,40 @@ class EncodedSet:
 
     Attributes:
         name, files: of the set and its annotations.
-        media: (N, C) unit vectors of the readable media, on the CPU.
-        rows: (N,) which media of the set these are.
-        size: media of the set, readable or not.
+        task: what kind of ground truth it has, see
+            :class:`~internvideo.evaluation.set_metric.SetMetric`.
+        samples: (N, C) unit vectors of the readable samples, on the CPU.
+        rows: (N,) which samples of the set these are.
+        size: samples of the set, readable or not.
         texts: (M, C) unit vectors; where a text has several prompts, their mean.
-        truth: what is right, as the set says it, in numbers of all media.
-        temp: the model's temperature.
+        ground_truth: what is right, as the set says it, in numbers of all samples.
+        temperature: the model's.
+        sample_tokens, text_tokens: token matrices, of models that have them.
         match: the model's matching head, or None.
-        unreadable: path and reason of media that could not be read.
+        unreadable: path and reason of samples that could not be read.
     """
 
     name: str
     files: str
-    media: Tensor
+    samples: Tensor
     rows: Tensor
     size: int
     texts: Tensor
-    truth: Any
-    temp: float
+    ground_truth: Any
+    temperature: float
+    task: str = 'retrieval'
+    sample_tokens: TokenFeatures | None = None
+    text_tokens: TokenFeatures | None = None
     match: Matcher | None = None
     unreadable: list[dict[str, str]] = field(default_factory=list)
 
 
 @dataclass
 class Variant:
-    """Figures of one way to score a set.
+    """Metrics of one way to score a set.
 
     Attributes:
-        prefix: of the figures in logs, as published.
+        prefix: of the metrics in logs, as published.
         figures: name -> percent.
         dual_softmax: whether scores were multiplied by their soft-max over the queries.
         reranked: how many candidates of a query the matching head has judged at most; 0: none.
@@ -58,25 +66,19 @@ class Variant:
 
     @property
     def metrics(self) -> dict[str, float]:
-        """Figures under their full names."""
+        """Metrics under their full names."""
         return {f'{self.prefix}/{name}': value for name, value in self.figures.items()}
-
-
-def is_figure_of(figure: str, sets: Iterable[str]) -> bool:
-    """Whether one of ``sets`` may report ``figure``: ``SET[_VARIANT]/NAME`` or bare ``NAME``."""
-    prefix, slash, _ = figure.rpartition('/')
-    return not slash or any(prefix == name or prefix.startswith(f'{name}_') for name in sets)
 
 
 @dataclass
 class SetReport:
-    """How a set was scored, and all figures.
+    """How a set was scored, and all metrics.
 
     Attributes:
         name, files: of the set and its annotations.
-        facts: numbers of media, texts and so on.
-        variants: figures.
-        unreadable: path and reason of media that could not be read.
+        facts: numbers of samples, texts and so on.
+        variants: metrics.
+        unreadable: path and reason of samples that could not be read.
     """
 
     name: str
@@ -84,3 +86,9 @@ class SetReport:
     facts: dict[str, Any]
     variants: Sequence[Variant]
     unreadable: list[dict[str, str]] = field(default_factory=list)
+
+
+def is_figure_of(figure: str, sets: Iterable[str]) -> bool:
+    """Whether one of ``sets`` may report ``figure``: ``SET[_VARIANT]/NAME`` or bare ``NAME``."""
+    prefix, slash, _ = figure.rpartition('/')
+    return not slash or any(prefix == name or prefix.startswith(f'{name}_') for name in sets)

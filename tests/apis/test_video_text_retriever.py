@@ -107,14 +107,14 @@ def test_reranking_follows_the_matching_head(retriever, tiny, videos, tmp_path) 
     plain = retriever.search(text=QUERIES, top_k=7)
     reranked = retriever.search(text=QUERIES, top_k=4, rerank=7)
     model, encoder = retriever.encoder.model, retriever.encoder
-    text = encoder.texts(QUERIES)
+    text = encoder.queries(QUERIES)
     for query, matches in enumerate(reranked):
         found = {}
         for path in sorted(videos.iterdir()):
-            media = encoder.media(collate_media([retriever.reader(path)]))
+            media = encoder.samples(collate_media([retriever.reader(path)]))
             with torch.inference_mode():
                 rows = (torch.tensor([0]), torch.tensor([query]))
-                found[str(path)] = model.match_scores(media, text, *rows, 'vtm').item()
+                found[str(path)] = model.match_scores(media, text, *rows, 'vision').item()
         best = sorted(found, key=found.get, reverse=True)[:4]
         assert [match.path for match in matches] == best
         assert [m.score for m in matches] == pytest.approx([found[p] for p in best], abs=1e-5)
@@ -182,11 +182,11 @@ def test_what_cannot_be_searched_is_refused(retriever, clip, tiny, videos, tmp_p
         (lambda: clip.search(text=['a', 3]), '3 is no text'),
         (lambda: clip.search(video=[4]), '4 is no video file'),
         (lambda: clip.search(text='a', top_k=0), 'top_k=0'),
-        (lambda: clip.search(text='a', rerank=5), 'InternVideo2CLIP has no itm_head'),
-        (lambda: clip.index(videos, tmp_path / 'x', store_tokens=True), 'no itm_head'),
+        (lambda: clip.search(text='a', rerank=5), 'InternVideo2CLIP has no matching head'),
+        (lambda: clip.index(videos, tmp_path / 'x', store_tokens=True), 'no matching head'),
         (lambda: retriever.search(video='a', rerank=5), 'search by a text'),
         (lambda: clip.search(video=tmp_path / 'gone.mp4'), 'gone.mp4'),
-        (lambda: make(*tiny, modality='audio'), 'needs a model with audio_encoder'),
+        (lambda: make(*tiny, modality='audio'), 'has no audio_encoder'),
         (lambda: make(*tiny, modality='smell'), 'modality must be one of vision, audio'),
         (lambda: make(*tiny, workers=-1), 'too small'),
     ):
@@ -331,11 +331,12 @@ def test_sound_is_indexed_where_models_hear(tmp_path) -> None:
     folder = tmp_path / 'videos'
     sounding = write_videos(folder, 3, sound=True)
     write_videos(folder, 1, first=7)  # silent
-    for modality, text_like in (('audio', 'atm'), ('audio_vision', 'avtm'), ('vision', 'vtm')):
+    heads = dict(audio='atm_head', audio_vision='avtm_head', vision='itm_head')
+    for modality, head in heads.items():
         hearing = make(config, weights, modality=modality)
         report = hearing.index(folder, tmp_path / modality)
         silent = {str(folder / '7.mp4'): 'no audio track'} if modality != 'vision' else {}
-        assert report.failed == silent and hearing.encoder.kind == text_like
+        assert report.failed == silent and hearing.encoder.matching_head == head
         assert hearing.search(video=sounding[1], top_k=1)[0].path == str(sounding[1])
         assert len(hearing.search(text='a ball', top_k=2, rerank=3)) == 2
     with pytest.raises(IndexMismatchError, match='modality'):

@@ -364,6 +364,7 @@ def training_facts(cfg: Config) -> dict[str, Any]:
 def evaluation_facts(cfg: Config, part: str) -> dict[str, Any]:
     """Sets, batches, frames and protocol of ``'val'`` or ``'test'``."""
     loader, loop = cfg[f'{part}_dataloader'], cfg[f'{part}_cfg']
+    retrieval = next(m for m in cfg[f'{part}_evaluator'] if m.type == 'RetrievalMetric')
     table, names = loader.dataset.table, list(loader.dataset.sets)
     if cfg.model.type == 'InternVideo2CLIP':  # these name the one set by its task
         names = [TASKS[table[name].type] for name in names]
@@ -379,7 +380,7 @@ def evaluation_facts(cfg: Config, part: str) -> dict[str, Any]:
         'inputs.image_res': loader.dataset.pipeline[0].size,
         'inputs.video_input.num_frames_test': loader.dataset.sampling.num_frames,
         'inputs.video_input.sample_type_test': loader.dataset.sampling.mode,
-        'evaluation.k_test': loop.k_test,
+        'evaluation.k_test': retrieval.k_test,
         'use_half_precision': loop.amp_dtype is not None,
         'use_bf16': loop.amp_dtype == 'bfloat16',
     }

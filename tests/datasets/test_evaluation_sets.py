@@ -33,7 +33,7 @@ def test_rows_of_one_video_are_its_captions(root):
     ]
     made = build('RetrievalSet', root, rows, max_text_length=12)
     assert made.texts == ['a cat', 'one animal', 'rain', 'a pet']
-    assert (len(made), made.truth, made.max_text_length) == (2, [[0, 1, 3], [2]], 12)
+    assert (len(made), made.ground_truth, made.max_text_length) == (2, [[0, 1, 3], [2]], 12)
     item = made[1]
     assert item['inputs']['video'].shape == (3, 4, 16, 16)
     facts = item['data_samples']
@@ -42,8 +42,8 @@ def test_rows_of_one_video_are_its_captions(root):
 
 def test_a_caption_of_several_videos_is_one_text_where_the_set_says_so(root):
     rows = [dict(video=f'{i}.mp4', caption=c) for i, c in enumerate(('Up', 'up', 'down'))]
-    assert build('RetrievalSet', root, rows, multi_vision=True).truth == [[0], [0], [1]]
-    assert build('RetrievalSet', root, rows).truth == [[0], [1], [2]]
+    assert build('RetrievalSet', root, rows, multi_vision=True).ground_truth == [[0], [0], [1]]
+    assert build('RetrievalSet', root, rows).ground_truth == [[0], [1], [2]]
 
 
 def test_captions_of_one_kind_are_the_texts(root):
@@ -63,11 +63,15 @@ def test_actions_are_sorted_and_put_into_every_sentence(root):
     rows = [dict(video=f'{i}.mp4', caption=c) for i, c in enumerate(('run', 'air-drum', 'run'))]
     made = build('ActionSet', root, rows)
     count = len(prompt_templates('kinetics_action_clip'))
-    assert (made.classes, made.truth, made.num_prompts) == (['air-drum', 'run'], [1, 0, 1], count)
+    assert (made.classes, made.ground_truth, made.num_prompts) == (
+        ['air-drum', 'run'],
+        [1, 0, 1],
+        count,
+    )
     assert len(made.texts) == 2 * count
     assert all('air drum' in text for text in made.texts[:count])
     wider = build('ActionSet', root, rows, classes=['run', 'air-drum', 'swim', 'bake'])
-    assert wider.truth == [2, 0, 2]
+    assert wider.ground_truth == [2, 0, 2]
 
 
 def test_equal_options_are_one_text(root):
@@ -77,12 +81,12 @@ def test_equal_options_are_one_text(root):
     ]
     made = build('ChoiceSet', root, rows)
     assert made.texts == ['up', 'down', 'left']
-    assert (len(made), made.truth) == (
+    assert (len(made), made.ground_truth) == (
         1,
-        dict(media=[0, 0], options=[[0, 1], [2, 0]], answers=[1, 0]),
+        dict(samples=[0, 0], options=[[0, 1], [2, 0]], answers=[1, 0]),
     )
     several = build('ChoiceSet', root, [dict(rows[0], answer=[1, 1])])
-    assert several.truth['answers'] == [[1, 1]]
+    assert several.ground_truth['answers'] == [[1, 1]]
 
 
 def test_questions_about_a_video_share_it(root):
@@ -91,7 +95,7 @@ def test_questions_about_a_video_share_it(root):
     made = build('ChoiceSet', root, rows)
     paths = [made[number]['data_samples'].path for number in range(len(made))]
     assert paths == [str(root / f'{number}.mp4') for number in range(3)]
-    assert made.truth['media'] == asked
+    assert made.ground_truth['samples'] == asked
 
 
 def test_sounds_and_videos_that_cannot_be_read(root):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from mmengine.evaluator import Evaluator
 
 from internvideo.evaluation.accuracy import AccuracyMetric
-from internvideo.evaluation.class_scores import label_ranks, merge_views
+from internvideo.evaluation.class_scores import label_ranks
 from internvideo.structures import VideoDataSample
 from tests.processes import free_port
 
@@ -144,11 +144,3 @@ def test_ranks_follow_a_stable_descending_sort(scores, data):
 def test_scores_that_are_no_numbers_never_count_as_right():
     scores = np.array([[np.nan, np.nan, np.nan], [0.5, np.nan, 0.1]])
     assert label_ranks(scores, np.array([0, 0])).tolist() == [2, 1]
-
-
-def test_merging_averages_probabilities_not_logits():
-    logits = torch.tensor([[[10.0, 0.0], [0.0, 1.0], [0.0, 1.0]]])
-    assert merge_views(logits).argmax() == 0
-    assert merge_views(logits.bfloat16()).dtype == torch.float32
-    with pytest.raises(ValueError, match='videos, views, classes'):
-        merge_views(logits[0])

@@ -6,8 +6,8 @@ import pytest
 import torch
 from mmengine.evaluator import Evaluator
 
-from internvideo.evaluation.question_answering import (
-    ChoiceAccuracy,
+from internvideo.evaluation.choice_accuracy import ChoiceAccuracy
+from internvideo.evaluation.open_ended_accuracy import (
     OpenEndedAccuracy,
     answer_score,
     normalise_answer,

@@ -12,7 +12,7 @@ from mmengine.config import Config
 
 from internvideo.checkpoint import export_published
 from internvideo.datasets.media.loading import MediaLoading
-from internvideo.engine.loops.multi_modal_loops import _Texts
+from internvideo.engine.inference.set_encoder import EncodedTexts
 from internvideo.registry import MODELS
 from tests.datasets.media_world import write_media, write_rows
 from tests.processes import free_port
@@ -114,7 +114,7 @@ def world(tmp_path_factory):
 BASES = ('strategies/auto', 'default_runtime')
 
 
-def write_config(folder, model, table, sets, bases=BASES, training=None, **loop):
+def write_config(folder, model, table, sets, bases=BASES, training=None, metrics=None, **options):
     stage = 'val' if training else 'test'
     bases = [ROOT / f'configs/_base_/{name}.py' for name in bases]
     loader = dict(
@@ -131,10 +131,15 @@ def write_config(folder, model, table, sets, bases=BASES, training=None, **loop)
             audio=dict(max_seconds=1, num_mel_bins=64),
         ),
     )
+    metrics = metrics or [
+        dict(type='RetrievalMetric', **dict(k_test=4) | options),
+        dict(type='ZeroShotMetric'),
+        dict(type='MultipleChoiceMetric'),
+    ]
     fields = {
         f'{stage}_dataloader': loader,
-        f'{stage}_evaluator': [],
-        f'{stage}_cfg': dict(type=f'MultiModal{stage.title()}Loop', **dict(k_test=4) | loop),
+        f'{stage}_evaluator': metrics,
+        f'{stage}_cfg': dict(type=f'{stage.title()}Loop'),
     }
     fields |= dict(
         model=model,
@@ -215,8 +220,8 @@ def test_each_video_is_decoded_once_however_many_ask_about_it(world, tmp_path, m
 @pytest.mark.parametrize('k_test', [0, 4])
 def test_states_of_texts_are_kept_only_to_be_matched(world, tmp_path, monkeypatch, k_test):
     file = write_config(tmp_path, STAGE2, world, ['seen'], k_test=k_test)
-    kept, joined = [], _Texts.joined
-    monkeypatch.setattr(_Texts, 'joined', lambda *args: kept.append(joined(*args)) or kept[0])
+    kept, joined = [], EncodedTexts.joined
+    monkeypatch.setattr(EncodedTexts, 'joined', lambda *args: kept.append(joined(*args)) or kept[0])
     assert call(TEST, file, tmp_path / 'model.pth', '--work-dir', tmp_path / 'run') == 0
     assert [each.states is not None for each in kept] == [k_test > 0]
     prefix = 'seen_sim' if k_test else 'seen_emb'
@@ -243,7 +248,7 @@ def test_what_a_model_cannot_do_is_named(world, tmp_path, capsys, model, name, c
 @pytest.mark.parametrize(
     ('options', 'reason'),
     [
-        (('--out', 'found.json'), 'test_evaluator is empty'),
+        (('--out', 'found.json'), 'evaluation sets put theirs into evaluation.json'),
         (('--cfg-options', "test_evaluator=dict(type='DumpResults')"), 'test_evaluator must be'),
         (('--shard', '0/2'), 'EvaluationSets, whole, not DatasetShard'),
     ],
@@ -254,6 +259,40 @@ def test_options_of_other_tests_are_refused(world, tmp_path, capsys, options, re
     checkpoint = tmp_path / 'model.pth'
     assert call(TEST, file, checkpoint, '--work-dir', tmp_path / 'run', *options) != 0
     assert reason in capsys.readouterr().err
+
+
+MATCHED = dict(type='RetrievalMetric', k_test=4)
+PLAIN = dict(type='RetrievalMetric', k_test=0)
+
+
+@pytest.mark.parametrize(
+    ('metrics', 'reason'),
+    [
+        ([dict(type='AccuracyMetric')], 'AccuracyMetric scores single samples'),
+        ([dict(type='ZeroShotMetric')], "no metric for the set seen (task 'retrieval')"),
+        ([dict(MATCHED, sets=['lost'])], 'no metric for the set seen'),
+        ([MATCHED, PLAIN], 'report seen under the same names; give them a `label` each'),
+        (
+            [dict(type='RetrievalMetric', scorer=dict(type='TokenWise'))],
+            'seen: TokenWise compares token by token, but the model gives one vector',
+        ),
+    ],
+    ids=['of_samples', 'of_another_task', 'of_another_set', 'twice', 'token_wise'],
+)
+def test_metrics_that_do_not_fit_the_sets_are_refused(world, tmp_path, capsys, metrics, reason):
+    file = write_config(tmp_path, CLIP, world, ['seen'], metrics=metrics)
+    assert call(TEST, file, tmp_path / 'model.pth', '--work-dir', tmp_path / 'run') != 0
+    assert reason in capsys.readouterr().err
+
+
+def test_several_metrics_score_one_set(world, tmp_path):
+    metrics = [MATCHED, dict(PLAIN, label='plain')]
+    file = write_config(tmp_path, STAGE2, world, ['seen'], metrics=metrics)
+    assert call(TEST, file, tmp_path / 'model.pth', '--work-dir', tmp_path / 'run') == 0
+    found = figures(tmp_path / 'run')
+    kinds = ('sim', 'dsl', 'match', 'plain_emb', 'plain')
+    assert list(found) == [f'seen_{kind}' for kind in kinds]
+    assert found['seen_sim'] == found['seen_plain_emb']
 
 
 @pytest.mark.parametrize(

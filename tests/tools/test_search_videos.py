@@ -92,7 +92,7 @@ def test_shards_fill_one_index(tiny, folder, capsys, monkeypatch) -> None:
         (['--index', 'gone', '--query', 'a'], 1, 'gone holds no index of videos'),
         (['videos', '--index', 'videos', '--query', 'a'], 1, 'holds other files'),
         (['videos', '--shard', '2/2'], 1, 'shard must be i/n'),
-        (['videos', '--modality', 'audio'], 1, 'needs a model with audio_encoder'),
+        (['videos', '--modality', 'audio'], 1, 'has no audio_encoder'),
         (['videos', '--checkpoint', 'gone.pth'], 1, 'gone.pth does not exist'),
         (['videos', '--cfg-options', 'model.embed_di=1'], 2, 'did you mean model.embed_dim'),
     ],

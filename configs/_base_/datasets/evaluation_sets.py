@@ -187,7 +187,12 @@ loader = dict(
     ),
 )
 val_dataloader, test_dataloader = loader, loader
-val_evaluator = test_evaluator = []
-val_cfg = dict(type='MultiModalValLoop', k_test=128, amp_dtype='bfloat16')
-test_cfg = dict(type='MultiModalTestLoop', k_test=128, amp_dtype='bfloat16')
+# Each metric scores the chosen sets of its task.
+val_evaluator = test_evaluator = [
+    dict(type='RetrievalMetric', k_test=128),
+    dict(type='ZeroShotMetric'),
+    dict(type='MultipleChoiceMetric'),
+]
+val_cfg = dict(type='ValLoop', amp_dtype='bfloat16')
+test_cfg = dict(type='TestLoop', amp_dtype='bfloat16')
 del root, table, loader

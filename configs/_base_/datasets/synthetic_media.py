@@ -71,5 +71,6 @@ held_out = dict(
 )
 val_dataloader = test_dataloader = held_out
 # Of fifty candidates the matching head judges the best eight, as elsewhere 128 of a thousand.
-val_cfg = test_cfg = dict(amp_dtype=None, k_test=8)
+val_evaluator = test_evaluator = [dict(type='RetrievalMetric', k_test=8)]
+val_cfg = test_cfg = dict(amp_dtype=None)
 del root, loader, sampling, audio, video, sound, both, held_out

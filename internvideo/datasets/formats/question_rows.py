@@ -39,20 +39,34 @@ def choice_question(info: Mapping[str, Any]) -> Facts:
     Raises ValueError for options that are no list of at least two texts, or an answer that is
     none of them.
     """
-    options = info.get('option', info.get('caption'))
-    if not isinstance(options, list) or not all(isinstance(text, str) for text in options):
-        raise ValueError(f'option is no list of texts but {str(options)[:40]!r}')
-    if len(options) < 2:
-        raise ValueError(f'{len(options)} options, expected at least 2')
-    answer = info.get('answer')
-    if isinstance(answer, bool) or not isinstance(answer, int) or not 0 <= answer < len(options):
-        raise ValueError(f'answer {answer!r} is none of 0..{len(options) - 1}')
+    options = options_of(info)
+    answer = right_option(info.get('answer'), len(options))
     question = info.get('question')
     return dict(
         question='' if question is None else _text(question, 'question'),
         option=tuple(_text(text, 'option') for text in options),
         answer=answer,
     )
+
+
+def options_of(info: Mapping[str, Any]) -> list[str]:
+    """The options of a row, ``option`` or ``caption``, as they are written.
+
+    Raises ValueError for what is no list of at least two texts.
+    """
+    options = info.get('option', info.get('caption'))
+    if not isinstance(options, list) or not all(isinstance(text, str) for text in options):
+        raise ValueError(f'option is no list of texts but {str(options)[:40]!r}')
+    if len(options) < 2:
+        raise ValueError(f'{len(options)} options, expected at least 2')
+    return options
+
+
+def right_option(answer: Any, count: int) -> int:
+    """``answer``, the number of one of ``count`` options; raises ValueError for anything else."""
+    if isinstance(answer, bool) or not isinstance(answer, int) or not 0 <= answer < count:
+        raise ValueError(f'answer {answer!r} is none of 0..{count - 1}')
+    return answer
 
 
 TASKS: dict[str, Callable[[Mapping[str, Any]], Facts]] = dict(

@@ -1,5 +1,6 @@
 """Schedule of checkpoints and choice of the best."""
 
+import difflib
 import math
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 from mmengine.dist import master_only
 from mmengine.hooks import Hook
 
+from internvideo.evaluation.reported_names import is_reported
 from internvideo.fileio.atomic import remove_temporary_files
 from internvideo.registry import HOOKS
 
@@ -57,11 +59,13 @@ class CheckpointHook(Hook):
 
         Raises ValueError where validation will not report ``save_best``, if that is known by now.
         """
-        may_report = getattr(runner.val_loop, 'may_report', None) if self.save_best else None
-        if may_report is not None and not may_report(self.save_best):
+        ask = getattr(runner.val_loop, 'reported_names', None) if self.save_best else None
+        names = None if ask is None else ask()
+        if names is not None and not is_reported(self.save_best, names):
+            near = difflib.get_close_matches(self.save_best, names, n=3) or names[:10]
             raise ValueError(
-                f'default_hooks.checkpoint.save_best={self.save_best!r} is of no set of '
-                'val_dataloader.dataset.sets'
+                f'default_hooks.checkpoint.save_best={self.save_best!r} is of no set and no metric '
+                f'that is validated; val_evaluator reports {", ".join(near)}, ...'
             )
         self._clean(runner.work_dir)
 

@@ -1,79 +1,84 @@
-"""Runs a retrieval model: media and texts to features, pairs of them to logits."""
+"""Runs a retrieval model: samples and texts to features, pairs of them to logits."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
 from mmengine.logging import print_log
-from torch import Tensor, nn
+from torch import Tensor
 
 from internvideo.datasets.formats.captions import normalise_caption
-from internvideo.models.tasks.retrieval.objectives import HEADS, MATCHING, Encoded
-from internvideo.ops.features import normalise
+from internvideo.ops.distinct_rows import distinct_rows
+from internvideo.structures.encoded import Encoded, RetrievalModel, TokenFeatures
 
-from .devices import autocast
-
-TEXT_BATCH = 64
+TEXTS_AT_ONCE = 256
 
 
 class RetrievalEncoder:
     """A retrieval model on a device.
 
     Args:
-        model: :class:`InternVideo2CLIP`, :class:`InternVideo2Stage2`, or another with their
-            ``encode`` and a data preprocessor that tokenises.
-        modality: ``'vision'``, ``'audio'`` or ``'audio_vision'``.
-        device: torch device.
-        dtype: of autocast.
+        model: a :class:`RetrievalModel`, on its device.
+        modality: one of its ``modalities``.
+        autocast: context of its forward passes.
         max_text_length: tokens that texts are cut to; None: the tokenizer's own length.
 
     Raises:
-        ValueError: the model does not hear, or was not trained on both.
+        ValueError: the model encodes no such modality.
+        TypeError: it is no :class:`RetrievalModel`.
     """
 
     def __init__(
         self,
-        model: nn.Module,
+        model: Any,
         modality: str,
-        device: str,
-        dtype: str = 'float32',
+        autocast: AbstractContextManager,
         max_text_length: int | None = None,
     ) -> None:
-        self.autocast = autocast(device, dtype)
-        if modality != 'vision' and getattr(model, 'audio_encoder', None) is None:
-            raise ValueError(f'modality={modality!r} needs a model with audio_encoder')
-        if modality == 'audio_vision' and not hasattr(model, 'av_fusion'):
-            raise ValueError(
-                "modality='audio_vision' needs a model trained on both (loss_weights.avtc)"
+        if not isinstance(model, RetrievalModel):
+            raise TypeError(
+                f'{type(model).__name__} encodes no samples and texts: derive it from '
+                'internvideo.structures.encoded.RetrievalModel'
             )
-        self.model, self.modality, self.device = model.to(device), modality, device
+        model.check_modality(modality)
+        self.model, self.modality, self.autocast = model, modality, autocast
         self.max_text_length = max_text_length
-        self.kind = next(kind for kind, medium in MATCHING.items() if medium == modality)
 
     @property
-    def head(self) -> str:
-        """The part of the model that tells whether a text and a medium belong together."""
-        return HEADS[self.kind]
+    def device(self) -> torch.device:
+        """Of the weights."""
+        return next(self.model.parameters()).device
 
     @property
-    def can_match(self) -> bool:
-        """Whether the model has that part."""
-        return hasattr(self.model, 'match_scores') and hasattr(self.model, self.head)
+    def dtype(self) -> torch.dtype:
+        """Of the weights, which engines may keep in half precision."""
+        return next(self.model.parameters()).dtype
 
-    @torch.inference_mode()
-    def media(self, batch: dict[str, Any]) -> Encoded:
-        """Features (B, D) of length 1 and, of models that match, tokens of a ``collate_media``."""
-        inputs = self.model.data_preprocessor(batch)['inputs']
+    @property
+    def matching_head(self) -> str | None:
+        """The part that tells whether a text and a sample belong together, if there is one."""
+        return self.model.matching_head(self.modality)
+
+    @torch.no_grad()
+    def samples(self, batch: dict[str, Any]) -> Encoded | None:
+        """Unit features (B, D), and tokens, of the readable samples of a ``collate_media``."""
+        inputs = self.model.data_preprocessor(batch, False)['inputs']
+        if inputs is None:
+            return None
+        inputs = {key: value.to(self.dtype) for key, value in inputs.items()}
         with self.autocast:
             encoded = self.model.encode(inputs)[self.modality]
-        return _with_unit_feature(encoded)
+        return Encoded.of(encoded).unit()
 
-    @torch.inference_mode()
-    def texts(self, texts: Sequence[str]) -> Encoded:
-        """Features (N, D) of length 1 and, of models that match, states and mask.
+    def queries(self, texts: Sequence[str]) -> Encoded:
+        """Encode what people write: normalised as captions are in training.
 
-        Texts are normalised as captions are in training.  One that is cut is warned of.
+        A text that is cut is warned of.
+
+        Returns:
+            Unit features (N, D) and, of models that match, states and mask.
 
         Raises:
             ValueError: there is no text, or one holds no word.
@@ -81,34 +86,85 @@ class RetrievalEncoder:
         texts = [normalise_query(text) for text in texts]
         if not texts:
             raise ValueError('there is no text')
-        batches = [texts[i : i + TEXT_BATCH] for i in range(0, len(texts), TEXT_BATCH)]
-        columns = zip(*map(self._text_batch, batches), strict=True)
-        return Encoded(*(None if c[0] is None else torch.cat(c) for c in columns))
+        tokens = self.tokens(texts)
+        self._warn_of_cuts(texts, tokens.length)
+        return joined_texts(list(self.texts(tokens)), tokens.place.to(self.device))
 
-    def _text_batch(self, texts: Sequence[str]) -> Encoded:
-        preprocessor = self.model.data_preprocessor
-        tokens = preprocessor.tokenize(texts, self.max_text_length)
-        length = tokens['input_ids'].shape[1]
-        count = getattr(preprocessor.tokenizer, 'count', lambda _: 0)
+    def _warn_of_cuts(self, texts: Sequence[str], length: int) -> None:
+        count = getattr(self.model.data_preprocessor.tokenizer, 'count', lambda _: 0)
         for text in texts:
             if (needed := count(text)) > length:
                 note = f'a text of {needed} tokens is cut to {length}: {text[:60]} ...'
                 print_log(note, logger='current', level=logging.WARNING)
-        with self.autocast:
-            encoded = self.model.encode(dict(text=tokens))['text']
-        return _with_unit_feature(encoded)
 
-    @torch.inference_mode()
+    def tokens(self, texts: Sequence[str]) -> 'DistinctTokens':
+        """Tokens of the distinct ones among texts."""
+        fields = self.model.data_preprocessor.tokenize(texts, self.max_text_length)
+        return DistinctTokens(fields)
+
+    @torch.no_grad()
+    def texts(
+        self, tokens: 'DistinctTokens', chosen: Callable[[int], bool] = lambda _: True
+    ) -> Iterator[Encoded]:
+        """Texts in chunks of equal size, those whose number is ``chosen``."""
+        for number, chunk in enumerate(tokens.chunks(TEXTS_AT_ONCE)):
+            if chosen(number):
+                with self.autocast:
+                    encoded = self.model.encode(dict(text=chunk))['text']
+                yield Encoded.of(encoded).unit()
+
+    @torch.no_grad()
     def match(
-        self, texts: Encoded, tokens: Tensor, pairs: Sequence[tuple[int, int]], batch_size: int
-    ) -> list[float]:
-        """Logits of belonging together of (row of ``tokens``, row of ``texts``) pairs."""
-        media, logits = Encoded(tokens, tokens[:, 0]), []
-        for first in range(0, len(pairs), batch_size):
-            rows = torch.tensor(pairs[first : first + batch_size], device=tokens.device).T
+        self, samples: Encoded, texts: Encoded, sample_rows: Tensor, text_rows: Tensor
+    ) -> Tensor:
+        """(P,) float32 logits, on the CPU, of belonging together of P pairs of rows."""
+        scores = [torch.zeros(0)]
+        size = self.model.pairs_per_forward
+        for pair in zip(sample_rows.split(size), text_rows.split(size), strict=True):
             with self.autocast:
-                logits += self.model.match_scores(media, texts, *rows, self.kind).tolist()
-        return logits
+                logits = self.model.match_scores(samples, texts, *pair, self.modality)
+            scores.append(logits.float().cpu())
+        return torch.cat(scores)
+
+
+class DistinctTokens:
+    """Tokenised texts, equal ones once.
+
+    In other rows of a batch the last bits of a feature would differ, and equal texts no longer tie.
+
+    Args:
+        fields: what the tokenizer gives: name -> (N, L).
+
+    Attributes:
+        place: (N,) where each text is among the distinct ones.
+        length: tokens that texts are padded or cut to.
+    """
+
+    def __init__(self, fields: dict[str, Tensor]) -> None:
+        rows, self.place = distinct_rows(*fields.values())
+        self.place = self.place.cpu()
+        self._fields = {name: field[rows] for name, field in fields.items()}
+        self.length = next(iter(fields.values())).shape[1]
+
+    def chunks(self, size: int) -> Iterator[dict[str, Tensor]]:
+        """So many distinct texts at a time."""
+        split = {name: field.split(size) for name, field in self._fields.items()}
+        for parts in zip(*split.values(), strict=True):
+            yield dict(zip(split, parts, strict=True))
+
+
+def joined_texts(parts: Sequence[Encoded], place: Tensor | None = None) -> Encoded:
+    """Texts of several chunks, one after the other; ``place`` says which row each one is."""
+    joined = Encoded(*map(_joined, zip(*parts, strict=True)))
+    return joined if place is None else Encoded(*(x if x is None else x[place] for x in joined))
+
+
+def _joined(column: Sequence[Any]) -> Any:
+    if column[0] is None:
+        return None
+    if isinstance(column[0], TokenFeatures):
+        return TokenFeatures.joined(column)
+    return torch.cat(column)
 
 
 def normalise_query(text: str) -> str:
@@ -117,9 +173,3 @@ def normalise_query(text: str) -> str:
     if not normal:
         raise ValueError(f'the text {text!r} holds no word')
     return normal
-
-
-def _with_unit_feature(encoded: Encoded | Tensor) -> Encoded:
-    if isinstance(encoded, Tensor):
-        return Encoded(None, normalise(encoded, 'l2'))
-    return encoded._replace(feature=normalise(encoded.feature, 'l2'))

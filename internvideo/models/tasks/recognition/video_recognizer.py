@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from internvideo.models.backbones.base import EncoderOutput
 from internvideo.models.tasks.base import VideoModel
+from internvideo.ops.views import merge_views
 from internvideo.registry import MODELS
 from internvideo.structures import VideoDataSample
 
@@ -101,4 +102,4 @@ class VideoRecognizer(VideoModel):
         clips = views.flatten(0, 1)
         chunks = clips.split(self.max_views_per_forward or len(clips))
         logits = torch.cat([self.head(self.backbone(chunk)) for chunk in chunks])
-        return logits.float().softmax(dim=-1).unflatten(0, views.shape[:2]).mean(dim=1)
+        return merge_views(logits.unflatten(0, views.shape[:2]))

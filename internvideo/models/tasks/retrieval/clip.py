@@ -12,13 +12,14 @@ from torch import Tensor, nn
 from internvideo.models.tasks.base import VideoModel
 from internvideo.registry import MODELS
 from internvideo.structures import VideoDataSample
+from internvideo.structures.encoded import RetrievalModel
 
 from .freezing import freeze_parts
 from .samples import pair_ids, set_features
 
 
 @MODELS.register_module(name=['InternVideo2CLIP', 'InternVideo2_CLIP', 'InternVideo2_CLIP_small'])
-class InternVideo2CLIP(VideoModel):
+class InternVideo2CLIP(RetrievalModel, VideoModel):
     """Video and text towers trained by a contrastive loss.
 
     Children have the published names: ``vision_encoder``, ``text_encoder``, ``temp`` and, where
@@ -105,6 +106,21 @@ class InternVideo2CLIP(VideoModel):
             return self.loss(inputs, data_samples)
         features = self.encode(inputs)
         return features if mode == 'tensor' else set_features(features, data_samples)
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """See :class:`RetrievalModel`."""
+        return ('vision',)
+
+    @property
+    def temperature(self) -> float:
+        """See :class:`RetrievalModel`."""
+        return float(self.temp)
+
+    def check_modality(self, modality: str) -> None:
+        """See :class:`RetrievalModel`."""
+        if modality not in self.modalities:
+            raise ValueError('the model has no audio_encoder')
 
     def encode(self, inputs: dict[str, Any]) -> dict[str, Tensor]:
         """{modality: (B, D) feature, not normalised} of what ``inputs`` hold."""

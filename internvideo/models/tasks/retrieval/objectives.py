@@ -4,7 +4,7 @@ Source: arXiv 2403.15377, section 3.2.
 """
 
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from torch import Tensor
 
@@ -19,22 +19,6 @@ LANGUAGE = dict(mlm='vision', amlm='audio', avmlm='audio_vision')
 HEADS = dict(vtm='itm_head', atm='atm_head', avtm='avtm_head')
 OBJECTIVES = ('uta', *CONTRASTIVE, *MATCHING, *LANGUAGE)
 AUDIO_OBJECTIVES = ('atc', 'avc', 'avtc', 'atm', 'avtm', 'amlm', 'avmlm')
-
-
-class Encoded(NamedTuple):
-    """One modality of a batch.
-
-    Attributes:
-        tokens: (B, N, D) as the fusion encoder takes them; text: states of the text layers.
-        feature: (B, C) in the common space, not normalised.
-        mask: (B, N) of a text, non-zero where there is a token; None for media.
-        ids: (B, N) tokens of a text; None for media.
-    """
-
-    tokens: Tensor
-    feature: Tensor
-    mask: Tensor | None = None
-    ids: Tensor | None = None
 
 
 def active_objectives(media: Iterable[str], weights: Mapping[str, float]) -> set[str]:

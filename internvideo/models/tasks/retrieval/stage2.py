@@ -22,6 +22,7 @@ from internvideo.models.tasks.base import VideoModel
 from internvideo.models.tasks.pretraining.teachers import aligned_layers
 from internvideo.registry import MODELS
 from internvideo.structures import VideoDataSample
+from internvideo.structures.encoded import Encoded, RetrievalModel
 
 from .freezing import freeze_parts
 from .objectives import (
@@ -30,7 +31,6 @@ from .objectives import (
     HEADS,
     LANGUAGE,
     MATCHING,
-    Encoded,
     active_objectives,
     captions_by_kind,
     check_weights,
@@ -38,11 +38,12 @@ from .objectives import (
 from .samples import pair_ids, set_features
 
 PUBLISHED_NAMES = [f'InternVideo2_Stage2{kind}' for kind in ('', '_visual', '_audiovisual')]
+MATCHING_HEADS = {modality: HEADS[name] for name, modality in MATCHING.items()}
 PARTS = dict(vision='vision_encoder', audio='audio_encoder', text='text_encoder')
 
 
 @MODELS.register_module(name=['InternVideo2Stage2', *PUBLISHED_NAMES])
-class InternVideo2Stage2(VideoModel):
+class InternVideo2Stage2(RetrievalModel, VideoModel):
     """Visual, and with an audio encoder audio-visual, video-language model.
 
     Children have the published names; the decoders of the masked alignment, which published
@@ -299,21 +300,45 @@ class InternVideo2Stage2(VideoModel):
         tokens = torch.cat([medium.tokens for medium in pair], dim=1)
         return media | dict(audio_vision=Encoded(tokens, feature))
 
-    def can_match(self, kind: str) -> bool:
-        """Whether there is a matching head for ``'vtm'``, ``'atm'`` or ``'avtm'``."""
-        return hasattr(self, HEADS[kind])
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """See :class:`RetrievalModel`; audio and vision together where both were trained."""
+        alone = ('vision',) if self.audio_encoder is None else ('vision', 'audio')
+        return (*alone, 'audio_vision') if hasattr(self, 'av_fusion') else alone
+
+    @property
+    def temperature(self) -> float:
+        """See :class:`RetrievalModel`."""
+        return float(self.temp)
+
+    def check_modality(self, modality: str) -> None:
+        """See :class:`RetrievalModel`."""
+        if modality in self.modalities:
+            return
+        if self.audio_encoder is None:
+            raise ValueError('the model has no audio_encoder')
+        raise ValueError('the model was not trained on both (loss_weights.avtc)')
+
+    def matching_head(self, modality: str) -> str | None:
+        """See :class:`RetrievalModel`."""
+        head = MATCHING_HEADS.get(modality)
+        return head if head and hasattr(self, head) else None
 
     def match_scores(
-        self, media: Encoded, text: Encoded, media_rows: Tensor, text_rows: Tensor, kind: str
+        self,
+        samples: Encoded,
+        texts: Encoded,
+        sample_rows: Tensor,
+        text_rows: Tensor,
+        modality: str,
     ) -> Tensor:
-        """(P,) logits of belonging together of P pairs; ``kind``: ``'vtm'``, ``'atm'``, ``'avtm'``.
+        """(P,) logits of belonging together of P pairs; see :class:`RetrievalModel`.
 
-        Text tokens are the states of the text layers, media tokens all unmasked tokens.
+        Text tokens are the states of the text layers, those of samples all unmasked tokens.
         """
-        head = getattr(self, HEADS[kind])
-        pairs = (media_rows, text_rows)
-        logits = match_logits(self.text_encoder, head, media.tokens, text.tokens, text.mask, *pairs)
-        return logits[:, 1]
+        head = getattr(self, MATCHING_HEADS[modality])
+        sides = (samples.tokens, texts.tokens, texts.mask)
+        return match_logits(self.text_encoder, head, *sides, sample_rows, text_rows)[:, 1]
 
     def loss(
         self, inputs: dict[str, Any], data_samples: Sequence[VideoDataSample] | None

@@ -36,7 +36,7 @@ def test_scores_are_those_of_the_matching_head_of_stage_2(net):
     media = retriever.encode_video(inputs['video'])
     text = retriever.encode_text(**inputs['option'])
     rows = torch.tensor([0, 0, 1, 1])
-    expected = retriever.match_scores(media, text, rows, torch.arange(4), 'vtm')
+    expected = retriever.match_scores(media, text, rows, torch.arange(4), 'vision')
     torch.testing.assert_close(run(net, data, 'tensor'), expected)
 
 

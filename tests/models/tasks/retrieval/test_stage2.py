@@ -154,9 +154,9 @@ def test_match_scores_are_those_of_single_pairs():
     model, inputs = stage2().eval(), batch()
     encoded = model(inputs)
     media, texts = torch.tensor([0, 2, 2]), torch.tensor([1, 1, 3])
-    together = model.match_scores(encoded['vision'], encoded['text'], media, texts, 'vtm')
+    together = model.match_scores(encoded['vision'], encoded['text'], media, texts, 'vision')
     alone = [
-        model.match_scores(encoded['vision'], encoded['text'], m[None], t[None], 'vtm')
+        model.match_scores(encoded['vision'], encoded['text'], m[None], t[None], 'vision')
         for m, t in zip(media, texts, strict=True)
     ]
     torch.testing.assert_close(together, torch.cat(alone))
