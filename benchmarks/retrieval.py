@@ -27,7 +27,6 @@ from typing import Any
 import numpy as np
 import torch
 import torch.distributed as dist
-from internvideo.evaluation.streamed_scores import BLOCK_ENTRIES, streamed_ranks
 
 from internvideo.datasets.evaluation_sets import RetrievalSet
 from internvideo.datasets.synthetic.audio import SAMPLE_RATE
@@ -35,6 +34,7 @@ from internvideo.datasets.synthetic.media import write_video
 from internvideo.datasets.synthetic.render import render_clip
 from internvideo.datasets.synthetic.specs import draw_clip, random_stream
 from internvideo.datasets.synthetic.vocabulary import SEEN
+from internvideo.evaluation.scorers import BLOCK_ENTRIES, streamed_ranks
 from internvideo.models.losses.contrastive import ContrastiveLoss
 from internvideo.models.losses.matching import match_logits
 from internvideo.models.text.bert import FusionBert

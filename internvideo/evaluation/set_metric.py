@@ -32,6 +32,7 @@ class SetMetric(BaseMetric):
         reports: of the sets scored since the last evaluation began.
     """
 
+    default_prefix = ''  # every set has prefixes of its own
     task: ClassVar[str]
 
     def __init__(

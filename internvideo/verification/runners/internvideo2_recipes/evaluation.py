@@ -3,7 +3,7 @@
 import torch
 
 from internvideo.evaluation.accuracy import AccuracyMetric
-from internvideo.evaluation.class_scores import merge_views
+from internvideo.ops.views import merge_views
 from internvideo.verification.cases import Case, CaseError, RunEnv
 from internvideo.verification.runner_registry import Result, parity_runner
 

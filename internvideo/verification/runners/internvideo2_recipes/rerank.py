@@ -6,23 +6,21 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from internvideo.evaluation.protocols import inverted, judged_candidates
-from internvideo.evaluation.retrieval import figures_of_ranks
-from internvideo.evaluation.streamed_scores import (
-    NOT_JUDGED,
-    filled_scores,
-    score_blocks,
-    streamed_ranks,
-)
+from internvideo.evaluation.retrieval_metric import RetrievalMetric
+from internvideo.evaluation.scorers import NOT_JUDGED, filled_scores
 from internvideo.verification.cases import Case, RunEnv
 from internvideo.verification.facts import Facts
 from internvideo.verification.runner_registry import Result, parity_runner
 
-from .zero_shot import METRIC_ORDERS, figures, present_inputs, true_pairs
-
-
-def unit(features: Tensor) -> Tensor:
-    return torch.nn.functional.normalize(features, dim=-1)
+from .zero_shot import (
+    METRIC_ORDERS,
+    both_blocks,
+    encoded_set,
+    links_of,
+    present_inputs,
+    true_pairs,
+    unit,
+)
 
 
 def media_of(combo: dict[str, Any], part: Callable[[str], Tensor]) -> tuple[Tensor, Tensor]:
@@ -75,23 +73,18 @@ def run_combo(combo: dict[str, Any], part: Callable[[str], Tensor]) -> dict[str,
 
     def match(pairs: Tensor) -> Tensor:
         fused = torch.tanh(text[pairs[:, 1]] + tokens[pairs[:, 0]].mean(dim=1, keepdim=True))
-        return (fused[:, 0] @ head.T)[:, 1]
+        return (fused[:, 0] @ head.T)[:, 1].cpu()
 
-    truth = true_pairs(combo.get('truth', 'one'), len(media), len(texts), 'cpu')
-    forth = [row.nonzero().flatten().tolist() for row in truth]
-    back = inverted(forth, len(texts))
+    is_true = true_pairs(combo.get('truth', 'one'), len(media), len(texts))
+    wanted = combo.get('k_test') or 128
+    metric = RetrievalMetric(k_test=wanted, dsl_for_match=combo.get('dsl_for_match', False))
+    encoded = encoded_set(media, texts, links_of(is_true), match=match)
+    variants = metric.score(encoded).variants
     outputs: dict[str, Any] = {}
     for name, dual in (('sim', False), ('dsl', True)):
-        for view, sides in (('v2t', (media, texts)), ('t2v', (texts, media))):
-            whole = torch.cat([scores for _, scores in score_blocks(*sides, dual)])
-            outputs[f'{name}_{view}'] = whole.softmax(dim=1)
-        ranks = (
-            streamed_ranks(media, texts, forth, dual),
-            streamed_ranks(texts, media, back, dual),
-        )
-        outputs[f'metrics_{name}'] = list(figures_of_ranks(*ranks).values())
-    wanted = combo.get('k_test') or 128
-    tops, scores = judged_candidates(media, texts, match, wanted, combo.get('dsl_for_match', False))
+        scores = both_blocks(encoded, metric.scorer, dual)
+        outputs |= {f'{name}_{view}': each.softmax(dim=1) for view, each in scores.items()}
+    tops, scores = metric.judged(encoded)
     raw = [
         filled_scores(top, judged, count)
         for top, judged, count in zip(tops, scores, (len(texts), len(media)), strict=True)
@@ -99,6 +92,9 @@ def run_combo(combo: dict[str, Any], part: Callable[[str], Tensor]) -> dict[str,
     outputs |= {
         f'match_{view}': m.softmax(dim=1) for view, m in zip(('v2t', 't2v'), raw, strict=True)
     }
-    if not any((matrix == NOT_JUDGED).any() for matrix in raw):
-        outputs['metrics_match'] = figures(*raw, truth.to(raw[0].device))
+    # Of candidates that were not judged the published order is by chance.
+    is_whole = not any((matrix == NOT_JUDGED).any() for matrix in raw)
+    for name, variant in zip(('sim', 'dsl', 'match'), variants, strict=True):
+        if name != 'match' or is_whole:
+            outputs[f'metrics_{name}'] = list(variant.figures.values())
     return outputs

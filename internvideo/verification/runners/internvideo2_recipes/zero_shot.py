@@ -7,17 +7,19 @@ import torch
 from torch import Tensor
 
 from internvideo.datasets.formats.captions import normalise_caption
-from internvideo.evaluation.multiple_choice import (
-    choice_accuracy,
-    choice_scores,
-    mean_average_precision,
+from internvideo.engine.inference.set_encoder import mean_of_prompts
+from internvideo.evaluation.multiple_choice_metric import AskedQuestions, MultipleChoiceMetric
+from internvideo.evaluation.ranks import recalls_of_ranks
+from internvideo.evaluation.retrieval_metric import RetrievalMetric
+from internvideo.evaluation.scorers import (
+    InnerProduct,
+    Scorer,
+    TokenWise,
+    score_blocks,
+    streamed_ranks,
 )
-from internvideo.evaluation.retrieval import (
-    cosine_scores,
-    dual_softmax,
-    retrieval_figures,
-    true_ranks,
-)
+from internvideo.structures.encoded import TokenFeatures
+from internvideo.structures.encoded_sets import EncodedSet
 from internvideo.verification.cases import Case, CaseError, RunEnv
 from internvideo.verification.runner_registry import Result, parity_runner
 
@@ -26,6 +28,7 @@ METRIC_ORDERS = tuple(
     [f'{side}_r{k}' for side in sides for k in (1, 5, 10, '_mean')] + ['r_mean']
     for sides in (('v2t', 't2v'), ('txt', 'img'))
 )
+Links = list[list[int]]
 
 
 def present_inputs(case: Case, *roles: str) -> list[str]:
@@ -38,9 +41,9 @@ def class_matrix(labels: Tensor, count: int) -> Tensor:
     return labels[:, None] == torch.arange(count, device=labels.device)
 
 
-def true_pairs(kind: str, videos: int, texts: int, device: str) -> Tensor:
-    """(videos, texts) truth: pairs, or consecutive items of one side for each of the other."""
-    rows, columns = torch.arange(videos, device=device), torch.arange(texts, device=device)
+def true_pairs(kind: str, videos: int, texts: int) -> Tensor:
+    """(videos, texts) bool: pairs, or consecutive items of one side for each of the other."""
+    rows, columns = torch.arange(videos), torch.arange(texts)
     if kind == 'multi_text':
         columns = columns // (texts // videos)
     elif kind == 'multi_vision':
@@ -50,13 +53,43 @@ def true_pairs(kind: str, videos: int, texts: int, device: str) -> Tensor:
     return rows[:, None] == columns
 
 
-def figures(v2t: Tensor, t2v: Tensor, truth: Tensor) -> np.ndarray:
-    """The nine published figures, video to text first."""
-    return np.array(list(retrieval_figures(v2t, t2v, truth).values()))
+def links_of(is_true: Tensor) -> Links:
+    """True columns of each row."""
+    return [row.nonzero().flatten().tolist() for row in is_true]
 
 
-def both_ranks(v2t: Tensor, t2v: Tensor, truth: Tensor) -> dict[str, Tensor]:
-    return dict(v2t=true_ranks(v2t, truth), t2v=true_ranks(t2v, truth.T))
+def unit(features: Tensor) -> Tensor:
+    return torch.nn.functional.normalize(features, dim=-1).cpu()
+
+
+def encoded_set(samples: Tensor, texts: Tensor, truth: Any, **fields: Any) -> EncodedSet:
+    """What an evaluation loop hands to metrics."""
+    base = dict(name='case', files='', samples=samples, rows=torch.arange(len(samples)))
+    base |= dict(size=len(samples), texts=texts, ground_truth=truth, temperature=1.0)
+    return EncodedSet(**base | fields)
+
+
+def both_blocks(encoded: EncodedSet, scorer: Scorer, dual: bool) -> dict[str, Tensor]:
+    """Whole score matrices of both directions, from blocks of few scores."""
+    sides = scorer.sides(encoded)
+    return {
+        view: torch.cat([part for _, part in score_blocks(*pair, dual, 64, each)])
+        for view, pair, each in (
+            ('v2t', sides, scorer),
+            ('t2v', sides[::-1], scorer.flipped()),
+        )
+    }
+
+
+def both_ranks(
+    encoded: EncodedSet, scorer: Scorer, dual: bool, links: dict[str, Links]
+) -> dict[str, Tensor]:
+    """Ranks of both directions."""
+    sides = scorer.sides(encoded)
+    return dict(
+        v2t=streamed_ranks(*sides, links['v2t'], dual, 64, scorer),
+        t2v=streamed_ranks(*sides[::-1], links['t2v'], dual, 64, scorer.flipped()),
+    )
 
 
 def rank_summary(ranks: dict[str, Tensor]) -> np.ndarray:
@@ -65,88 +98,116 @@ def rank_summary(ranks: dict[str, Tensor]) -> np.ndarray:
     return np.array([f(r) for r in ones for f in (np.mean, np.median)])
 
 
+def boosted(vision: Tensor, text: Tensor, is_true: Tensor, boost: float) -> tuple[Tensor, Tensor]:
+    """Features whose inner products are larger by ``boost`` for true pairs."""
+    numbers = torch.eye(len(text), dtype=text.dtype)
+    extra = boost * is_true.to(vision.dtype)
+    if vision.ndim == 3:
+        extra = extra[:, None].expand(-1, vision.shape[1], -1)
+    return torch.cat([vision, extra], dim=-1), torch.cat([text, numbers], dim=-1)
+
+
+def frames_and_texts(
+    vision: Tensor, text: Tensor, reduce: str, temp: float
+) -> tuple[Scorer, dict[str, Any]]:
+    """How frames of a video (N, T, C) and texts (M, C) are compared, and fields of the set."""
+    if vision.ndim == 2:
+        return InnerProduct(temp), {}
+    # Over one token of a text, averaging frames' best is a mean, and the text's best is a maximum.
+    scorer = TokenWise(dict(mean='samples', max='texts')[reduce], temp)
+    samples, texts = vision, text[:, None]
+    return scorer, dict(
+        sample_tokens=TokenFeatures(samples, torch.ones(samples.shape[:2], dtype=torch.bool)),
+        text_tokens=TokenFeatures(texts, torch.ones(texts.shape[:2], dtype=torch.bool)),
+    )
+
+
 @parity_runner('internvideo2_recipes/retrieval_metrics')
 def run_retrieval(case: Case, env: RunEnv) -> Result:
     outputs: dict[str, Any] = {}
     case.facts.require(metric_order=METRIC_ORDERS, clip_task_metric_order=METRIC_ORDERS)
     for i, combo in enumerate(case.facts['combos']):
-        vision, text = (env.tensor(case.role(f'{side}{i}')) for side in 'vt')
+        vision, text = (unit(env.tensor(case.role(f'{side}{i}'))) for side in 'vt')
         combo.require(vision=list(vision.shape), text=list(text.shape))
-        sim = cosine_scores(vision, text, combo.get('temp', 1.0), combo.get('agg', 'mean'))
-        truth = true_pairs(combo.get('truth', 'one'), *sim.shape, env.device)
-        sim = sim + combo.get('boost', 0.0) * truth
-        pairs = dict(sim=(sim, sim.T), dsl=(dual_softmax(sim), dual_softmax(sim.T)))
-        outputs |= {f'sim{i}': sim, f'dsl{i}': pairs['dsl'][0], f'dsl_t{i}': pairs['dsl'][1]}
-        for name, pair in pairs.items():
-            ranks = both_ranks(*pair, truth)
-            outputs[f'metrics_{name}{i}'] = figures(*pair, truth)
+        text = mean_of_prompts(text.flatten(0, -2), text.shape[1] if text.ndim == 3 else 1)
+        is_true = true_pairs(combo.get('truth', 'one'), len(vision), len(text))
+        temp = combo.get('temp', 1.0)
+        vision, text = boosted(vision, text, is_true, combo.get('boost', 0.0) * temp)
+        scorer, tokens = frames_and_texts(vision, text, combo.get('agg', 'mean'), temp)
+        links = dict(v2t=links_of(is_true), t2v=links_of(is_true.T))
+        encoded = encoded_set(vision, text, links['v2t'], **tokens)
+        variants = RetrievalMetric(scorer=scorer).score(encoded).variants
+        for (name, dual), variant in zip((('sim', False), ('dsl', True)), variants, strict=True):
+            scores = both_blocks(encoded, scorer, dual)
+            ranks = both_ranks(encoded, scorer, dual, links)
+            outputs[f'{name}{i}'] = scores['v2t']
+            outputs[f'metrics_{name}{i}'] = np.array(list(variant.figures.values()))
             outputs |= {f'rank_{view}_{name}{i}': ranks[view] for view in VIEWS}
-            if name == 'sim':
+            if dual:
+                outputs[f'dsl_t{i}'] = scores['t2v']
+            else:
                 outputs[f'mean_median_rank{i}'] = rank_summary(ranks)
     return Result(outputs)
-
-
-def class_truth(labels: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """Truth video to class, and class to video, where a class without one counts video 0."""
-    truth = class_matrix(labels, count)
-    backward = truth.T.clone()
-    backward[~truth.any(dim=0), 0] = True
-    return truth, backward
 
 
 @parity_runner('internvideo2_recipes/clip_zero_shot')
 def run_clip_zero_shot(case: Case, env: RunEnv) -> Result:
     outputs: dict[str, Any] = {}
+    scorer = InnerProduct()
     for i, combo in enumerate(case.facts['combos']):
-        vision, text = (env.tensor(case.role(f'{side}{i}')) for side in ('vision', 'text'))
+        vision, text = (unit(env.tensor(case.role(f'{side}{i}'))) for side in ('vision', 'text'))
         case.facts.require(metric_order=METRIC_ORDERS)
         prompts = combo.get('prompts', 0)
         combo.require(videos=len(vision), classes=len(text) // (prompts or 1), dim=vision.shape[-1])
         if prompts:
-            text = text.unflatten(0, (-1, prompts))
-            truth = class_truth(env.tensor(case.role(f'label{i}')), len(text))
+            text = mean_of_prompts(text, prompts)
+            is_true = class_matrix(env.tensor(case.role(f'label{i}')).cpu(), len(text))
         else:
             case.inputs.ignore(*present_inputs(case, f'label{i}'))  # the pairs are the truth
-            truth = (true_pairs('one', len(vision), len(text), env.device),) * 2
-        sim = cosine_scores(vision, text)
-        pairs = dict(sim=(sim, sim.T), dsl=(dual_softmax(sim), dual_softmax(sim.T)))
-        for name, pair in pairs.items():
-            outputs |= {f'{name}_{view}{i}': s for view, s in zip(VIEWS, pair, strict=True)}
-            outputs[f'metrics_{name}{i}'] = two_sided_figures(pair, truth)
+            is_true = true_pairs('one', len(vision), len(text))
+        # As published, a class that no video has counts the first video as its own.
+        links = dict(v2t=links_of(is_true), t2v=[own or [0] for own in links_of(is_true.T)])
+        encoded = encoded_set(vision, text, links['v2t'])
+        for name, dual in (('sim', False), ('dsl', True)):
+            scores = both_blocks(encoded, scorer, dual)
+            outputs |= {f'{name}_{view}{i}': scores[view] for view in VIEWS}
+            ranks = both_ranks(encoded, scorer, dual, links)
+            figures = recalls_of_ranks(ranks['v2t'], ranks['t2v'])
+            outputs[f'metrics_{name}{i}'] = np.array(list(figures.values()))
     return Result(outputs)
-
-
-def two_sided_figures(pair: tuple[Tensor, Tensor], truth: tuple[Tensor, Tensor]) -> np.ndarray:
-    """The nine figures where the truths of the two directions are no transposes of each other."""
-    forward = list(retrieval_figures(pair[0], pair[0].T, truth[0]).values())[:4]
-    backward = list(retrieval_figures(pair[1].T, pair[1], truth[1].T).values())[4:8]
-    ranks = [true_ranks(*one) for one in zip(pair, truth, strict=True)]
-    means = [np.mean([(r < k).double().mean().item() for k in (1, 5, 10)]) for r in ranks]
-    return np.array([*forward, *backward, round(100 * float(np.mean(means)), 2)])
 
 
 @parity_runner('internvideo2_recipes/multiple_choice')
 def run_multiple_choice(case: Case, env: RunEnv) -> Result:
     outputs: dict[str, Any] = {}
+    metric = MultipleChoiceMetric()
     for i, combo in enumerate(case.facts['combos']):
         vision, text = (env.tensor(case.role(f'{side}{i}')) for side in ('vision', 'text'))
+        answers, boost = env.tensor(case.role(f'answer{i}')), combo.get('boost', 0.0)
         combo.require(questions=len(vision), dim=vision.shape[-1])
         combo.ignore('batch')  # any batch gives the same numbers
-        answers, boost = env.tensor(case.role(f'answer{i}')), combo.get('boost', 0.0)
+        count = len(vision)
         if combo['kind'] == 'single':
-            text = text.unflatten(0, (len(vision), -1))
+            text = text.unflatten(0, (count, -1))
             combo.require(options=text.shape[1])
             text = text + boost * class_matrix(answers, text.shape[1])[..., None] * vision[:, None]
-            scores = choice_scores(vision, text, combo['temp'])
-            outputs[f'pred{i}'] = scores.argmax(dim=-1)
-            metric = choice_accuracy(scores, answers)
+            options = torch.arange(text.shape[0] * text.shape[1]).view(text.shape[:2]).tolist()
+            text = text.flatten(0, 1)
         else:
             combo.require(options=len(text))
             combo.ignore('positives')  # about how many answers of an option are right
             text = text + boost * answers.to(vision.dtype).T @ vision
-            scores = choice_scores(vision, text, combo['temp'])
-            metric = mean_average_precision(scores, answers)
-        outputs |= {f'score{i}': scores.exp(), f'metric{i}': np.array([metric])}
+            options = [list(range(len(text)))] * count
+        truth = dict(samples=list(range(count)), options=options, answers=answers.tolist())
+        encoded = encoded_set(
+            unit(vision), unit(text), truth, temperature=combo['temp'], task='choice'
+        )
+        scores = metric.option_scores(encoded, AskedQuestions.of(encoded))
+        if combo['kind'] == 'single':
+            outputs[f'pred{i}'] = scores.argmax(dim=-1)
+        (variant,) = metric.score(encoded).variants
+        found = list(variant.figures.values())
+        outputs |= {f'score{i}': scores.exp(), f'metric{i}': np.array(found)}
     return Result(outputs)
 
 
