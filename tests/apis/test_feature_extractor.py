@@ -100,3 +100,35 @@ def test_encoder_alone_and_published_layout_load(
 def test_settings_that_cannot_be(tiny: tuple[Path, Path], settings: dict, text: str) -> None:
     with pytest.raises(ValueError, match=text):
         plan_features(tiny[0], **(dict(checkpoint=tiny[1]) | settings))
+
+
+def test_tokens_of_a_layer(tiny: tuple[Path, Path], videos: Path) -> None:
+    path = videos / 'sub' / '1.mp4'
+    last, whole = (extract(tiny, path, pool='mean', layer=layer)[0] for layer in (-1, None))
+    first, metadata = extract(tiny, path, layer=0)
+    np.testing.assert_array_equal(last, whole)
+    assert first.shape == whole.shape and not np.allclose(first, whole)
+    assert (metadata['pool'], metadata['layer']) == ('mean', 0)
+
+
+@pytest.mark.parametrize(
+    ('settings', 'text'),
+    [
+        (dict(layer=99), 'one of 2 blocks'),
+        (dict(layer=0, pool='pooled'), 'made of the last block'),
+        (dict(backbone=dict(clip_embed_dim=None), pool='pooled'), 'needs an encoder with a pooler'),
+    ],
+)
+def test_features_that_the_encoder_does_not_have(tiny: tuple[Path, Path], settings, text) -> None:
+    with pytest.raises(ValueError, match=text):
+        plan_features(*tiny, **settings)
+
+
+@pytest.mark.parametrize(
+    ('task', 'pool'), [('clip', 'pooled'), ('stage2', 'pooled'), ('qa', 'mean')]
+)
+def test_encoders_of_other_tasks(videos: Path, task: str, pool: str) -> None:
+    plan = plan_features(f'internvideo2/{task}/tiny_synthetic', random_weights=True, fps=5)
+    features, metadata = FeatureExtractor(plan, 'cpu').extract(videos / 'sub' / '0.mp4')
+    assert metadata['pool'] == pool and np.isfinite(features).all()
+    assert len(features) == metadata['windows'] == 2

@@ -163,6 +163,6 @@ def spread(window: int, num_frames: int) -> list[int]:
         raise ValueError(
             f'a window of {window} frames is shorter than the {num_frames} frames that the '
             'encoder takes; enlarge the window or set the encoder to fewer frames '
-            '(backbone.num_frames)'
+            '(its num_frames)'
         )
     return [int((i + 0.5) * window / num_frames) for i in range(num_frames)]
