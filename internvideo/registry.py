@@ -9,7 +9,7 @@ optional library (transformers, peft, deepspeed, ...) is imported by the constru
 import difflib
 import importlib
 import pkgutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from mmengine.registry import DATA_SAMPLERS as MMENGINE_DATA_SAMPLERS
 from mmengine.registry import DATASETS as MMENGINE_DATASETS
@@ -56,13 +56,22 @@ class Registry(MMEngineRegistry):
         locations: packages that are imported, with all modules below, before the first lookup.
         inherited_from: mmengine's package behind the parent registry, imported when a name is
             not found without it; mmengine's own registries do not import what they list.
+        replaced: names of mmengine's that do not fit this project's runner, and what to write in
+            their place.
     """
 
     def __init__(
-        self, name: str, *, locations: Sequence[str], inherited_from: str | None = None, **kwargs
+        self,
+        name: str,
+        *,
+        locations: Sequence[str],
+        inherited_from: str | None = None,
+        replaced: Mapping[str, str] | None = None,
+        **kwargs,
     ) -> None:
         super().__init__(name, locations=list(locations), **kwargs)
         self._inherited_from = inherited_from
+        self._replaced = dict(replaced or {})
 
     def import_from_location(self) -> None:
         if self._imported:
@@ -78,13 +87,27 @@ class Registry(MMEngineRegistry):
 
     def get(self, key: str) -> type:
         found = self._find(key)
+        if found is None and (own := self._replacement(key)):
+            raise KeyError(
+                f"{self.name} {key!r} is mmengine's and does not work with this project's runner; "
+                f'use {own}'
+            )
         if found is None:
             known = self.known_names()
             hint = near_names(str(key).rpartition('.')[2], known)
             raise KeyError(f'{key!r} is not a registered {self.name}; {hint}')
         return found
 
+    def _replacement(self, key: str) -> str | None:
+        """What to write for a name of mmengine's that does not fit, None for any other name."""
+        if key in self.module_dict:  # a part of ours, or of a project, may have the same name
+            return None
+        return self._replaced.get(str(key).removeprefix('mmengine.'))
+
     def _find(self, key: str) -> type | None:
+        self.import_from_location()
+        if self._replacement(key):
+            return None
         found = self._find_imported(key)
         if found is None and self._inherited_from:
             importlib.import_module(self._inherited_from)
@@ -108,7 +131,7 @@ class Registry(MMEngineRegistry):
         while registry is not None:
             names.update(registry.module_dict)
             registry = registry.parent
-        return sorted(names)
+        return sorted(names - (self._replaced.keys() - self.module_dict.keys()))
 
 
 def near_names(word: str, known: Iterable[str]) -> str:
@@ -118,30 +141,74 @@ def near_names(word: str, known: Iterable[str]) -> str:
     return f'did you mean {", ".join(near)}?' if near else f'known: {", ".join(known)}'
 
 
-def _child(name: str, parent: MMEngineRegistry, location: str, inherited_from: str) -> Registry:
+def _child(
+    name: str,
+    parent: MMEngineRegistry,
+    location: str,
+    inherited_from: str,
+    replaced: Mapping[str, str] | None = None,
+) -> Registry:
     return Registry(
         name,
         parent=parent,
         scope=SCOPE,
         locations=[f'{SCOPE}.{location}'],
         inherited_from=f'mmengine.{inherited_from}',
+        replaced=replaced,
     )
 
 
-RUNNERS = _child('runner', MMENGINE_RUNNERS, 'engine', 'runner')
-LOOPS = _child('loop', MMENGINE_LOOPS, 'engine', 'runner')
+# mmengine has two generations of runners; parts of its second one, loops that cannot resume inside
+# an epoch, and what needs a GPU where ours does not, do not fit.  A name that one of ours has too
+# is refused with the prefix `mmengine.` only.
+REPLACED_RUNNERS = {'FlexibleRunner': 'Runner', 'Runner': 'Runner'}
+REPLACED_STRATEGIES = {
+    'SingleDeviceStrategy': 'SingleDevice',
+    'DDPStrategy': 'DDP',
+    'DeepSpeedStrategy': 'DeepSpeed',
+    'FSDPStrategy': 'FSDP',
+    'ColossalAIStrategy': 'DeepSpeed or FSDP',
+}
+REPLACED_LOOPS = {
+    'EpochBasedTrainLoop': 'TrainLoop',
+    'IterBasedTrainLoop': 'TrainLoop, which counts epochs (max_epochs)',
+    'ValLoop': 'ValLoop',
+    'TestLoop': 'TestLoop',
+}
+REPLACED_OPTIM_WRAPPERS = {
+    'AmpOptimWrapper': 'AmpOptimWrapper',
+    'ApexOptimWrapper': 'AmpOptimWrapper',
+    'ColossalAIOptimWrapper': 'AmpOptimWrapper, and strategy DeepSpeed or FSDP',
+    'DeepSpeedOptimWrapper': 'OptimWrapper or AmpOptimWrapper, and strategy DeepSpeed',
+    'OptimWrapperDict': 'one OptimWrapper for all parameters',
+}
+REPLACED_OPTIMIZERS = {
+    'LBFGS': 'one that steps without evaluating the loss anew, such as AdamW',
+    'ZeroRedundancyOptimizer': 'AdamW, and strategy DeepSpeed with stage=1',
+}
+
+RUNNERS = _child('runner', MMENGINE_RUNNERS, 'engine', 'runner', REPLACED_RUNNERS)
+LOOPS = _child('loop', MMENGINE_LOOPS, 'engine', 'runner', REPLACED_LOOPS)
 HOOKS = _child('hook', MMENGINE_HOOKS, 'engine', 'hooks')
-STRATEGIES = _child('strategy', MMENGINE_STRATEGIES, 'engine', '_strategy')
+STRATEGIES = _child('strategy', MMENGINE_STRATEGIES, 'engine', '_strategy', REPLACED_STRATEGIES)
 LOG_PROCESSORS = _child('log processor', MMENGINE_LOG_PROCESSORS, 'engine', 'runner')
-OPTIMIZERS = _child('optimizer', MMENGINE_OPTIMIZERS, 'engine', 'optim')
-OPTIM_WRAPPERS = _child('optimizer wrapper', MMENGINE_OPTIM_WRAPPERS, 'engine', 'optim')
+OPTIMIZERS = _child('optimizer', MMENGINE_OPTIMIZERS, 'engine', 'optim', REPLACED_OPTIMIZERS)
+OPTIM_WRAPPERS = _child(
+    'optimizer wrapper', MMENGINE_OPTIM_WRAPPERS, 'engine', 'optim', REPLACED_OPTIM_WRAPPERS
+)
 OPTIM_WRAPPER_CONSTRUCTORS = _child(
     'optimizer wrapper constructor', MMENGINE_OPTIM_WRAPPER_CONSTRUCTORS, 'engine', 'optim'
 )
 PARAM_SCHEDULERS = _child('parameter scheduler', MMENGINE_PARAM_SCHEDULERS, 'engine', 'optim')
 
 DATASETS = _child('dataset', MMENGINE_DATASETS, 'datasets', 'dataset')
-DATA_SAMPLERS = _child('data sampler', MMENGINE_DATA_SAMPLERS, 'datasets', 'dataset')
+DATA_SAMPLERS = _child(
+    'data sampler',
+    MMENGINE_DATA_SAMPLERS,
+    'datasets',
+    'dataset',
+    {'InfiniteSampler': 'EpochSampler'},  # a loader over it ends no epoch
+)
 TRANSFORMS = _child('transform', MMENGINE_TRANSFORMS, 'datasets', 'dataset')
 FUNCTIONS = _child('function', MMENGINE_FUNCTIONS, 'datasets', 'dataset')
 

@@ -57,6 +57,47 @@ def test_an_unknown_name_is_an_error_with_suggestions(name):
     assert name not in METRICS
 
 
+@pytest.mark.parametrize(
+    ('parts', 'name', 'own'),
+    [
+        (registry.STRATEGIES, 'DDPStrategy', 'DDP'),
+        (registry.STRATEGIES, 'mmengine.SingleDeviceStrategy', 'SingleDevice'),
+        (registry.STRATEGIES, 'DeepSpeedStrategy', 'DeepSpeed'),
+        (registry.STRATEGIES, 'FSDPStrategy', 'FSDP'),
+        (registry.STRATEGIES, 'ColossalAIStrategy', 'DeepSpeed or FSDP'),
+        (registry.RUNNERS, 'FlexibleRunner', 'Runner'),
+        (registry.RUNNERS, 'mmengine.Runner', 'Runner'),
+        (registry.LOOPS, 'EpochBasedTrainLoop', 'TrainLoop'),
+        (registry.LOOPS, 'IterBasedTrainLoop', 'TrainLoop, which counts epochs'),
+        (registry.LOOPS, 'mmengine.ValLoop', 'ValLoop'),
+        (registry.OPTIM_WRAPPERS, 'ApexOptimWrapper', 'AmpOptimWrapper'),
+        (registry.OPTIM_WRAPPERS, 'mmengine.AmpOptimWrapper', 'AmpOptimWrapper'),
+        (registry.OPTIMIZERS, 'LBFGS', 'one that steps'),
+        (registry.DATA_SAMPLERS, 'InfiniteSampler', 'EpochSampler'),
+    ],
+)
+def test_a_part_of_mmengine_that_does_not_fit_names_ours(parts, name, own):
+    with pytest.raises(KeyError, match=f"{name}' is mmengine's .*; use {own}"):
+        parts.get(name)
+    assert name not in parts
+    assert name not in parts.known_names()
+
+
+@pytest.mark.parametrize(
+    ('parts', 'name'),
+    [
+        (registry.RUNNERS, 'Runner'),
+        (registry.LOOPS, 'ValLoop'),
+        (registry.OPTIM_WRAPPERS, 'AmpOptimWrapper'),
+        (registry.HOOKS, 'EarlyStoppingHook'),
+        (registry.PARAM_SCHEDULERS, 'CosineAnnealingLR'),
+    ],
+)
+def test_names_that_ours_share_and_parts_that_fit_are_found(parts, name):
+    assert name in parts
+    assert parts.get(name).__name__ == name
+
+
 def test_registries_are_children_of_mmengine():
     kinds = [kind for kind in vars(registry).values() if isinstance(kind, Registry)]
     assert {kind.scope for kind in kinds} == {'internvideo'}

@@ -120,7 +120,16 @@ class Runner(MMEngineRunner):
         super().set_randomness(seed, deterministic=deterministic)
 
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
-        """Place the model as the strategy says."""
+        """Place the model as the strategy says.
+
+        Raises:
+            ValueError: ``model_wrapper_cfg``, mmengine's way of saying how, is set.
+        """
+        if model_wrapper_cfg is not None:
+            raise ValueError(
+                'model_wrapper_cfg: the strategy says how a model is wrapped; set strategy=dict('
+                "type='DDP', ...) with the arguments of the wrapper"
+            )
         self.strategy = build_strategy(self.cfg.get('strategy'))
         self.logger.info(model_facts(model))
         self.logger.info(
