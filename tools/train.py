@@ -1,49 +1,8 @@
 """Train the model of a config: python tools/train.py CONFIG [options]."""
 
-import argparse
+import sys
 
-from internvideo.engine.command_line import (
-    add_common_arguments,
-    load_config,
-    run,
-    trust_pickles,
-    use_amp,
-)
-
-
-def build_parser() -> argparse.ArgumentParser:
-    """The command line."""
-    parser = argparse.ArgumentParser(
-        description='Train the model of a config; validates and saves as the config says.'
-    )
-    add_common_arguments(parser)
-    parser.add_argument(
-        '--resume',
-        nargs='?',
-        const='auto',
-        metavar='auto|PATH',
-        help='go on from the newest whole checkpoint of the work directory, or from PATH',
-    )
-    return parser
-
-
-def main(args: argparse.Namespace) -> None:
-    """Train."""
-    config = load_config(args)
-    if args.amp:
-        use_amp(config)
-    if args.trusted_pickle:
-        trust_pickles(config)
-    if args.resume is not None:
-        config.resume = args.resume
-
-    from internvideo.engine.distributed import collective_timeout, init_process_group
-    from internvideo.registry import RUNNERS
-
-    init_process_group(args.launcher, collective_timeout(config))
-    runner = RUNNERS.get(config.get('runner_type', 'Runner')).from_cfg(config)
-    runner.train()
-
+from internvideo.cli.train import command
 
 if __name__ == '__main__':
-    run(main, build_parser())
+    sys.exit(command(sys.argv[1:]))

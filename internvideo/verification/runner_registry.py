@@ -16,7 +16,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from . import runners
 from .cases import Case, CaseError, RunEnv
 
 
@@ -51,6 +50,7 @@ def parity_runner(*families: str) -> Callable[[Runner], Runner]:
 
 def discover_runners() -> None:
     """Import every module below ``verification.runners`` and note those that fail."""
+    runners = importlib.import_module(f'{__package__}.runners')  # whose modules import this one
     for module in pkgutil.walk_packages(runners.__path__, f'{runners.__name__}.', _note_error):
         try:
             importlib.import_module(module.name)

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from internvideo.cli import check_data as check
 from tests.apis.tiny import exit_code, moving_frames, write_video
-from tools.data import check
 
 
 @pytest.fixture

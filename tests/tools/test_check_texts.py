@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from internvideo.cli import check_data as check
 from internvideo.datasets.formats.text_annotations import TextAnnotations
 from internvideo.datasets.formats.text_checks import text_faults
 from internvideo.datasets.synthetic.media import write_video as write_with_sound
 from tests.apis.tiny import exit_code, moving_frames, write_video
-from tools.data import check
 
 GOOD = 'a red ball moves'
 

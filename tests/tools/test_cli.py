@@ -1,6 +1,5 @@
 """The command line of tools/train.py and tools/test.py, on tests/engine/small_run.py."""
 
-import importlib.util
 import json
 import os
 import subprocess
@@ -12,7 +11,8 @@ import torch
 from mmengine import load as load_pickle
 from mmengine.config import Config
 
-from internvideo.engine.command_line import guarded
+from internvideo.cli import test as TEST
+from internvideo.cli import train as TRAIN
 from tests.engine.small_run import small_config
 from tests.paths import ROOT
 from tests.processes import free_port
@@ -32,18 +32,8 @@ if 'RANK' in os.environ:
 """
 
 
-def load(name):
-    spec = importlib.util.spec_from_file_location(f'{name}_tool', ROOT / 'tools' / f'{name}.py')
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-TRAIN, TEST = load('train'), load('test')
-
-
 def call(tool, *arguments):
-    return guarded(tool.main, tool.build_parser(), [str(argument) for argument in arguments])
+    return tool.command([str(argument) for argument in arguments])
 
 
 @pytest.fixture

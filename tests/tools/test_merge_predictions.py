@@ -3,11 +3,10 @@ import json
 import numpy as np
 import pytest
 
+from internvideo.cli import merge_predictions as MERGE
 from internvideo.datasets.shard import DatasetShard
 from internvideo.evaluation.accuracy import AccuracyMetric
-from tests.tools.test_cli import TEST, call, load
-
-MERGE = load('analysis/merge_predictions')
+from tests.tools.test_cli import TEST, call
 
 
 class Rows(list):

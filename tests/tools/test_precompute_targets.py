@@ -4,13 +4,13 @@ import pytest
 import torch
 from mmengine.config import Config
 
+from internvideo.cli.precompute import build_parser, main
 from internvideo.datasets.samplers.epoch_sampler import EpochSampler
 from internvideo.datasets.synthetic import make_world
 from internvideo.engine.command_line import guarded
 from internvideo.models.tasks.pretraining.precomputed import TargetManifest, part_path
 from internvideo.registry import DATASETS, FUNCTIONS, MODELS
 from tests.models.tasks.pretraining.small_models import build, pretraining
-from tools.precompute_targets import build_parser, main
 
 SEED, NUM_TRAIN = 7, 6
 

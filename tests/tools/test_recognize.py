@@ -1,8 +1,8 @@
 import json
 from pathlib import Path
 
+from internvideo.cli import recognize
 from tests.apis.tiny import exit_code, moving_frames, write_checkpoint, write_config, write_video
-from tools import recognize
 
 
 def run(*flags: str) -> int:

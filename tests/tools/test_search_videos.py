@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from internvideo.cli import search
 from tests.apis.tiny import exit_code
 from tests.apis.tiny_retrieval import tiny_retrieval, write_videos
 from tests.paths import ROOT
-from tools import search_videos
 
 
 @pytest.fixture(scope='module')
@@ -29,7 +29,7 @@ def folder(tmp_path: Path, monkeypatch) -> Path:
 
 
 def run(tiny: list[str], *flags: str) -> int:
-    return exit_code(search_videos.main, search_videos.build_parser(), *tiny, *flags)
+    return exit_code(search.main, search.build_parser(), *tiny, *flags)
 
 
 def test_one_command_indexes_and_searches(tiny, folder, capsys) -> None:
@@ -112,7 +112,7 @@ def test_weights_are_asked_for(tiny, folder, capsys) -> None:
 
 
 def test_help_needs_no_torch() -> None:
-    code = 'import sys; from tools.search_videos import build_parser\n'
+    code = 'import sys; from internvideo.cli.search import build_parser\n'
     code += 'try: build_parser().parse_args(["--help"])\n'
     code += 'except SystemExit: sys.exit("torch" in sys.modules)'
     assert subprocess.run([sys.executable, '-c', code], cwd=ROOT, check=False).returncode == 0
