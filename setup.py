@@ -8,11 +8,7 @@ ROOT = Path(__file__).parent
 
 INSTALL_REQUIRES = [
     'torch>=2.4',
-    'torchvision>=0.19',
     'mmengine>=0.10.7,<0.11',
-    'mmcv-lite>=2.2,<3',
-    'timm>=1.0',
-    'einops>=0.8',
     'numpy>=1.26',
     'pillow>=10',
     'decord>=0.6',
@@ -31,6 +27,7 @@ EXTRAS_REQUIRE = {
     'torchcodec': ['torchcodec>=0.10'],
     'multimodal': [
         'transformers>=5.23,<6',
+        'tokenizers>=0.23',
         'peft>=0.21',
         'open_clip_torch>=3.3',
         'torchaudio>=2.11',
@@ -46,6 +43,8 @@ EXTRAS_REQUIRE = {
         'hypothesis>=6.100',
         'ruff>=0.6',
         'import-linter>=2.17',
+        'timm>=1.0',
+        'torchvision>=0.19',
     ],
 }
 
@@ -71,7 +70,10 @@ setup(
     # The configs travel with the package, so that models can be built by name once installed.
     packages=[*find_packages(include=['internvideo', 'internvideo.*']), 'internvideo.configs'],
     package_dir={'internvideo.configs': 'configs'},
-    package_data={'internvideo': ['**/*.json', 'py.typed'], 'internvideo.configs': ['**/*.py', '**/*.yml']},
+    package_data={
+        'internvideo': ['**/*.json', 'py.typed'],
+        'internvideo.configs': ['**/*.py', '**/*.yml'],
+    },
     entry_points={'console_scripts': ['internvideo = internvideo.cli.__main__:main']},
     python_requires='>=3.11',
     install_requires=INSTALL_REQUIRES,

@@ -71,7 +71,7 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-class Result(NamedTuple):
+class QueryResult(NamedTuple):
     """What was found for a query: a text, or the path of a video."""
 
     kind: str
@@ -159,19 +159,19 @@ def progress_printer() -> Callable[[int, int], None]:
     return show
 
 
-def find(args: argparse.Namespace, retriever: 'VideoTextRetriever') -> list[Result]:
+def find(args: argparse.Namespace, retriever: 'VideoTextRetriever') -> list[QueryResult]:
     """The results of all queries."""
     results = []
     if args.query:
         found = retriever.search(args.query, None, args.top_k, args.rerank)
-        results += map(Result, ['text'] * len(found), args.query, found)
+        results += map(QueryResult, ['text'] * len(found), args.query, found)
     if args.like:
         found = retriever.search(None, args.like, args.top_k)
-        results += map(Result, ['video'] * len(found), args.like, found)
+        results += map(QueryResult, ['video'] * len(found), args.like, found)
     return results
 
 
-def table(result: Result, reranked: bool) -> str:
+def table(result: QueryResult, reranked: bool) -> str:
     """A result as text; paths are shown from the working folder where that is shorter."""
     head = 'rank  match   cosine  video' if reranked else 'rank  cosine  video'
     lines = [f'{result.kind}: {result.query}', head]
@@ -182,13 +182,13 @@ def table(result: Result, reranked: bool) -> str:
     return '\n'.join(lines)
 
 
-def as_json(results: Sequence[Result]) -> str:
+def as_json(results: Sequence[QueryResult]) -> str:
     """Results as a JSON list."""
     plain = [{r.kind: r.query, 'matches': [m.to_dict() for m in r.matches]} for r in results]
     return json.dumps(plain, indent=2, ensure_ascii=False)
 
 
-def draw(results: Sequence[Result], target: Path) -> None:
+def draw(results: Sequence[QueryResult], target: Path) -> None:
     """A contact sheet for each result: ``target`` or, of several, ``target`` with a number."""
     from internvideo.visualization.contact_sheet import draw_contact_sheet
 
