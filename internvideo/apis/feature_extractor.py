@@ -146,7 +146,7 @@ def find_feature_weights(
 def _check_pooling(
     encoder: VideoEncoder, pool: str | None, layer: int | None
 ) -> tuple[str, int | None]:
-    """What is pooled how; ValueError for what the encoder does not have."""
+    """Check the pooling and the layer, raising ValueError for what the encoder does not have."""
     if pool is None:
         pool = 'pooled' if encoder.pooled_dim and layer is None else 'mean'
     if pool not in POOLS:

@@ -1,1 +1,1 @@
-"""Metrics, one file each; exact under any world size."""
+"""Metrics, one file each and exact under any world size."""

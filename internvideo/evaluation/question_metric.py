@@ -40,7 +40,7 @@ class QuestionMetric(GatheredMetric):
         """``prediction``, ``truth`` and scores ``accuracy`` and so on of a readable sample."""
 
     def record(self, sample: Mapping[str, Any]) -> Record:
-        """What was asked and answered; raises ValueError naming the video if that is not known."""
+        """Record of question and answer, or ValueError naming the video if one is unknown."""
         path = str(sample.get('path'))
         if sample.get('sample_index') is None:
             raise ValueError(f'{path}: the data sample has no sample_index')
@@ -88,7 +88,7 @@ def by_type(results: Sequence[Record]) -> dict[str, float]:
 
 
 def predictions(results: Sequence[Record]) -> dict[str, dict[str, Any]]:
-    """What is dumped; raises ValueError when two questions have the same id."""
+    """Collect the rows to dump, or raise ValueError when two questions have the same id."""
     hidden = ('question_id', 'sample_index', 'vqa')
     rows: dict[str, dict[str, Any]] = {}
     for record in results:

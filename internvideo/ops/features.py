@@ -8,7 +8,7 @@ NORMS = ('l2', 'none')
 
 
 def check_norm(kind: str) -> str:
-    """Return ``kind`` if it is a known normalisation of features; else ValueError."""
+    """Return ``kind`` if it is a known normalisation of features, else raise ValueError."""
     if kind not in NORMS:
         raise ValueError(f'norm must be one of {", ".join(NORMS)}, got {kind!r}')
     return kind

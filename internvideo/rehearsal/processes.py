@@ -35,7 +35,7 @@ def _context() -> Any:
 
 
 def run_apart(function: Callable[..., Any], *args: Any, limit: float) -> Any:
-    """``function(*args)`` in a process of its own; what goes in and out is pickled.
+    """Run ``function(*args)`` in a process of its own, pickling what goes in and out.
 
     Args:
         function: of a module's top level.

@@ -1,4 +1,4 @@
-"""What limits training on many GPUs: communication, loading, checkpoints.  Formulae on paper.
+"""Limits of training on many GPUs by formulae: communication, loading, checkpoints.
 
 Times are lower bounds of what a ring or a tree of links needs, without latency; what can hide
 behind computation is said where it can.
@@ -125,7 +125,7 @@ def checkpoint_bytes(sizes: ModelSizes) -> float:
 def smallest_batch(
     layout: str, sizes: ModelSizes, world_size: int, flops_per_clip: float, gpu: Gpu, mfu: float
 ) -> float:
-    """Clips a GPU at which arithmetic takes as long as communication; fewer wait for links."""
+    """Clips per GPU at which arithmetic takes as long as communication."""
     sent = bytes_per_step(layout, sizes, world_size)
     seconds = communication_seconds(sent, gpu, world_size)
     return seconds / computation_seconds(flops_per_clip, 1, gpu, mfu)

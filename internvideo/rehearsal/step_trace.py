@@ -69,7 +69,7 @@ class Flops:
 
     @property
     def model(self) -> int:
-        """What the mathematics needs; model FLOPs utilisation counts these."""
+        """FLOPs that the mathematics needs, as model FLOPs utilisation counts them."""
         return self.forward + self.backward
 
 
@@ -220,7 +220,7 @@ def trace_step(
 def trace_prediction(
     trace: StepTrace, predict: Callable[[], Any], autocast: torch.dtype | None = None
 ) -> None:
-    """Run ``predict()`` without gradients inside ``trace``; see :func:`trace_step`."""
+    """Run ``predict()`` without gradients inside ``trace`` (see :func:`trace_step`)."""
     enabled = autocast is not None
     precision = torch.autocast('cpu', dtype=autocast or torch.bfloat16, enabled=enabled)
     with trace, torch.no_grad(), precision:

@@ -83,7 +83,7 @@ def with_small_vocabularies(value: Any, folder_of: Callable[[str], Path]) -> Any
 
 
 def vocabulary_size(tokenizer: Mapping[str, Any]) -> int | None:
-    """Tokens that a tokenizer's config can give; None when its files are not known here.
+    """Number of tokens of a tokenizer's config, or None when its files are not known here.
 
     Raises:
         ValueError: there are files, and they hold no tokenizer.

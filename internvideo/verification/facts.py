@@ -61,7 +61,7 @@ class ReadRecord(dict):
 
 
 class Facts(ReadRecord):
-    """The facts of a case; those nested in them, in lists too, are remembered alike.
+    """Facts of a case, nested ones included, that remember which were read.
 
     A fact that no runner knows makes no numbers: it is a miss of its own.
     """
@@ -70,7 +70,7 @@ class Facts(ReadRecord):
         super().__init__({name: _tracked(value) for name, value in values.items()})
 
     def require(self, **known: Any) -> None:
-        """Check facts that this build knows in one value only; a tuple lists several.
+        """Check facts that this build knows in one value only, or in those of a tuple.
 
         Raises:
             CaseError: naming a fact that the case states otherwise.

@@ -1,4 +1,4 @@
-"""Which parameters share a learning rate and a weight decay: pure functions over names."""
+"""Parameter groups by learning rate and weight decay, as pure functions of names."""
 
 import re
 from collections.abc import Callable, Collection, Iterable, Sequence

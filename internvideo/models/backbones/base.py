@@ -36,7 +36,7 @@ class EncoderOutput(NamedTuple):
 
 
 class PositionTable(NamedTuple):
-    """What the rows of a position table (1, rows, D) stand for, and so how it is resized.
+    """Layout of the rows of a position table (1, rows, D), by which it is resized.
 
     Attributes:
         over_time, over_space: whether a row is there for each temporal position, each patch of a
@@ -182,7 +182,7 @@ class VideoEncoder(BaseModule):
 
     @property
     def pooler(self) -> nn.Module | None:
-        """The module behind the blocks that makes the pooled vector; None: no module does."""
+        """Module behind the blocks that makes the pooled vector, or None where none does."""
         return None
 
     @property

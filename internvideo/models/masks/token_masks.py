@@ -142,7 +142,7 @@ class ScoredMask(RatioMasker):
         raise NotImplementedError
 
     def hide(self, scores: Tensor, grid: Grid) -> Tensor:
-        """(B, ``num_scores``) scores, all different -> (B, N) mask; the largest stay visible."""
+        """Mask (B, N) in which the largest of (B, ``num_scores``) different scores stay visible."""
         places = self.num_scores(grid)
         visible = scores.topk(visible_count(places, self.ratio)).indices
         return hide_all_but(visible, places).repeat(1, grid[0] * grid[1] * grid[2] // places)

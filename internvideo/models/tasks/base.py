@@ -1,4 +1,4 @@
-"""What every model with a video encoder offers, whatever its task."""
+"""Interface of models with a video encoder, whatever their task."""
 
 from typing import Any, ClassVar
 

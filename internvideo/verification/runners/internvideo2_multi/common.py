@@ -29,7 +29,7 @@ def load_filled(model: nn.Module, case: Case, env: RunEnv, to_ours: Callable[[st
 def stored_gradients(
     model: nn.Module, loss: Tensor, case: Case, to_ours: Callable[[str], str]
 ) -> dict[str, Tensor]:
-    """``loss`` and the gradients that the case lists, by published name; zero where unused."""
+    """Loss and the gradients that the case lists, by published name, zero where unused."""
     if loss.requires_grad:  # not where everything is frozen
         loss.backward()
     parameters, outputs = dict(model.named_parameters()), dict(loss=loss)

@@ -28,7 +28,7 @@ DECODER_PARTS = ('clip_decoder', 'final_clip_decoder', 'clip_pos_embed', 'clip_i
 
 
 def encoder_config(facts: dict[str, Any], env: RunEnv, **fields: Any) -> dict[str, Any]:
-    """Config of our trunk for the facts of a published tower."""
+    """Config of our encoder for the facts of a published tower."""
     own = {name: facts[name] for name in ENCODER_FIELDS if name in facts}
     act = facts.get('mlp_act', 'gelu')
     if 'in_chans' in facts:
@@ -39,7 +39,7 @@ def encoder_config(facts: dict[str, Any], env: RunEnv, **fields: Any) -> dict[st
 
 
 def student_configs(facts: dict[str, Any], env: RunEnv) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Configs of trunk and decoders of a stage-2 student."""
+    """Configs of encoder and decoders of a stage-2 student."""
     table = 'separate' if facts['sep_image_video_pos_embed'] else 'shared'
     neck = dict(
         type='AlignmentNeck',
@@ -52,23 +52,23 @@ def student_configs(facts: dict[str, Any], env: RunEnv) -> tuple[dict[str, Any],
 
 
 class Student(nn.Module):
-    """Trunk and decoders side by side, as the published file has them."""
+    """Encoder and decoders side by side, as the published file has them."""
 
     def __init__(self, facts: dict[str, Any], env: RunEnv) -> None:
         super().__init__()
-        trunk, neck = student_configs(facts, env)
-        self.trunk = MODELS.build(trunk)
+        encoder, neck = student_configs(facts, env)
+        self.encoder = MODELS.build(encoder)
         sizes = dict(
-            embed_dim=self.trunk.embed_dim,
-            pooled_dim=self.trunk.pooled_dim,
-            grid=self.trunk.grid,
-            image_pos_embed=self.trunk.image_pos_embed,
+            embed_dim=self.encoder.embed_dim,
+            pooled_dim=self.encoder.pooled_dim,
+            grid=self.encoder.grid,
+            image_pos_embed=self.encoder.image_pos_embed,
         )
         self.neck = MODELS.build(neck | sizes)
 
 
 def student_name(published: str) -> str:
-    return f'{"neck" if published.startswith(DECODER_PARTS) else "trunk"}.{published}'
+    return f'{"neck" if published.startswith(DECODER_PARTS) else "encoder"}.{published}'
 
 
 def layer_choice(facts: dict[str, Any], owner: str = 'student_') -> dict[str, float]:
@@ -87,15 +87,15 @@ def student_outputs(model: Student, case: Case, env: RunEnv) -> dict[str, Tensor
     facts, mask = case.facts, patch_mask(case, env)
     facts.require(model='stage2_vision_encoder')
     check_tower(facts, case.role('x'))
-    taps = aligned_layers(model.trunk.depth, layer_choice(facts))
-    video, depth = env.tensor(case.role('x')), model.trunk.depth
+    taps = aligned_layers(model.encoder.depth, layer_choice(facts))
+    video, depth = env.tensor(case.role('x')), model.encoder.depth
     last = depth + facts['x_vis_return_idx']
     if last != depth - 1 and not facts['x_vis_only']:
         raise CaseError('a tower that stops early gives its tokens only: no layer is aligned')
     if facts['x_vis_only']:
-        out = model.trunk(video, mask, return_layers=[last], layers_only=True)
+        out = model.encoder(video, mask, return_layers=[last], layers_only=True)
         return dict(x_vis=out.layers[0])
-    out = model.trunk(video, mask, return_layers=taps)
+    out = model.encoder(video, mask, return_layers=taps)
     visible = None
     if mask is not None:
         visible = (~mask).nonzero()[:, 1].view(len(mask), -1)

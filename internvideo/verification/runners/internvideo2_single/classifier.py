@@ -149,7 +149,7 @@ def classifier_outputs(model: nn.Module, case: Case, env: RunEnv) -> dict[str, A
 def case_loss(
     model: nn.Module, arch: Arch, outputs: dict[str, Any], case: Case, env: RunEnv
 ) -> dict[str, Tensor]:
-    """Return the loss of a case with its gradients; nothing where the case has none.
+    """Return the loss of a case with its gradients, or nothing where the case has none.
 
     It is the cross entropy of the logits, or a formula of the outputs and inputs.
     """

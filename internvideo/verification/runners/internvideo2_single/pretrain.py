@@ -225,7 +225,7 @@ def case_masker(case: Case, batch: int, ratio: float, attentive: bool, env: RunE
 
 
 def order_rows(case: Case, batch: int) -> str | None:
-    """What a row of the drawn order stands for."""
+    """Meaning of a row of the drawn order."""
     if 'order' not in case.roles:
         return None
     return 'clip' if len(case.role('order')) == batch else 'frame'
