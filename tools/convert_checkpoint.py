@@ -22,10 +22,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('source', help='path, hf://ORG/REPO/FILE[@REVISION] or http(s) address')
     parser.add_argument('target', help='file to write: .safetensors, .pth, .pt or .bin')
     parser.add_argument('--to', required=True, choices=['published', 'internvideo'])
-    parser.add_argument(
-        '--adapter', default='internvideo2_single', help='published layout (default: %(default)s)'
-    )
-    parser.add_argument('--config', help='config whose model the checkpoint must fit')
+    parser.add_argument('--adapter', help="published layout (default: the recognizers')")
+    parser.add_argument('--config', help='config (or model name) whose model it must fit')
     parser.add_argument(
         '--options',
         nargs='+',
@@ -34,6 +32,7 @@ def parse_args() -> argparse.Namespace:
         metavar='KEY=VALUE',
         help='adapter options, such as head=remap (with --config and --to internvideo)',
     )
+    parser.add_argument('--overwrite', action='store_true', help='replace TARGET if it exists')
     parser.add_argument(
         '--trusted-pickle',
         action='store_true',
@@ -45,55 +44,38 @@ def parse_args() -> argparse.Namespace:
     return args
 
 
-def build_model(config: str) -> 'nn.Module':
-    from mmengine.config import Config
+def build_model(name: str) -> 'nn.Module':
     from mmengine.registry import init_default_scope
 
+    from internvideo.hub.model_zoo import get_config
     from internvideo.registry import MODELS
 
     init_default_scope('internvideo')
-    return MODELS.build(Config.fromfile(config).model)
-
-
-def through_model(args: argparse.Namespace) -> None:
-    from internvideo.checkpoint import export_published, load_checkpoint, load_pretrained
-    from internvideo.checkpoint.files import write_state_dict
-
-    model, trusted = build_model(args.config), args.trusted_pickle
-    if args.to == 'published':
-        load_checkpoint(model, args.source, trusted_pickle=trusted)
-        export_published(model, args.target, args.adapter)
-    else:
-        load_pretrained(model, args.source, args.adapter, trusted_pickle=trusted, **args.options)
-        write_state_dict(model.state_dict(), args.target)
-
-
-def by_name(args: argparse.Namespace) -> None:
-    from internvideo.checkpoint.files import read_state_dict, write_state_dict
-    from internvideo.checkpoint.loading import build_adapter
-
-    adapter = build_adapter(args.adapter)
-    state = read_state_dict(args.source, args.trusted_pickle)
-    if args.to == 'published':
-        converted = adapter.to_published(state)
-    else:
-        converted = adapter.rename(state)
-    container = 'model' if args.to == 'published' else 'state_dict'
-    write_state_dict(converted, args.target, container)
-    print(f'wrote {len(converted)} of {len(state)} entries to {args.target}')
+    return MODELS.build(get_config(name).model)
 
 
 def main() -> int:
     args = parse_args()
     from internvideo.checkpoint import CheckpointMismatchError
-    from internvideo.checkpoint.files import check_suffix
+    from internvideo.checkpoint.conversion import convert
 
     try:
-        check_suffix(args.target)
-        (through_model if args.config else by_name)(args)
+        done = convert(
+            args.source,
+            args.target,
+            args.to,
+            args.adapter,
+            build_model=(lambda: build_model(args.config)) if args.config else None,
+            options=args.options,
+            overwrite=args.overwrite,
+            trusted_pickle=args.trusted_pickle,
+        )
     except (CheckpointMismatchError, OSError, ValueError, KeyError, TypeError) as error:
-        print(f'error: {error}', file=sys.stderr)
+        # str() of a KeyError would quote its text.
+        text = error.args[0] if isinstance(error, KeyError) and error.args else error
+        print(f'error: {text}', file=sys.stderr)
         return 1
+    print(done)
     return 0
 
 

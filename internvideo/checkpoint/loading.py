@@ -2,9 +2,9 @@
 
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from mmengine.logging import print_log
 from mmengine.model import is_model_wrapper, update_init_info
@@ -12,51 +12,101 @@ from torch import Tensor, nn
 
 from internvideo.registry import CHECKPOINT_ADAPTERS, WEIGHT_INITIALIZERS
 
+from .adapters import DEFAULT_ADAPTER
+from .adapters.base import CheckpointAdapter
 from .files import read_settings, read_state_dict, write_state_dict
-from .report import CheckpointMismatchError, LoadReport, Shapes, abbreviate, mismatch_hints
+from .report import CheckpointMismatchError, LoadReport
 
-DEFAULT_ADAPTER = 'internvideo2_single'
 INIT_FIELDS = ('type', 'checkpoint', 'adapter', 'trusted_pickle')
 """Fields of an ``init_cfg`` of type ``Published`` that are not options of the adapter."""
+Layout = Literal['published', 'ours', 'either']
+
+
+def load_weights(
+    model: nn.Module,
+    source: str | os.PathLike,
+    adapter: CheckpointAdapter | None = None,
+    *,
+    layout: Layout = 'ours',
+    init: Mapping[str, Any] | None = None,
+    field: str = '',
+    whole: nn.Module | None = None,
+    strict: bool = True,
+    trusted_pickle: bool = False,
+) -> LoadReport:
+    """Load a checkpoint into ``model`` and log what happened: the way in for all weights.
+
+    The source is resolved, read as data, brought to the model's names and sizes, loaded strictly
+    and reported.
+
+    Args:
+        model: the model to fill; parameters on the meta device become copies of the file's tensors.
+        source: what :func:`~internvideo.checkpoint.files.read_state_dict` reads.
+        adapter: of the published layout; None: none is expected.
+        layout: ``'published'``: the file goes through the adapter.  ``'ours'``: it is loaded as it
+            stands, unless the adapter says that its names are published ones.  ``'either'``: it is
+            loaded as it stands if all names and shapes agree, else through the adapter.
+        init: with ``'ours'``: ``init_cfg`` of the model, for files that hold a part of it.
+        field: ``model`` is the child of that name of a model whose checkpoint this is.
+        whole: with ``'either'``, that model, which may be on the meta device: adapters ask it for
+            names and sizes.
+        strict: every entry must fit.  Off: missing and unexpected entries are only reported;
+            another shape is an error all the same.
+        trusted_pickle: accept files with arbitrary Python objects.
+
+    Raises:
+        CheckpointMismatchError: the file does not fit, and neither the layout nor an option
+            explains it.  The model is unchanged then.
+        ValueError, FileNotFoundError, CheckpointSourceError: the file cannot be read.
+    """
+    state = read_state_dict(source, trusted_pickle)
+    model, report = unwrap_model(model), LoadReport(source=os.fspath(source))
+    own = model.state_dict()
+    prefix = f'{field}.' if field else ''
+    inner = _inside(state, prefix)
+    fits = layout == 'either' and _shapes(inner) == _shapes(own)
+    if layout == 'ours' or fits:
+        state = inner
+    if adapter is None or fits:
+        pass
+    elif layout == 'ours':
+        if adapter.adapts(state.keys(), own.keys()):
+            options = dict(strict=strict, trusted_pickle=trusted_pickle)
+            state = adapter.complete(state, model, report, init or {}, **options)
+    else:
+        target = model if whole is None else whole
+        adapter.check_model(target)
+        state = adapter.to_ours(state, target, report)
+        if adapter.reads_settings:
+            _check_settings(adapter, read_settings(source, trusted_pickle), target, report)
+        if whole is not None:
+            state = _inside(state, prefix)
+            _keep_inside(report, prefix)
+    if field and not state:
+        raise CheckpointMismatchError(f'checkpoint {source} holds nothing of {field}')
+    return _load(model, state, report, adapter, strict)
 
 
 def load_pretrained(
     model: nn.Module,
     source: str | os.PathLike,
-    adapter: str | Mapping[str, Any] = DEFAULT_ADAPTER,
+    adapter: str | Mapping[str, Any] | None = None,
     *,
     trusted_pickle: bool = False,
     **options: Any,
 ) -> LoadReport:
-    """Load a published checkpoint into ``model`` and log what happened.
+    """Load a published checkpoint into ``model``; see :func:`load_weights`.
 
     Args:
-        model: the model to fill; parameters on the meta device become copies of the file's tensors.
-        source: what :func:`~internvideo.checkpoint.files.read_state_dict` reads.
-        adapter: name (or config) of a registered checkpoint adapter.
-        trusted_pickle: accept files with arbitrary Python objects.
+        model, source, trusted_pickle: as there.
+        adapter: name (or config) of a registered checkpoint adapter; None: the default.
         **options: of the adapter, such as ``head='remap'``.
 
     Returns:
         The report, also written to the log.
-
-    Raises:
-        CheckpointMismatchError: anything is missing, unexpected or of another shape, and neither
-            the layout nor an option explains it.  The model is unchanged then.
-        ValueError, FileNotFoundError, CheckpointSourceError: the file cannot be read.
     """
     converter = build_adapter(adapter, **options)
-    model = unwrap_model(model)
-    report = LoadReport(source=os.fspath(source))
-    state = converter.to_ours(read_state_dict(source, trusted_pickle), model, report)
-    if hasattr(converter, 'check_settings'):  # what shapes do not tell
-        faults = converter.check_settings(read_settings(source, trusted_pickle), model)
-        if faults:
-            raise CheckpointMismatchError(
-                f'checkpoint {report.source} does not fit {type(model).__name__}: '
-                f'{"; ".join(faults)}'
-            )
-    return _load(model, state, report)
+    return load_weights(model, source, converter, layout='published', trusted_pickle=trusted_pickle)
 
 
 def load_checkpoint(
@@ -66,66 +116,58 @@ def load_checkpoint(
     strict: bool = True,
     trusted_pickle: bool = False,
 ) -> LoadReport:
-    """Load a checkpoint that this project wrote (the ``state_dict`` of a run) and log a report.
+    """Load a checkpoint that this project wrote (the ``state_dict`` of a run).
 
     A file none of whose names the model has is taken for a published one when ``model.init_cfg``
     is of type ``Published``: it is loaded by the adapter and the options given there.  So is any
     file that does not have exactly the model's names, if published files share names with the
-    model (the adapter's ``shares_names``) or hold a part of it (the adapter's ``complete``).
+    model or may hold a part of it (see :meth:`CheckpointAdapter.adapts`).
 
-    Args:
-        model: the model to fill.
-        source: what :func:`~internvideo.checkpoint.files.read_state_dict` reads.
-        strict: every entry must fit.  Off: missing and unexpected entries are only reported;
-            another shape is an error all the same.
-        trusted_pickle: accept files with arbitrary Python objects.
-
-    Raises:
-        CheckpointMismatchError: the checkpoint is of another architecture, frame count,
-            resolution or class count.  The model is unchanged then.
-        ValueError, FileNotFoundError, CheckpointSourceError: the file cannot be read.
+    Arguments and errors: see :func:`load_weights`.
     """
-    state = read_state_dict(source, trusted_pickle)
-    model, report = unwrap_model(model), LoadReport(source=os.fspath(source))
-    init, own = getattr(model, 'init_cfg', None), model.state_dict().keys()
-    converter = _init_adapter(init) if _is_published_init(init) else None
-    shares_names = getattr(converter, 'shares_names', False) and state.keys() != own
-    if hasattr(converter, 'complete') and state.keys() != own:
-        state = converter.complete(state, init['checkpoint'], model, report, trusted_pickle)
-    elif converter is not None and (shares_names or state.keys().isdisjoint(own)):
-        state = converter.to_ours(state, model, report)
-        if strict and report.new and not own.isdisjoint(state):
-            raise CheckpointMismatchError(
-                f'checkpoint {source} brings no {abbreviate(report.new)} by the options of '
-                f'model.init_cfg ({_options(init) or "none"}); if the file holds a classifier for '
-                'these classes, set model.init_cfg.head=keep'
-            )
-    return _load(model, state, report, strict)
+    options: dict[str, Any] = dict(strict=strict, trusted_pickle=trusted_pickle)
+    init = getattr(unwrap_model(model), 'init_cfg', None)
+    if is_published_init(init):
+        options['adapter'] = adapter_of(init)
+        options['init'] = _options(init) | dict(checkpoint=init.get('checkpoint'))
+    return load_weights(model, source, **options)
 
 
 def export_published(
     model: nn.Module,
     path: str | os.PathLike,
-    adapter: str | Mapping[str, Any] = DEFAULT_ADAPTER,
+    adapter: str | Mapping[str, Any] | None = None,
 ) -> Path:
     """Write the weights of ``model`` in a published layout, ``.safetensors`` or ``.pth``.
 
     Raises:
-        ValueError: another suffix.
+        ValueError: another suffix, or an adapter without a way back.
     """
     state = build_adapter(adapter).to_published(unwrap_model(model).state_dict())
     return write_state_dict(state, path, container='model')
 
 
-def build_adapter(adapter: str | Mapping[str, Any], **options: Any) -> Any:
-    """The checkpoint adapter of that name (or config), with ``options``.
+def build_adapter(adapter: str | Mapping[str, Any] | None, **options: Any) -> CheckpointAdapter:
+    """Build the checkpoint adapter of that name (or config), with ``options``.
 
     Raises:
         KeyError: no such adapter.
         TypeError: the adapter has no such option.
     """
-    config = dict(type=adapter) if isinstance(adapter, str) else dict(adapter)
-    return CHECKPOINT_ADAPTERS.build({**config, **options})
+    if adapter is None or isinstance(adapter, str):
+        adapter = dict(type=adapter or DEFAULT_ADAPTER)
+    return CHECKPOINT_ADAPTERS.build({**adapter, **options})
+
+
+def adapter_of(init: Mapping[str, Any]) -> CheckpointAdapter:
+    """Build the adapter that an ``init_cfg`` of type ``Published`` names, with its options."""
+    return build_adapter(init.get('adapter'), **_options(init))
+
+
+def is_published_init(init_cfg: Any) -> bool:
+    """Whether an ``init_cfg`` is of type ``Published``."""
+    kind = init_cfg.get('type') if isinstance(init_cfg, Mapping) else None
+    return isinstance(kind, str) and kind.rpartition('.')[2] == 'Published'
 
 
 def unwrap_model(model: nn.Module) -> nn.Module:
@@ -137,23 +179,39 @@ def _options(init: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in init.items() if name not in INIT_FIELDS}
 
 
-def _init_adapter(init: Mapping[str, Any]) -> Any:
-    return build_adapter(init.get('adapter', DEFAULT_ADAPTER), **_options(init))
+def _inside(entries: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+    return {k.removeprefix(prefix): v for k, v in entries.items() if k.startswith(prefix)}
 
 
-def _is_published_init(init_cfg: Any) -> bool:
-    kind = init_cfg.get('type') if isinstance(init_cfg, Mapping) else None
-    return isinstance(kind, str) and kind.rpartition('.')[2] == 'Published'
+def _keep_inside(report: LoadReport, prefix: str) -> None:
+    report.new = list(_inside(dict.fromkeys(report.new), prefix))
+    report.left_over = []  # what is left over of other parts is no news of this one
+    report.reshaped = _inside(report.reshaped, prefix)
+    report.remapped = _inside(report.remapped, prefix)
+
+
+def _check_settings(
+    adapter: CheckpointAdapter, settings: Mapping[str, Any], model: nn.Module, report: LoadReport
+) -> None:
+    if faults := adapter.check_settings(settings, model):  # what shapes do not tell
+        raise CheckpointMismatchError(
+            f'checkpoint {report.source} does not fit {type(model).__name__}: {"; ".join(faults)}'
+        )
 
 
 def _load(
-    model: nn.Module, state: Mapping[str, Tensor], report: LoadReport, strict: bool = True
+    model: nn.Module,
+    state: Mapping[str, Tensor],
+    report: LoadReport,
+    adapter: CheckpointAdapter | None,
+    strict: bool,
 ) -> LoadReport:
     own = model.state_dict()
     theirs, ours = _shapes(state), _shapes(own)
     report.compare(theirs, ours)
     if report.mismatched or (strict and not report.explained):
-        raise CheckpointMismatchError(_mismatch_text(model, theirs, ours, report))
+        hints = (adapter or build_adapter(None)).hints(theirs, ours, report)
+        raise CheckpointMismatchError(_mismatch_text(model, report, hints))
     on_meta = any(tensor.is_meta for tensor in own.values())
     # Copies: a tensor of the file may be mapped from the disk, where the file can be rewritten.
     fitting = {n: state[n].to(own[n].dtype, copy=on_meta) for n in report.matched}
@@ -164,56 +222,39 @@ def _load(
     return report
 
 
-def load_part(
-    part: nn.Module,
-    name: str,
-    state: Mapping[str, Tensor],
-    model: nn.Module,
-    adapter: str | Mapping[str, Any],
-    source: str,
-) -> LoadReport:
-    """Load what a checkpoint of a whole model holds of one child, and log what happened.
-
-    Args:
-        part: the child to fill, built on its own.
-        name: its name in the model; empty when it is the whole model.
-        state: entries of the checkpoint, ours or published.
-        model: the whole model, which may be on the meta device: it tells names and sizes.
-        adapter: name (or config) of the checkpoint adapter for other layouts and sizes.
-        source: what the report calls the checkpoint.
-
-    Raises:
-        CheckpointMismatchError: the checkpoint does not hold all of the part.
-    """
-    report, prefix = LoadReport(source=source), f'{name}.' if name else ''
-
-    def inside(entries: Mapping[str, Any]) -> dict[str, Any]:
-        return {k.removeprefix(prefix): v for k, v in entries.items() if k.startswith(prefix)}
-
-    own = inside(state)
-    if _shapes(own) != _shapes(part.state_dict()):
-        own = inside(build_adapter(adapter).to_ours(state, model, report))
-        report.new = list(inside(dict.fromkeys(report.new)))
-        # What is left over of other parts is no news of this one.
-        report.left_over = []
-        report.reshaped, report.remapped = inside(report.reshaped), inside(report.remapped)
-    if not own:
-        raise CheckpointMismatchError(
-            f'checkpoint {source} holds nothing of {name or type(part).__name__}; its entries are '
-            f'{abbreviate(state)}'
-        )
-    return _load(part, own, report)
-
-
-def _mismatch_text(model: nn.Module, theirs: Shapes, ours: Shapes, report: LoadReport) -> str:
+def _mismatch_text(model: nn.Module, report: LoadReport, hints: Iterable[str]) -> str:
     lines = [f'checkpoint {report.source} does not fit {type(model).__name__}']
     lines += report.faults()
-    lines += [f'likely reason: {hint}' for hint in mismatch_hints(theirs, ours, report)]
+    lines += [f'likely reason: {hint}' for hint in hints]
     return '\n  '.join(lines)
 
 
 def _shapes(state: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
     return {name: tuple(tensor.shape) for name, tensor in state.items()}
+
+
+@WEIGHT_INITIALIZERS.register_module(name='Pretrained')
+class PretrainedInit:
+    """Weight initialiser ``init_cfg=dict(type='Pretrained', ...)``: loads a checkpoint of ours.
+
+    In the place of mmengine's, which runs the code that a file may hold and leaves out what does
+    not fit.
+
+    Args:
+        checkpoint: what :func:`~internvideo.checkpoint.files.read_state_dict` reads.
+        prefix: where the module stands in the file, for instance ``'backbone.'``.
+        map_location: accepted for mmengine's sake; files are read on the CPU.
+    """
+
+    def __init__(
+        self, checkpoint: str | os.PathLike, prefix: str | None = None, map_location: Any = None
+    ) -> None:
+        self.checkpoint, self.prefix = checkpoint, prefix or ''
+
+    def __call__(self, module: nn.Module) -> None:
+        load_weights(module, self.checkpoint, field=self.prefix.rstrip('.'))
+        if hasattr(module, '_params_init_info'):
+            update_init_info(module, init_info=f'Pretrained: loaded from {self.checkpoint}')
 
 
 @WEIGHT_INITIALIZERS.register_module(name='Published')
@@ -234,7 +275,7 @@ class PublishedInit:
     def __init__(
         self,
         checkpoint: str | os.PathLike,
-        adapter: str | Mapping[str, Any] = DEFAULT_ADAPTER,
+        adapter: str | Mapping[str, Any] | None = None,
         trusted_pickle: bool = False,
         **options: Any,
     ) -> None:

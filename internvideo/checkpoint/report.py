@@ -9,7 +9,6 @@ Shape = tuple[int, ...]
 Shapes = Mapping[str, Shape]
 
 _INDEX = re.compile(r'(?<=\.)\d+(?=\.|$)')
-_BLOCK = re.compile(r'(?:^|\.)blocks\.(\d+)\.')
 _MAX_GROUPS = 6
 _MAX_SHAPES = 4
 
@@ -74,7 +73,7 @@ class LoadReport:
         counts += [f'{len(names)} {title}' for title, names in self._lists() if names]
         lines = [f'loaded {self.source or "checkpoint"}: {", ".join(counts)}']
         lines += [
-            f'  reshaped {name}: {_shape(old)} -> {_shape(new)} ({self.remapped[name]})'
+            f'  reshaped {name}: {shape_text(old)} -> {shape_text(new)} ({self.remapped[name]})'
             for name, (old, new) in self.reshaped.items()
         ]
         lines += [f'  {title}: {abbreviate(names)}' for title, names in self._lists()[1:] if names]
@@ -95,7 +94,7 @@ class LoadReport:
         lines = []
         if self.mismatched:
             shown = [
-                f'{name} {_shape(old)} in the checkpoint, {_shape(new)} in the model'
+                f'{name} {shape_text(old)} in the checkpoint, {shape_text(new)} in the model'
                 for name, (old, new) in list(self.mismatched.items())[:_MAX_SHAPES]
             ]
             rest = list(self.mismatched)[_MAX_SHAPES:]
@@ -122,85 +121,16 @@ def abbreviate(names: Iterable[str]) -> str:
     return ', '.join(shown) + (f' and {more} more' if more > 0 else '')
 
 
-def mismatch_hints(state: Shapes, model: Shapes, report: LoadReport) -> list[str]:
-    """Likely reasons why ``state`` does not fit ``model``, most telling first."""
-    if not _trunk(state) and _trunk(model):
-        return [
-            'the checkpoint holds no blocks of this encoder family, so it has another layout; its '
-            f'entries are {abbreviate(state)}'
-        ]
-    if not report.matched and not report.mismatched:
-        return [
-            'no name is shared: the checkpoint is in another layout (published files need their '
-            'adapter: tools/convert_checkpoint.py, or init_cfg=dict(type="Published", ...))'
-        ]
-    hints = [_architecture_hint(state, model)] if _trunk(state) != _trunk(model) else []
-    hints += [_tables_hint(state, model), _kernel_hint(report)]
-    if not any(hints):
-        hints += [_sizes_hint(report), _classes_hint(report)]
-    return [hint for hint in hints if hint]
+def layout_hints(report: LoadReport) -> list[str]:
+    """Likely reason why a checkpoint does not fit that holds for every model: another layout."""
+    if report.matched or report.mismatched:
+        return []
+    return [
+        'no name is shared: the checkpoint is in another layout (published files need their '
+        'adapter: tools/convert_checkpoint.py, or init_cfg=dict(type="Published", ...))'
+    ]
 
 
-def _trunk(shapes: Shapes) -> tuple[int | None, int] | None:
-    """(width, depth) of the transformer that ``shapes`` describe; None without blocks."""
-    blocks = [int(found[1]) for name in shapes if (found := _BLOCK.search(name))]
-    if not blocks:
-        return None
-    norms = [s for name, s in shapes.items() if name.endswith('blocks.0.norm1.weight')]
-    return (norms[0][-1] if norms else None), max(blocks) + 1
-
-
-def _architecture_hint(state: Shapes, model: Shapes) -> str:
-    told = ', '.join(
-        f'{whose} has embed_dim={trunk[0]}, depth={trunk[1]}' if trunk else f'{whose} has no blocks'
-        for whose, trunk in (('the checkpoint', _trunk(state)), ('the model', _trunk(model)))
-    )
-    return f'another architecture: {told}'
-
-
-def _tables_hint(state: Shapes, model: Shapes) -> str:
-    separate = [any('pos_embed_spatial' in name for name in names) for names in (state, model)]
-    if separate[0] == separate[1]:
-        return ''
-    kinds = ['separate tables' if is_separate else 'a joint table' for is_separate in separate]
-    return (
-        f'the checkpoint has {kinds[0]} of positions, the model {kinds[1]}: set '
-        f'sep_pos_embed={separate[0]}'
-    )
-
-
-def _kernel_hint(report: LoadReport) -> str:
-    for name, (old, new) in report.mismatched.items():
-        if name.endswith('patch_embed.proj.weight') and old[2:] != new[2:]:
-            return (
-                f'another patch: (tubelet_size, patch_size, patch_size) is {_shape(old[2:])} in '
-                f'the checkpoint and {_shape(new[2:])} in the model'
-            )
-    return ''
-
-
-def _sizes_hint(report: LoadReport) -> str:
-    tables = [name for name in report.mismatched if 'pos_embed' in name]
-    if not tables:
-        return ''
-    old, new = report.mismatched[tables[0]]
-    return (
-        f'another frame count or resolution: the position table has {old[1]} rows in the '
-        f'checkpoint and {new[1]} in the model; set num_frames and img_size as they were, or '
-        'load through an adapter that may interpolate'
-    )
-
-
-def _classes_hint(report: LoadReport) -> str:
-    for name, (old, new) in report.mismatched.items():
-        if name.endswith('head.weight') and old[0] != new[0]:
-            return (
-                f'another class count: {old[0]} in the checkpoint, {new[0]} in the model; set '
-                "num_classes, or for a published checkpoint head='remap' (Kinetics-710 to 400, "
-                "600 or 700) or head='reset' (start anew)"
-            )
-    return ''
-
-
-def _shape(shape: Shape) -> str:
+def shape_text(shape: Shape) -> str:
+    """``1x33x16`` of a shape."""
     return 'x'.join(map(str, shape)) or 'scalar'

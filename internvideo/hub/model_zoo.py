@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from torch import nn
 
 METAFILE = 'metafile.yml'
-DEFAULT_ADAPTER = 'internvideo2_single'
 
 
 @dataclass(frozen=True)
@@ -182,6 +181,7 @@ def get_model(
         FileNotFoundError: the config or checkpoint does not exist.
         CheckpointMismatchError: the checkpoint does not fit the model.
     """
+    from internvideo.checkpoint.loading import build_adapter, load_weights
     from internvideo.registry import MODELS
 
     source = weights_source(name_or_config, pretrained)
@@ -190,7 +190,7 @@ def get_model(
     config.model.pop('init_cfg', None)
     model = MODELS.build(config.model)
     if source is not None:
-        load_weights(model, source, adapter)
+        load_weights(model, source, build_adapter(adapter), layout='either')
     return model.to(device).eval()
 
 
@@ -229,34 +229,7 @@ def published_weights(name_or_config: 'str | os.PathLike | Config') -> str | Non
     return None
 
 
-def adapter_name(config: 'Config') -> str:
-    """The checkpoint adapter that the config names for its starting weights."""
-    init = config.model.get('init_cfg') or {}
-    return init.get('adapter', DEFAULT_ADAPTER) if isinstance(init, Mapping) else DEFAULT_ADAPTER
-
-
-def load_weights(model: 'nn.Module', source: str, adapter: str) -> None:
-    """Load a checkpoint of ours, or a published one through ``adapter``; never in part.
-
-    Args:
-        model: the model to fill.
-        source: path or address.
-        adapter: name of the checkpoint adapter for other layouts (and sizes).
-    """
-    from mmengine.logging import print_log
-
-    from internvideo.checkpoint import load_pretrained, read_state_dict
-
-    state = read_state_dict(source)
-    if _same_shapes(state, model.state_dict()):
-        model.load_state_dict(state)
-        print_log(f'loaded {source}: {len(state)} matched', logger='current')
-    else:
-        load_pretrained(model, source, adapter)
-
-
-def _same_shapes(left: Mapping[str, Any], right: Mapping[str, Any]) -> bool:
-    """Whether two states have the same names, and tensors of the same shapes."""
-    return left.keys() == right.keys() and all(
-        left[name].shape == right[name].shape for name in left
-    )
+def adapter_name(config: 'Config') -> str | None:
+    """The checkpoint adapter that the config names for its starting weights; None: the default."""
+    init = config.model.get('init_cfg')
+    return init.get('adapter') if isinstance(init, Mapping) else None

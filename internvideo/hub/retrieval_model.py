@@ -11,14 +11,12 @@ import torch
 from mmengine.config import Config
 from torch import nn
 
-from internvideo.checkpoint.loading import INIT_FIELDS
+from internvideo.checkpoint.loading import INIT_FIELDS, adapter_of, is_published_init
 from internvideo.registry import MODELS
 
 from .model_zoo import find_entry, published_weights
 
 RANDOM_SEED = 0
-FILE_FIELDS = ('checkpoint', 'text', 'extra')
-"""Fields of an ``init_cfg`` that name files."""
 TRAINING_FIELDS = ('init_cfg', 'drop_path_rate', 'use_checkpoint', 'checkpoint_num', 'attn_backend')
 """Fields of an encoder that change nothing of what it gives in evaluation."""
 
@@ -32,8 +30,8 @@ def load_retriever(
     """A retrieval model on the CPU, where its weights come from, and parts these do not train.
 
     Weights are those of ``checkpoint``, ours or published; else the released files that the
-    config's ``init_cfg`` names; else the published weights of the model zoo.  Released CLIP
-    models are made up of several files: ``checkpoint`` then is the last, ``init_cfg.extra``.
+    config's ``init_cfg`` names; else the published weights of the model zoo.  Where ``init_cfg``
+    makes up a model of several files, ``checkpoint`` may stand for the last of these.
 
     Args:
         model: name or config file, which the model zoo may know.
@@ -75,17 +73,18 @@ def _find_weights(
 
     if random_weights:
         return _Weights()
-    init, published = dict(config.model.get('init_cfg') or {}), _published(model)
+    init, published = config.model.get('init_cfg'), _published(model)
+    init = dict(init) if is_published_init(init) else {}
     if checkpoint is not None:
         file = resolve_source(checkpoint)
         return _Weights(os.fspath(checkpoint), partial(_load_given, init=init, file=file))
     if names_released_weights(init) and (published is None or not _missing(init)):
         _check_files(init)
-        untrained = tuple(init.get('new_parts') or ())
+        untrained = adapter_of(init).new_parts
         return _Weights(init['checkpoint'], partial(_load_released, init=init), untrained)
     if published is not None:
         source, adapter = published
-        options = {k: init[k] for k in ('orig_t_size',) if k in init and is_released(init)}
+        options = adapter_of(dict(adapter=adapter)).whole_model_options(_options_of(init))
         options |= dict(type='Published', checkpoint=source, adapter=adapter)
         return _Weights(source, partial(_load_released, init=options))
     raise ValueError(
@@ -96,17 +95,12 @@ def _find_weights(
 
 def names_released_weights(init: Mapping[str, Any]) -> bool:
     """Whether an ``init_cfg`` makes a whole model, not one whose training begins."""
-    return bool(init.get('checkpoint')) and (is_released(init) or bool(init.get('extra')))
-
-
-def is_released(init: Mapping[str, Any]) -> bool:
-    """Whether an ``init_cfg`` reads the file of a model of the same kind."""
-    return init.get('kind', 'released') == 'released'
+    return bool(init.get('checkpoint')) and adapter_of(init).gives_whole_model
 
 
 def _missing(init: Mapping[str, Any]) -> list[str]:
     """Files of an ``init_cfg`` that are not on this machine, nor fetched from elsewhere."""
-    files = [os.fspath(init[key]) for key in FILE_FIELDS if init.get(key)]
+    files = [os.fspath(init['checkpoint']), *adapter_of(init).further_files]
     return [file for file in files if '://' not in file and not Path(file).is_file()]
 
 
@@ -122,9 +116,9 @@ def _load_given(model: nn.Module, init: Mapping[str, Any], file: Path) -> None:
     """Load a whole model or, where ``init_cfg`` is made up of files, the last of these."""
     from internvideo.checkpoint import load_checkpoint
 
-    if init and not (is_released(init) or init.get('extra')):  # what training starts from
-        options = {k: v for k, v in init.items() if k in INIT_FIELDS}
-        model.init_cfg = options | dict(kind='released')
+    if init and not adapter_of(init).gives_whole_model:  # what training starts from
+        kept = {k: v for k, v in init.items() if k in INIT_FIELDS}
+        model.init_cfg = kept | adapter_of(init).whole_model_options(_options_of(init))
     load_checkpoint(model, file)
 
 
@@ -133,6 +127,10 @@ def _load_released(model: nn.Module, init: Mapping[str, Any]) -> None:
 
     options = {name: value for name, value in init.items() if name != 'type'}
     load_pretrained(model, options.pop('checkpoint'), **options)
+
+
+def _options_of(init: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in init.items() if key not in INIT_FIELDS}
 
 
 def _start_note(init: Mapping[str, Any]) -> str:

@@ -27,12 +27,12 @@ class EncoderWeights(NamedTuple):
 
     Attributes:
         source: path or address of a checkpoint of the whole model, ours or published.
-        adapter: checkpoint adapter of a published one.
+        adapter: checkpoint adapter of a published one; None: the default.
         options: its options.
     """
 
     source: str
-    adapter: str
+    adapter: str | None
     options: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -111,7 +111,7 @@ def find_encoder_weights(
         and names_released_weights(init)
     ):
         options = {key: value for key, value in init.items() if key not in IGNORED_OPTIONS}
-        return EncoderWeights(init['checkpoint'], options.pop('adapter'), options)
+        return EncoderWeights(init['checkpoint'], options.pop('adapter', None), options)
     return EncoderWeights(weights_source(name_or_config, True), adapter)
 
 
@@ -123,8 +123,7 @@ def _load(encoder: 'VideoEncoder', field: str, config: 'Config', weights: Encode
     """
     import torch
 
-    from internvideo.checkpoint import read_state_dict
-    from internvideo.checkpoint.loading import load_part
+    from internvideo.checkpoint.loading import build_adapter, load_weights
     from internvideo.registry import MODELS
 
     # Adapters know whole models: on the meta device one costs next to nothing.  Tokenizers would
@@ -133,6 +132,5 @@ def _load(encoder: 'VideoEncoder', field: str, config: 'Config', weights: Encode
     fields = dict(config.model) | {k: v for k, v in unused.items() if k in config.model}
     with torch.device('meta'):
         whole = MODELS.build(fields)
-    adapter = dict(type=weights.adapter, **weights.options)
-    state = read_state_dict(weights.source)
-    load_part(encoder, field, state, whole, adapter, weights.source)
+    adapter = build_adapter(weights.adapter, **weights.options)
+    load_weights(encoder, weights.source, adapter, layout='either', field=field, whole=whole)

@@ -35,14 +35,14 @@ def interpolate_joint_table(
         (1, extra_rows + grid[0]·grid[1]·grid[2], D); ``table`` itself when nothing changes.
 
     Raises:
-        ValueError: the rows do not divide into ``orig_t_size`` squares (or ``orig_grid``).
+        ValueError: the rows do not divide into ``orig_t_size`` square grids (or ``orig_grid``).
     """
     extra, body = table[:, :extra_rows], table[:, extra_rows:]
     height, width = orig_grid or _square(body.shape[1], orig_t_size)
     if orig_t_size * height * width != body.shape[1]:
         raise ValueError(
             f'a position table of {body.shape[1]} rows does not hold {orig_t_size} time steps '
-            f'of {height} x {width} squares'
+            f'of {height} x {width} patches'
         )
     if (orig_t_size, height, width) == tuple(grid):
         return table

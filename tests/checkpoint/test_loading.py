@@ -8,8 +8,8 @@ from internvideo.checkpoint import (
     load_pretrained,
     read_state_dict,
 )
+from internvideo.checkpoint.adapters.kinetics import k710_rows
 from internvideo.checkpoint.files import write_state_dict
-from internvideo.checkpoint.tensor_conversion import k710_rows
 from tests.checkpoint.models import published_state, tiny_recognizer
 
 

@@ -19,21 +19,26 @@ from typing import Any
 from torch import Tensor, nn
 
 from internvideo.checkpoint.files import read_state_dict
-from internvideo.checkpoint.report import CheckpointMismatchError, LoadReport, abbreviate
-from internvideo.checkpoint.tensor_conversion import STAGE2_PREFIX, State, infer_time_steps
-from internvideo.ops.position_tables import (
-    interpolate_image_table,
-    interpolate_joint_table,
-    interpolate_separate_tables,
+from internvideo.checkpoint.report import (
+    CheckpointMismatchError,
+    LoadReport,
+    Shapes,
+    abbreviate,
 )
+from internvideo.checkpoint.tensor_conversion import State
 from internvideo.registry import CHECKPOINT_ADAPTERS
+
+from .base import CheckpointAdapter, NameTable, renamed
+from .internvideo2_names import ENCODER_PARTS, STAGE2_PREFIX
+from .position_tables import resize_tables
+from .transformer_hints import transformer_hints
 
 KINDS = ('released', 'stage1', 'stage2')
 TEXT_PREFIX = 'text_encoder.'
 NECK_PARTS = ('clip_decoder.', 'final_clip_decoder.', 'clip_pos_embed', 'clip_img_pos_embed')
 MAE_PARTS = ('mae_decoder.', 'mae_pos_embed')
 CLASSIFIER_PARTS = ('head.', 'fc_norm.')
-HEARING_PARTS = (
+AUDIO_PARTS = (
     'audio_encoder.',
     'audio_proj.',
     'av_concat_audio_proj.',
@@ -49,6 +54,7 @@ SHARED_BIAS = re.compile(
     r'relative_attention_bias\.weight)$'
 )
 ROTARY = 'rotary_emb.inv_freq'
+LORA = '.lora_'
 BASE_LAYER = '.base_layer.'
 
 
@@ -63,8 +69,9 @@ def with_repeats(state: Mapping[str, Tensor]) -> State:
     for name, tensor in state.items():
         if name.endswith('cls.predictions.bias'):
             stem = name.removesuffix('cls.predictions.bias')
-            table = state[f'{stem}bert.embeddings.word_embeddings.weight']
-            repeated[f'{stem}cls.predictions.decoder.weight'] = table
+            table = f'{stem}bert.embeddings.word_embeddings.weight'
+            if table in state:
+                repeated[f'{stem}cls.predictions.decoder.weight'] = state[table]
             repeated[f'{stem}cls.predictions.decoder.bias'] = tensor
         elif name.endswith('layers.0.self_attn.relative_attention_bias.weight'):
             for other in _bias_names(name, state):
@@ -135,6 +142,13 @@ def clip_text_names(names: Collection[str]) -> dict[str, str]:
     return {f'{TEXT_PREFIX}{name}': name for name in names if name.startswith(parts)}
 
 
+def released_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options for a released file; time steps hold for the file they were said of."""
+    is_released = options.get('kind', KINDS[0]) == KINDS[0]
+    kept = {k: v for k, v in options.items() if k == 'orig_t_size' and is_released}
+    return dict(kind=KINDS[0]) | kept
+
+
 def check_kind(kind: str, known: Collection[str] = KINDS) -> str:
     """Return ``kind`` if it is known; else ValueError."""
     if kind not in known:
@@ -143,12 +157,12 @@ def check_kind(kind: str, known: Collection[str] = KINDS) -> str:
 
 
 @CHECKPOINT_ADAPTERS.register_module(name='internvideo2_stage2')
-class Stage2Adapter:
+class Stage2Adapter(CheckpointAdapter):
     """Published stage-2 files, or a stage-1 tower, into :class:`InternVideo2Stage2`, and back.
 
     Files of the pretraining build fit the build without masked-language head and the reverse;
-    decoders are left over by a model without neck, parts that hear or match sound by a model
-    without them.
+    decoders are left over by a model without neck, audio parts by a model without
+    them.
 
     Args:
         kind: ``'released'``: a stage-2 file; ``'stage1'``: a pretrained vision tower, with
@@ -164,6 +178,13 @@ class Stage2Adapter:
     Source: arXiv 2403.15377 and the published multi-modality scripts.
     """
 
+    names = NameTable(
+        *((f'{STAGE2_PREFIX}{part}', f'neck.{part}') for part in NECK_PARTS),
+        (STAGE2_PREFIX, STAGE2_PREFIX),
+        (STAGE2_PREFIX, 'neck.'),  # what else a neck holds, on the way back
+    )
+    own_marks = ('neck.',)
+    model_parts = ('vision_encoder', 'text_encoder')
     shares_names = True
 
     def __init__(
@@ -187,15 +208,15 @@ class Stage2Adapter:
             ours: published[name] for name, ours in names.items() if name not in report.left_over
         }
         if self.kind == 'stage1':
-            trunk = (STAGE2_PREFIX, 'neck.')
-            report.new = [name for name in own if not name.startswith(trunk)]
+            tower = (STAGE2_PREFIX, 'neck.')
+            report.new = [name for name in own if not name.startswith(tower)]
         allowed = self._names_of_new_parts(own)
         report.new += [
             name for name in own if name not in state and (name in allowed or _is_new(name, state))
         ]
         grid = model.vision_encoder.grid
-        _resize_tables(state, own, STAGE2_PREFIX, grid, self.orig_t_size, report)
-        _resize_tables(state, own, 'neck.clip_', grid, self.orig_t_size, report)
+        for prefix in (STAGE2_PREFIX, 'neck.clip_'):
+            resize_tables(state, own, prefix, grid, report, orig_t_size=self.orig_t_size)
         return state
 
     def _names_of_new_parts(self, own: Collection[str]) -> set[str]:
@@ -206,9 +227,9 @@ class Stage2Adapter:
         return set().union(*found.values())
 
     def _name(self, published: str, own: Collection[str]) -> str:
-        inner = published.removeprefix(STAGE2_PREFIX)
-        if inner != published and inner.startswith(NECK_PARTS):
-            return f'neck.{inner}'
+        ours = self.names.to_ours(published)
+        if ours != published:
+            return ours
         has_head = any(name.startswith(f'{TEXT_PREFIX}cls.') for name in own)
         return language_text_name(published) if has_head else plain_text_name(published)
 
@@ -220,20 +241,46 @@ class Stage2Adapter:
         inner = ours.removeprefix(STAGE2_PREFIX)
         if ours.startswith('neck.'):  # no neck, a shorter one, or shared image tables
             return not any(name.startswith('neck.') for name in own) or 'img' in ours
-        if ours.startswith(HEARING_PARTS):
+        if ours.startswith(AUDIO_PARTS):
             return not any(name.startswith(f'{ours.partition(".")[0]}.') for name in own)
         parts = (*MAE_PARTS, *CLASSIFIER_PARTS, 'img_pos_embed')
         return (inner != ours and inner.startswith(parts)) or ours.startswith(f'{TEXT_PREFIX}cls.')
 
-    def to_published(self, ours: Mapping[str, Tensor]) -> State:
-        """The entries of a stage-2 model's state as a published file holds them."""
-        state = {_published_stage2_name(name): tensor for name, tensor in ours.items()}
-        return with_repeats(state)
+    def lacks(self, published: Collection[str]) -> list[str]:
+        """Towers of a stage-2 file, parts of the encoder of a stage-1 file."""
+        parts = ENCODER_PARTS if self.kind == 'stage1' else (STAGE2_PREFIX, TEXT_PREFIX)
+        return [part for part in parts if not any(name.startswith(part) for name in published)]
 
+    def is_published(self, names: Collection[str]) -> bool:
+        """Whether repeated entries, a teacher, or decoders inside the vision tower are there."""
+        marks = ('clip_teacher.', *(f'{STAGE2_PREFIX}{part}' for part in NECK_PARTS))
+        return any(name.startswith(marks) or is_repeated(name) for name in names)
 
-def _published_stage2_name(ours: str) -> str:
-    inner = ours.removeprefix('neck.')
-    return ours if inner == ours else f'{STAGE2_PREFIX}{inner}'
+    def _rename(self, published: Mapping[str, Tensor]) -> State:
+        prefix = STAGE2_PREFIX if self.kind == 'stage1' else ''
+        kept = {
+            f'{prefix}{name}': tensor
+            for name, tensor in published.items()
+            if not (is_repeated(name) or name.startswith(('clip_teacher.', *MAE_PARTS)))
+        }
+        return super()._rename(kept)
+
+    def _to_published(self, ours: Mapping[str, Tensor]) -> State:
+        return with_repeats(super()._to_published(ours))
+
+    @property
+    def gives_whole_model(self) -> bool:
+        """Whether the file is one of stage 2."""
+        return self.kind == 'released'
+
+    @classmethod
+    def whole_model_options(cls, options: Mapping[str, Any]) -> dict[str, Any]:
+        """Options for a stage-2 file."""
+        return released_options(options)
+
+    def hints(self, theirs: Shapes, ours: Shapes, report: LoadReport) -> list[str]:
+        """Architecture, position tables and patches, where they differ."""
+        return transformer_hints(theirs, ours, report)
 
 
 def _is_new(name: str, state: Collection[str]) -> bool:
@@ -245,7 +292,7 @@ def _is_new(name: str, state: Collection[str]) -> bool:
 
 
 @CHECKPOINT_ADAPTERS.register_module(name='internvideo2_clip')
-class CLIPAdapter:
+class CLIPAdapter(CheckpointAdapter):
     """Published CLIP files, or the towers that these start from, into :class:`InternVideo2CLIP`.
 
     Args:
@@ -264,6 +311,8 @@ class CLIPAdapter:
     Raises:
         ValueError: unknown ``kind``.
     """
+
+    model_parts = ('vision_encoder', 'text_encoder')
 
     def __init__(
         self,
@@ -299,27 +348,29 @@ class CLIPAdapter:
         report.left_over += [name for name in self._unused(published) if name not in state]
         report.new = [name for name in own if name not in state and self._is_new(name, state)]
         grid = model.vision_encoder.grid
-        _resize_tables(state, own, STAGE2_PREFIX, grid, orig_t_size, report)
+        resize_tables(state, own, STAGE2_PREFIX, grid, report, orig_t_size=orig_t_size)
         return state
+
+    def adapts(self, names: Collection[str], own: Collection[str]) -> bool:
+        """Whether it is not exactly a whole model of ours: it may hold a part of one."""
+        return names != own
 
     def complete(
         self,
         given: Mapping[str, Tensor],
-        first: str | os.PathLike,
         model: nn.Module,
         report: LoadReport,
+        init: Mapping[str, Any],
+        *,
+        strict: bool = True,
         trusted_pickle: bool = False,
     ) -> State:
-        """What a file that is given for a whole model, in published names, makes of ``model``.
+        """Convert a file that is given for a whole model, or for what training changes of one.
 
         Where the model is made up of several files (``extra``) the given one may hold a part of
         it: it stands in for ``extra``, and what training left as it was comes from the others.
 
-        Args:
-            given: the entries of the file.
-            first: the first of the files.
-            model, report: as of :meth:`to_ours`.
-            trusted_pickle: accept files with arbitrary Python objects.
+        Arguments: see :meth:`CheckpointAdapter.complete`.
 
         Raises:
             CheckpointMismatchError: a part without a parameter that training changes.
@@ -338,7 +389,7 @@ class CLIPAdapter:
             )
         settings = (self.kind, self.text, given, self.orig_t_size, self.partial, trusted_pickle)
         try:
-            published = read_state_dict(first, trusted_pickle)
+            published = read_state_dict(init['checkpoint'], trusted_pickle)
             state = CLIPAdapter(*settings).to_ours(published, model, report)
         except FileNotFoundError as error:
             raise FileNotFoundError(
@@ -379,36 +430,73 @@ class CLIPAdapter:
         inside = name.startswith(TEXT_PREFIX)
         return '.lora_' in name if inside and has_text else not name.startswith(STAGE2_PREFIX)
 
-    def to_published(self, ours: Mapping[str, Tensor]) -> State:
-        """The entries of a CLIP model's state under their published names."""
-        return {published_layer_name(name): tensor for name, tensor in ours.items()}
+    def lacks(self, published: Collection[str]) -> list[str]:
+        """The vision tower (of a file that may be a part: any tower or projection)."""
+        if self.kind == 'stage1':
+            parts = ENCODER_PARTS
+        elif self.kind == 'stage2' or any(name.startswith(STAGE2_PREFIX) for name in published):
+            parts = (STAGE2_PREFIX,)
+        else:
+            parts = (TEXT_PREFIX,)
+        return [part for part in parts if not any(name.startswith(part) for name in published)]
+
+    def is_ours(self, names: Collection[str]) -> bool:
+        """Whether weights stand below the adapters that wrap them."""
+        return any(BASE_LAYER in name for name in names)
+
+    def is_published(self, names: Collection[str]) -> bool:
+        """Whether adapters stand beside the weights that they change."""
+        return any(LORA in name for name in names) and not self.is_ours(names)
+
+    def _rename(self, published: Mapping[str, Tensor]) -> State:
+        state = {k: v for k, v in self.select(published).items() if not k.endswith(ROTARY)}
+        # The layers that adapters change are those with adapters beside their weights.
+        own = {f'{name.partition(LORA)[0]}{BASE_LAYER}weight' for name in state if LORA in name}
+        own |= {f'{name.removesuffix("weight")}bias' for name in own}
+        return renamed(state, lambda name: base_layer_name(name, own))
+
+    def _to_published(self, ours: Mapping[str, Tensor]) -> State:
+        return renamed(ours, published_layer_name)
+
+    @property
+    def gives_whole_model(self) -> bool:
+        """Whether the file is a CLIP model's, or ``extra`` adds what makes it one."""
+        return self.kind == 'released' or self.extra is not None
+
+    @property
+    def further_files(self) -> tuple[str, ...]:
+        """Files of the text tower and of what overrides all others."""
+        files = (self.text, self.extra)
+        return tuple(os.fspath(f) for f in files if isinstance(f, str | os.PathLike) and f)
+
+    @classmethod
+    def whole_model_options(cls, options: Mapping[str, Any]) -> dict[str, Any]:
+        """Options for a CLIP model's file."""
+        return released_options(options)
+
+    def hints(self, theirs: Shapes, ours: Shapes, report: LoadReport) -> list[str]:
+        """Architecture, position tables and patches, where they differ."""
+        return transformer_hints(theirs, ours, report)
 
 
 @CHECKPOINT_ADAPTERS.register_module(name='bert')
-class BertAdapter:
+class BertAdapter(CheckpointAdapter):
     """BERT files of the hub (``bert-base-uncased``, sentence encoders, ...) and our text encoders.
 
     Cross-attention is new, and so are whole layers with it on top of all those of the file;
     pooler and next-sentence head are left over; so is the masked-language head by a plain
-    encoder.
+    encoder.  The names are the published ones; files repeat the decoder of the head.
     """
+
+    prefixes = ('bert.',)
+    parts = ('embeddings.', 'encoder.layer.')
 
     def to_ours(
         self, published: Mapping[str, Tensor], model: nn.Module, report: LoadReport | None = None
     ) -> State:
         """Entries of ``published`` in the names of ``model``."""
         report, own = LoadReport() if report is None else report, model.state_dict()
-        prefix = 'bert.' if any(name.startswith('bert.') for name in own) else ''
-        spare = ('pooler.', 'cls.seq_relationship.') + (() if prefix else ('cls.',))
-        state = {}
-        for name, tensor in published.items():
-            inner = name.removeprefix('bert.')
-            if inner.startswith(spare) or is_repeated(name):
-                report.left_over.append(name)
-                continue
-            inner = inner.replace('LayerNorm.gamma', 'LayerNorm.weight')
-            inner = inner.replace('LayerNorm.beta', 'LayerNorm.bias')
-            state[inner if inner.startswith('cls.') else f'{prefix}{inner}'] = tensor
+        state = self._take(published, any(name.startswith('bert.') for name in own), report)
         has_head = any(name.startswith('cls.') for name in state)
         last = max(map(_number, _layers(state)), default=-1)
         fusion = _layers(name for name in own if 'crossattention' in name)
@@ -423,8 +511,32 @@ class BertAdapter:
         ]
         return state
 
-    def to_published(self, ours: Mapping[str, Tensor]) -> State:
-        """The names are the published ones; the decoder of the head is repeated."""
+    def _take(self, published: Mapping[str, Tensor], with_head: bool, report: LoadReport) -> State:
+        """Entries for an encoder with or without masked-language head; the rest is left over."""
+        prefix = 'bert.' if with_head else ''
+        spare = ('pooler.', 'cls.seq_relationship.') + (() if prefix else ('cls.',))
+        state = {}
+        for name, tensor in published.items():
+            inner = name.removeprefix('bert.')
+            if inner.startswith(spare) or is_repeated(name):
+                report.left_over.append(name)
+                continue
+            inner = inner.replace('LayerNorm.gamma', 'LayerNorm.weight')
+            inner = inner.replace('LayerNorm.beta', 'LayerNorm.bias')
+            state[inner if inner.startswith('cls.') else f'{prefix}{inner}'] = tensor
+        return state
+
+    def is_published(self, names: Collection[str]) -> bool:
+        """Whether repeated entries, or parts that we leave out, are there."""
+        spare = ('pooler.', 'bert.pooler.', 'cls.seq_relationship.')
+        return any(is_repeated(name) or name.startswith(spare) for name in names)
+
+    def _rename(self, published: Mapping[str, Tensor]) -> State:
+        """Names of the build that the file is of: with the masked-language head, or plain."""
+        has_head = any(name.startswith('cls.predictions.') for name in published)
+        return self._take(published, has_head, LoadReport())
+
+    def _to_published(self, ours: Mapping[str, Tensor]) -> State:
         return with_repeats(ours)
 
 
@@ -438,7 +550,7 @@ def _number(layer: str) -> int:
 
 
 @CHECKPOINT_ADAPTERS.register_module(name='beats')
-class BEATsAdapter:
+class BEATsAdapter(CheckpointAdapter):
     """Published BEATs files into :class:`BEATs`, and back.
 
     The position table is held once; the classifier of a fine-tuned file is left over by a model
@@ -446,8 +558,12 @@ class BEATsAdapter:
     refused even where all shapes agree.
     """
 
+    parts = ('patch_embedding.', 'encoder.layers.')
+    model_parts = ('patch_embedding', 'encoder')
+    reads_settings = True
+
     def check_settings(self, settings: Mapping[str, Any], model: nn.Module) -> list[str]:
-        """What differs between the settings of a file and those of ``model``."""
+        """List what differs between the settings of a file and those of ``model``."""
         return [
             f'{name} is {settings[name]!r} in the file, {own!r} in the model'
             for name, own in model.settings.items()
@@ -466,36 +582,12 @@ class BEATsAdapter:
         ]
         return {name: value for name, value in published.items() if name not in report.left_over}
 
-    def to_published(self, ours: Mapping[str, Tensor]) -> State:
-        """The table of positions repeated in every layer."""
+    def is_published(self, names: Collection[str]) -> bool:
+        """Whether the table of positions is repeated."""
+        return any(map(is_repeated, names))
+
+    def _rename(self, published: Mapping[str, Tensor]) -> State:
+        return {name: value for name, value in published.items() if not is_repeated(name)}
+
+    def _to_published(self, ours: Mapping[str, Tensor]) -> State:
         return with_repeats(ours)
-
-
-def _resize_tables(
-    state: State,
-    own: Mapping[str, Tensor],
-    prefix: str,
-    grid: tuple[int, int, int],
-    orig_t_size: int | None,
-    report: LoadReport,
-) -> None:
-    """Bring the position tables below ``prefix`` to the model's grid, where widths agree."""
-    resized: State = {}
-    joint, image = f'{prefix}pos_embed', f'{prefix}img_pos_embed'
-    if _same_width(joint, state, own):
-        steps = orig_t_size or infer_time_steps(state[joint].shape[1] - 1, grid)
-        resized[joint] = interpolate_joint_table(state[joint], steps, grid)
-    if _same_width(image, state, own):
-        resized[image] = interpolate_image_table(state[image], grid[1:])
-    pair = [f'{prefix}pos_embed_{part}' for part in ('spatial', 'temporal')]
-    if all(_same_width(name, state, own) for name in pair):
-        tables = interpolate_separate_tables(state[pair[0]], state[pair[1]], grid)
-        resized |= dict(zip(pair, tables, strict=True))
-    for name, table in resized.items():
-        if table is not state[name]:
-            report.note_reshaped(name, state[name].shape, table.shape, 'interpolated')
-            state[name] = table
-
-
-def _same_width(name: str, state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> bool:
-    return name in state and name in own and state[name].shape[-1] == own[name].shape[-1]

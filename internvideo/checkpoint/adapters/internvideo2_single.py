@@ -15,35 +15,36 @@ from collections.abc import Mapping
 from torch import Tensor, nn
 
 from internvideo.checkpoint.files import read_state_dict
-from internvideo.checkpoint.report import LoadReport
-from internvideo.checkpoint.tensor_conversion import (
-    State,
+from internvideo.checkpoint.report import LoadReport, Shapes
+from internvideo.checkpoint.tensor_conversion import State, inflate_patch_kernel, strip_prefixes
+from internvideo.ops.position_tables import Grid, interpolate_separate_tables
+from internvideo.registry import CHECKPOINT_ADAPTERS
+
+from .base import CheckpointAdapter, NameTable
+from .internvideo2_names import (
+    ENCODER_PARTS,
+    PATCH_KERNEL,
+    PUBLISHED_DECODER_PARTS,
     extract_stage2_vision,
-    infer_time_steps,
-    inflate_patch_kernel,
     is_decoder_part,
     override_from_stage2,
-    remap_k710_head,
-    strip_prefix,
-    strip_prefixes,
 )
-from internvideo.ops.position_tables import (
-    Grid,
-    interpolate_joint_table,
-    interpolate_separate_tables,
-)
-from internvideo.registry import CHECKPOINT_ADAPTERS
+from .kinetics import remap_k710_head
+from .position_tables import replace_entry, resize_joint_table
+from .transformer_hints import transformer_hints
 
 HEAD_PARTS = ('fc_norm', 'head', 'extra_mlp', 'down', 'down_norm')
 HEAD_MODES = ('keep', 'reset', 'remap')
 PREFIXES = ('backbone.', 'encoder.')
-OWN_PREFIXES = ('backbone.', 'head.')
-OWN_HEADS = ('head.head.', 'head.fc_norm.')
-PATCH_KERNEL = 'patch_embed.proj.weight'
+NAMES = NameTable(
+    *((f'{part}.', f'head.{part}.') for part in HEAD_PARTS),
+    ('', 'backbone.'),
+    ('', 'head.'),  # parts of other heads, on the way back
+)
 
 
 @CHECKPOINT_ADAPTERS.register_module(name='internvideo2_single')
-class InternVideo2SingleAdapter:
+class InternVideo2SingleAdapter(CheckpointAdapter):
     """Turns a published InternVideo2 file into the state of a recognizer or of a bare encoder.
 
     Pretraining and distillation files load too: their decoders are left over, and the head that
@@ -67,6 +68,20 @@ class InternVideo2SingleAdapter:
 
     Source: arXiv 2403.15377 and the published fine-tuning and probing scripts.
     """
+
+    names = NAMES
+    prefixes = PREFIXES
+    parts = ENCODER_PARTS
+    own_marks = tuple(f'head.{part}.' for part in HEAD_PARTS)
+    published_marks = (
+        *(f'{part}.' for part in HEAD_PARTS if part != 'head'),
+        'head.weight',
+        'head.bias',
+        *PUBLISHED_DECODER_PARTS,
+    )
+    new_part_hint = (
+        '; if the file holds a classifier for these classes, set model.init_cfg.head=keep'
+    )
 
     def __init__(
         self,
@@ -124,18 +139,16 @@ class InternVideo2SingleAdapter:
         self._rename_notes(report, is_bare)
         return {_our_name(name, is_bare): tensor for name, tensor in state.items()}
 
-    def to_published(self, ours: Mapping[str, Tensor]) -> State:
-        """The entries of a recognizer's (or bare encoder's) state under their published names.
+    def _rename(self, published: Mapping[str, Tensor]) -> State:
+        """Names of a recognizer; decoders are left out."""
+        state = extract_stage2_vision(published) if self.stage2 else published
+        state = strip_prefixes(state, PREFIXES)
+        kept = {name: tensor for name, tensor in state.items() if not is_decoder_part(name)}
+        return super()._rename(kept)
 
-        Raises:
-            ValueError: two entries would share a name.
-        """
-        return strip_prefixes(ours, OWN_PREFIXES)
-
-    def rename(self, published: Mapping[str, Tensor]) -> State:
-        """Published entries under a recognizer's names, nothing resized, decoders left out."""
-        state = strip_prefixes(published, PREFIXES)
-        return {_our_name(k, False): v for k, v in state.items() if not is_decoder_part(k)}
+    def hints(self, theirs: Shapes, ours: Shapes, report: LoadReport) -> list[str]:
+        """Architecture, position tables, patches and classes, where they differ."""
+        return transformer_hints(theirs, ours, report)
 
     def prepare(
         self,
@@ -165,7 +178,7 @@ class InternVideo2SingleAdapter:
     def _adapt_names(
         self, published: Mapping[str, Tensor], num_classes: int, report: LoadReport
     ) -> State:
-        if any(name.startswith(OWN_HEADS) for name in published):
+        if self.is_ours(published):
             published = self.to_published(published)
         state = extract_stage2_vision(published) if self.stage2 else dict(published)
         self._adapt_head(state, num_classes, report)
@@ -177,7 +190,8 @@ class InternVideo2SingleAdapter:
     def _adapt_sizes(self, state: State, grid: Grid, tubelet_size: int, report: LoadReport) -> None:
         self._adapt_kernel(state, tubelet_size, report)
         if self.interpolate:
-            self._adapt_joint_table(state, grid, report)
+            if 'pos_embed' in state:
+                resize_joint_table(state, 'pos_embed', grid, self.orig_t_size, report)
             self._adapt_separate_tables(state, grid, report)
 
     def _adapt_head(self, state: State, num_classes: int, report: LoadReport) -> None:
@@ -188,9 +202,9 @@ class InternVideo2SingleAdapter:
             weight, bias = remap_k710_head(
                 state['head.weight'], state.get('head.bias'), num_classes
             )
-            _replace(state, 'head.weight', weight, 'Kinetics-710 classes picked', report)
+            replace_entry(state, 'head.weight', weight, 'Kinetics-710 classes picked', report)
             if bias is not None:
-                _replace(state, 'head.bias', bias, 'Kinetics-710 classes picked', report)
+                replace_entry(state, 'head.bias', bias, 'Kinetics-710 classes picked', report)
 
     def _adapt_kernel(self, state: State, tubelet_size: int, report: LoadReport) -> None:
         kernel = state.get(PATCH_KERNEL)
@@ -198,16 +212,7 @@ class InternVideo2SingleAdapter:
             return
         inflated = inflate_patch_kernel(kernel, tubelet_size, center=self.center_init)
         how = f'inflated over time, {"centre" if self.center_init else "mean"}'
-        _replace(state, PATCH_KERNEL, inflated, how, report)
-
-    def _adapt_joint_table(self, state: State, grid: Grid, report: LoadReport) -> None:
-        table = state.get('pos_embed')
-        if table is None:
-            return
-        steps = self.orig_t_size or infer_time_steps(table.shape[1] - 1, grid)
-        resized = interpolate_joint_table(table, steps, grid)
-        how = f'interpolated, {steps} to {grid[0]} steps, {grid[1]}x{grid[2]} squares'
-        _replace(state, 'pos_embed', resized, how, report)
+        replace_entry(state, PATCH_KERNEL, inflated, how, report)
 
     def _adapt_separate_tables(self, state: State, grid: Grid, report: LoadReport) -> None:
         names = ('pos_embed_spatial', 'pos_embed_temporal')
@@ -215,7 +220,7 @@ class InternVideo2SingleAdapter:
             return
         tables = interpolate_separate_tables(*(state[name] for name in names), grid)
         for name, table in zip(names, tables, strict=True):
-            _replace(state, name, table, 'interpolated', report)
+            replace_entry(state, name, table, 'interpolated', report)
 
     def _explain(self, state: State, target: Mapping[str, tuple], report: LoadReport) -> State:
         """Take out what this model never holds, and note the head parts that are new to it."""
@@ -251,19 +256,13 @@ def _part(name: str) -> str:
 def _our_name(published: str, is_bare: bool) -> str:
     if is_bare:
         return published
-    return f'head.{published}' if _part(published) in HEAD_PARTS else f'backbone.{published}'
+    return NAMES.to_ours(published)
 
 
 def _published_name(ours: str, is_bare: bool) -> str:
-    return ours if is_bare else strip_prefix(ours, OWN_PREFIXES)
+    return ours if is_bare else NAMES.to_published(ours)
 
 
 def _width(state: Mapping[str, Tensor]) -> int | None:
     names = ('cls_token', 'pos_embed', 'pos_embed_spatial')
     return next((state[name].shape[-1] for name in names if name in state), None)
-
-
-def _replace(state: State, name: str, tensor: Tensor, how: str, report: LoadReport) -> None:
-    if tensor is not state[name]:
-        report.note_reshaped(name, state[name].shape, tensor.shape, how)
-        state[name] = tensor

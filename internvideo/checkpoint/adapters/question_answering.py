@@ -21,10 +21,12 @@ from mmengine.logging import print_log
 from torch import Tensor, nn
 
 from internvideo.checkpoint.report import LoadReport
-from internvideo.checkpoint.tensor_conversion import STAGE2_PREFIX, State
+from internvideo.checkpoint.tensor_conversion import State
 from internvideo.registry import CHECKPOINT_ADAPTERS
 
+from .base import Direction
 from .internvideo2_multi import TEXT_PREFIX, BertAdapter, Stage2Adapter, is_repeated
+from .internvideo2_names import STAGE2_PREFIX
 
 DECODER = 'answer_decoder.'
 SPARE_PARTS = (
@@ -53,6 +55,9 @@ class AnsweringAdapter(Stage2Adapter):
     Raises:
         ValueError: unknown ``kind`` or ``decoder``.
     """
+
+    # What the decoder takes of the file hangs on its depth, which only a model says.
+    directions = frozenset({Direction.FIT, Direction.PUBLISH})
 
     def __init__(
         self,
@@ -127,6 +132,9 @@ def shifted(name: str, skipped: int) -> str | None:
 @CHECKPOINT_ADAPTERS.register_module(name='bert_decoder')
 class BertDecoderAdapter(BertAdapter):
     """BERT files into a decoder of fewer layers, which starts from the last ones of the file."""
+
+    # Layers are counted anew, as the model's depth says, and the first ones are lost.
+    directions = frozenset({Direction.FIT})
 
     def to_ours(
         self, published: Mapping[str, Tensor], model: nn.Module, report: LoadReport | None = None

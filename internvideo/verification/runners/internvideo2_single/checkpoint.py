@@ -1,4 +1,4 @@
-"""Checkpoint surgery of the InternVideo2 single-modality models."""
+"""Checkpoint conversion of the InternVideo2 single-modality models."""
 
 import tempfile
 from pathlib import Path
@@ -7,14 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from internvideo.checkpoint.adapters.internvideo2_names import STAGE2_PREFIX
 from internvideo.checkpoint.adapters.internvideo2_single import InternVideo2SingleAdapter
+from internvideo.checkpoint.adapters.kinetics import remap_k710_head
 from internvideo.checkpoint.files import read_state_dict
-from internvideo.checkpoint.tensor_conversion import (
-    STAGE2_PREFIX,
-    average_patch_kernel,
-    inflate_patch_kernel,
-    remap_k710_head,
-)
+from internvideo.checkpoint.tensor_conversion import average_patch_kernel, inflate_patch_kernel
 from internvideo.ops.position_tables import (
     Grid,
     interpolate_image_table,
