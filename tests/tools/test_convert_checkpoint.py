@@ -1,7 +1,9 @@
+import re
 import runpy
 import subprocess
 import sys
 
+import pytest
 import torch
 
 from internvideo.checkpoint.files import read_state_dict, write_state_dict
@@ -54,7 +56,27 @@ def test_config_checks_and_adapts(tmp_path):
     assert read_state_dict(ours)['head.head.bias'].shape == (400,)
 
 
-def test_bad_input_ends_in_one_line(tmp_path, monkeypatch, capsys):
-    missing = tmp_path / 'no.pth'
-    assert convert_here(monkeypatch, missing, tmp_path / 'x.pth', '--to', 'published') == 1
-    assert capsys.readouterr().err == f'error: checkpoint {missing} does not exist\n'
+@pytest.mark.parametrize(
+    ('source', 'options', 'reason'),
+    [
+        ('no.pth', (), r'checkpoint .*no\.pth does not exist'),
+        ('text.pth', (), r'checkpoint .*text\.pth is truncated, damaged or no checkpoint: .*'),
+        (
+            'a.pth',
+            ('--adapter', 'internvideo2_singel'),
+            r"'internvideo2_singel' is not .*did you.*",
+        ),
+        ('a.pth', ('--adapter', 'bert_decoder'), r'adapter bert_decoder does not convert .*'),
+        ('a.pth', ('--config', 'no.py'), r'config not found: .*no\.py.*'),
+        ('a.pth', ('--config', 'empty.py'), r'.*empty\.py has no `model`'),
+    ],
+)
+def test_bad_input_ends_in_one_line(tmp_path, monkeypatch, capsys, source, options, reason):
+    (tmp_path / 'text.pth').write_text('no checkpoint')
+    (tmp_path / 'empty.py').write_text('')
+    write_state_dict(published_state(tiny_recognizer()), tmp_path / 'a.pth', container='model')
+    options = [tmp_path / text if text == 'empty.py' else text for text in options]
+    args = (tmp_path / source, tmp_path / 'x.pth', '--to', 'internvideo', *options)
+    assert convert_here(monkeypatch, *args) == 1
+    assert re.fullmatch(f'error: {reason}\n', capsys.readouterr().err)
+    assert not (tmp_path / 'x.pth').exists()
