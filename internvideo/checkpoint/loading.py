@@ -15,7 +15,7 @@ from internvideo.registry import CHECKPOINT_ADAPTERS, WEIGHT_INITIALIZERS
 from .adapters import DEFAULT_ADAPTER
 from .adapters.base import CheckpointAdapter
 from .files import read_settings, read_state_dict, write_state_dict
-from .report import CheckpointMismatchError, LoadReport
+from .report import CheckpointMismatchError, LoadReport, abbreviate
 
 INIT_FIELDS = ('type', 'checkpoint', 'adapter', 'trusted_pickle')
 """Fields of an ``init_cfg`` of type ``Published`` that are not options of the adapter."""
@@ -59,7 +59,7 @@ def load_weights(
             explains it.  The model is unchanged then.
         ValueError, FileNotFoundError, CheckpointSourceError: the file cannot be read.
     """
-    state = read_state_dict(source, trusted_pickle)
+    state = given = read_state_dict(source, trusted_pickle)
     model, report = unwrap_model(model), LoadReport(source=os.fspath(source))
     own = model.state_dict()
     prefix = f'{field}.' if field else ''
@@ -83,7 +83,9 @@ def load_weights(
             state = _inside(state, prefix)
             _keep_inside(report, prefix)
     if field and not state:
-        raise CheckpointMismatchError(f'checkpoint {source} holds nothing of {field}')
+        raise CheckpointMismatchError(
+            f'checkpoint {source} holds nothing of {field}; its entries are {abbreviate(given)}'
+        )
     return _load(model, state, report, adapter, strict)
 
 

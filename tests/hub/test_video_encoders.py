@@ -14,7 +14,7 @@ from internvideo.hub.model_zoo import list_models
 from internvideo.hub.video_encoders import encoder_settings, get_config
 from internvideo.models.backbones.base import VideoEncoder
 from internvideo.registry import CHECKPOINT_ADAPTERS, MODELS
-from tests.models.tasks.retrieval.tiny import BERT, VISION
+from tests.models.tasks.retrieval.small_models import BERT, VISION
 
 TEXT = dict(
     type='MobileCLIPText',
