@@ -13,7 +13,8 @@ from internvideo.datasets.formats.prompts import fill_prompt, prompt_templates
 from internvideo.datasets.formats.question_rows import options_of, right_option
 from internvideo.datasets.formats.text_annotations import TextAnnotations, path_of
 from internvideo.datasets.media.loading import MediaLoading
-from internvideo.registry import DATASETS
+from internvideo.datasets.tables import build_entry
+from internvideo.registry import DATASETS, near_names
 
 TEXT_KEYS = ('caption', 'option', 'answer')
 MODALITIES = dict(image='vision', video='vision', audio='audio', audio_video='audio_vision')
@@ -333,7 +334,12 @@ class EvaluationSets:
             raise ValueError(f'`sets` chooses nothing; known: {", ".join(table)}')
         defaults = dict(sampling=sampling, pipeline=pipeline, audio=audio, backend=backend)
         defaults['max_text_length'] = max_text_length
-        self.sets: list[EvaluationSet] = [_build(name, table, defaults) for name in names]
+        for name in names:
+            if name not in table:
+                raise ValueError(f'sets: {name!r} is not in the table; {near_names(name, table)}')
+        self.sets: list[EvaluationSet] = [
+            build_entry(name, table, dict(defaults, name=name)) for name in names
+        ]
         self.metainfo: dict[str, Any] = {}
         self._places = [(part, row) for part in self.sets for row in range(len(part))]
 
@@ -344,19 +350,3 @@ class EvaluationSets:
         epoch, place = key if isinstance(key, tuple) else (0, key)
         part, row = self._places[place]
         return part[epoch, row]
-
-
-def _build(
-    name: str, table: Mapping[str, Mapping[str, Any]], defaults: Mapping[str, Any]
-) -> EvaluationSet:
-    if name not in table:
-        raise ValueError(f'sets: {name!r} is not in the table; {_hint(name, list(table))}')
-    try:
-        return DATASETS.build({**defaults, **table[name], 'name': name})
-    except (ValueError, FileNotFoundError, TypeError) as error:
-        raise type(error)(f'table.{name}: {error}') from error
-
-
-def _hint(word: str, known: Sequence[str]) -> str:
-    near = difflib.get_close_matches(word, known, n=3, cutoff=0.5)
-    return f'did you mean {", ".join(near)}?' if near else f'known: {", ".join(sorted(known))}'

@@ -42,7 +42,7 @@ class KeyedDataset:
         return len(self.dataset)
 
     def get_data_info(self, row: int) -> dict:
-        """What the data set says about a row, if it does."""
+        """The annotation of a row, if the data set gives it."""
         return self.dataset.get_data_info(row)
 
     def __getitem__(self, key: int | tuple[int, int]) -> Any:

@@ -1,4 +1,4 @@
-"""One corpus of media with captions: images, videos, sounds, or videos with their sound."""
+"""One corpus of media with captions: images, videos, audio, or videos with their audio."""
 
 from collections.abc import Callable, Mapping, Sequence
 from hashlib import blake2b
@@ -120,7 +120,7 @@ class MediaTextDataset(BaseDataset):
         return np.fromiter(chain.from_iterable(pairs), np.int64).reshape(-1, 2)
 
     def _items_of(self, info: dict | ValueError) -> int:
-        """How many items a row is."""
+        """Number of items of a row."""
         try:
             texts = {} if isinstance(info, ValueError) else self.captions.usable(info)
         except ValueError:
@@ -128,7 +128,7 @@ class MediaTextDataset(BaseDataset):
         return len(texts.get('caption', ())) if self.multi_text else min(len(texts), 1)
 
     def _report(self) -> None:
-        """Say what was left out; refuse an empty corpus."""
+        """Say what was left out, and refuse an empty corpus."""
         files = ', '.join(map(str, self.annotations.files))
         rows = len(self.annotations)
         kept = rows if self._items is None else len(self)
@@ -145,7 +145,7 @@ class MediaTextDataset(BaseDataset):
             raise ValueError(f'{files}: none of {rows} rows can be used{self._first_fault()}')
 
     def _first_fault(self) -> str:
-        """What is wrong with the first row, where none can be used."""
+        """Fault of the first row, where none can be used."""
         fault = next(self.annotations.scan(), None)
         if isinstance(fault, dict):
             try:
@@ -184,7 +184,7 @@ class MediaTextDataset(BaseDataset):
             raise MediaError(where, str(error)) from None
 
     def make(self, sample: dict) -> dict:
-        """See :class:`BaseDataset`; the caption is drawn before the media are read."""
+        """Draw the caption, then read the media, see :class:`BaseDataset`."""
         return super().make(self._with_text(sample))
 
     def _with_text(self, sample: dict) -> dict:
@@ -201,7 +201,7 @@ class MediaTextDataset(BaseDataset):
         return sample | dict(caption=self.captions.prompted(caption), pair_id=pair_id)
 
     def _pair_id(self, sample: dict, caption: str | dict[str, str]) -> int:
-        """A number that is the same wherever the same medium, or caption, comes."""
+        """A number that is the same wherever the same file, or caption, comes."""
         key = [sample['path']]
         if self.multi_vision:
             key = [str(caption)]

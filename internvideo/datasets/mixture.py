@@ -19,7 +19,9 @@ POLICIES = ('weight', 'modality', 'corpus')
 
 @DATASETS.register_module()
 class Mixture:
-    """Data sets of any registered kind trained on together; for training only.
+    """Data sets of any registered kind trained on together.
+
+    For training only.
 
     ================  ============================  =========================================
     ``policy``        a batch holds                 ``weights``
@@ -82,7 +84,7 @@ class Mixture:
         return ValueError(f'{type(self).__name__}: {reason}')
 
     def _checked(self, weights: Sequence[float] | Mapping[str, float] | None) -> list[float] | None:
-        """Weights in the order of the data sets; checked before these are read, which is slow."""
+        """Weights in the order of the data sets, checked before these are read, which is slow."""
         if weights is None:
             return None
         if isinstance(weights, Mapping):
@@ -127,7 +129,10 @@ class Mixture:
 
     @property
     def group_sizes(self) -> dict[str, int]:
-        """Rows of every group in an epoch, in the order of the rows; a batch holds one group."""
+        """Rows of every group in an epoch, in the order of the rows.
+
+        A batch holds one group.
+        """
         return self.rows.group_sizes
 
     @property
@@ -138,7 +143,7 @@ class Mixture:
 
     @property
     def bad_samples_file(self) -> str | Path | None:
-        """Where unreadable media of every data set that lists them are listed."""
+        """File that lists unreadable media of every data set."""
         files = [p.bad_samples_file for p in self.parts if hasattr(p, 'bad_samples_file')]
         return files[0] if files else ''
 
@@ -149,7 +154,7 @@ class Mixture:
                 part.bad_samples_file = file
 
     def set_seed(self, seed: int) -> None:
-        """Set the seed of all draws; rows of the same number in two data sets are drawn apart."""
+        """Set the seed of all draws, apart for rows of the same number in two data sets."""
         self.seed = seed
         seeds = [part_seed(seed, number) for number in range(len(self.parts))]
         for part, own in zip(self.parts, seeds, strict=True):
@@ -176,7 +181,7 @@ class Mixture:
 
 
 def part_seed(seed: int, number: int) -> int:
-    """The part's own; the first one's is the seed itself, as for a data set that is not mixed."""
+    """Seed of a part, for the first one the seed itself, as for a data set that is not mixed."""
     return seed if number == 0 else int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
 
 

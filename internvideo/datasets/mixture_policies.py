@@ -1,4 +1,4 @@
-"""Which row of which data set stands at a place of a mixed epoch."""
+"""Policies of mixtures: the row of a data set that stands at a place of an epoch."""
 
 import math
 from collections.abc import Sequence
@@ -75,7 +75,7 @@ class ByWeight:
 
     @property
     def group_sizes(self) -> dict[str, int]:
-        """All rows may share a batch."""
+        """One group, since any rows may share a batch."""
         return dict(all=len(self))
 
     def __len__(self) -> int:
@@ -130,7 +130,7 @@ class WeightedRows:
 
 
 class ByGroup:
-    """Lists in groups that share no batch; batches come from :class:`MediaBatchSampler`.
+    """Lists in groups that share no batch, which :class:`MediaBatchSampler` makes.
 
     Rows of a group follow each other, groups in the order of their names, lists of a group in the
     order given.  Weights repeat lists (:class:`WeightedRows`, within a group).
@@ -160,7 +160,7 @@ class ByGroup:
         return {group: len(rows) for group, rows in self._rows.items()}
 
     def set_seeds(self, seeds: Sequence[int]) -> None:
-        """Nothing is drawn: the batch sampler shuffles."""
+        """Take the seeds and draw nothing, since the batch sampler shuffles."""
 
     def idle_weights(self) -> dict[str, list[int]]:
         """By group, lists whose weights are given but without effect."""

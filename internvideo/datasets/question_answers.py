@@ -135,7 +135,7 @@ class QuestionAnswers(BaseDataset):
                 yield row, videos.setdefault(path_of(info, ''), len(videos))
 
     def _facts(self, row: int, info: dict | ValueError, ids: dict[str, int]) -> None:
-        """Check a row; raises ValueError naming it."""
+        """Check a row, with a ValueError that names it."""
         if isinstance(info, ValueError):
             raise info
         try:
@@ -169,7 +169,7 @@ class QuestionAnswers(BaseDataset):
         return facts | dict(path=path, sample_index=row, media_type='video', clip_id=clip)
 
     def read(self, item: int) -> dict | list[dict]:
-        """See :class:`BaseDataset`; the questions of an item share one decode."""
+        """Read the questions of an item, which share one decode, see :class:`BaseDataset`."""
         questions = self._questions(item)
         packed = self._load(questions[0])
         items = [self._with_question(packed, each) for each in questions]
@@ -185,7 +185,7 @@ class QuestionAnswers(BaseDataset):
         return dict(inputs=packed['inputs'], data_samples=sample)
 
     def read_for_test(self, epoch: int, item: int) -> dict:
-        """See :class:`BaseDataset`; a video is decoded once for questions in a row."""
+        """Decode a video once for questions in a row, see :class:`BaseDataset`."""
         (question,) = self._questions(item)
         clip = question['clip_id']
         if self._decoded is None or self._decoded[0] != clip:

@@ -29,7 +29,13 @@ def build_entry(
             whatever the data set raises does.
     """
     entry = dict(table[name])
-    kind = DATASETS.get(entry.setdefault('type', default_type))
+    entry.setdefault('type', default_type)
+    if entry['type'] is None:
+        raise ValueError(f'table.{name}: type is missing')
+    try:
+        kind = DATASETS.get(entry['type'])
+    except KeyError as error:
+        raise ValueError(f'table.{name}: {error.args[0]}') from None
     fields = config_fields(kind)
     for field in entry:
         if fields is not None and field not in {'type', *fields} - {*SET_ELSEWHERE}:
@@ -45,7 +51,7 @@ def build_entry(
 
 
 def config_fields(kind: Callable) -> set[str] | None:
-    """Arguments that ``kind`` takes; ``**kwargs`` are followed to its base classes.
+    """Arguments that ``kind`` takes, ``**kwargs`` followed to its base classes.
 
     None when it takes any.
     """

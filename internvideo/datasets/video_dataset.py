@@ -89,7 +89,7 @@ class VideoDataset(BaseDataset):
 
     @property
     def largest_label(self) -> int | None:
-        """The largest label of the list; None when it has no labels."""
+        """The largest label of the list, None when it has no labels."""
         return self.annotations.largest_label()
 
     def get_data_info(self, row: int) -> dict:

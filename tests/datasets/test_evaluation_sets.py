@@ -168,8 +168,14 @@ def test_sets_that_say_no_length_of_texts_have_the_common_one(root):
         ({}, [], 'chooses nothing'),
         (dict(msrvtt={}), ['msrvt'], 'did you mean msrvtt'),
         (dict(a=dict(type='RetrievalSet', ann_file='none.json')), ['a'], 'table.a: .*none.json'),
+        (dict(a=dict(ann_file='a.json')), ['a'], 'table.a: type is missing'),
+        (
+            dict(a=dict(type='ActionSet', ann_file='a.json', clases=[])),
+            ['a'],
+            "unknown field 'clases'; did you mean classes",
+        ),
     ],
-    ids=['nothing', 'unknown', 'no_file'],
+    ids=['nothing', 'unknown', 'no_file', 'no_type', 'field'],
 )
 def test_sets_that_cannot_be_built_are_named(table, sets, reason):
     with pytest.raises((ValueError, FileNotFoundError), match=reason):

@@ -141,6 +141,7 @@ def test_wrong_mixtures_are_refused(fields, message) -> None:
         (dict(type='OwnVideos'), "table.own: .*'folder'"),
         (dict(type='QuestionAnswers', answer=1), "unknown field 'answer'; did you mean answers"),
         (dict(type='VideoDataset'), 'table.own: ann_file is missing'),
+        (dict(type='OwnVideoz'), "table.own: 'OwnVideoz' is not a registered .* OwnVideos"),
     ],
 )
 def test_wrong_entries_are_named(entry, message) -> None:

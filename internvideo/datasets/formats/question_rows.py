@@ -82,7 +82,7 @@ def _text(value: Any, field: str) -> str:
 
 
 def _answers(info: Mapping[str, Any]) -> list[str]:
-    """The answers of a row, normalised; numbers count as their digits."""
+    """The answers of a row, normalised, numbers as their digits."""
     given = info.get('answer')
     given = given if isinstance(given, list | tuple) else [given]
     texts = [str(a) for a in given if isinstance(a, str | int | float) and not isinstance(a, bool)]

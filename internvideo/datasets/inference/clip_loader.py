@@ -1,4 +1,4 @@
-"""From a video file, or frames in memory, to the clip that a config's evaluation makes of it."""
+"""Clips of video files or frames in memory, as a config's evaluation makes them."""
 
 import os
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence

@@ -11,7 +11,7 @@ from internvideo.registry import DATA_SAMPLERS
 
 @DATA_SAMPLERS.register_module()
 class EpochSampler(Sampler[tuple[int, int]]):
-    """Training order: one permutation per epoch, dealt to ranks in turn; yields ``(epoch, row)``.
+    """Training order ``(epoch, row)``: one permutation per epoch, dealt to ranks in turn.
 
     The permutation depends on ``seed + epoch`` only.  Rank ``r`` takes entries ``r, r + world,
     ...``; with ``drop_last`` the remainder of the division is left out, so that every rank has
@@ -67,7 +67,7 @@ class EpochSampler(Sampler[tuple[int, int]]):
         self._skipped = num_samples
 
     def peek(self, first: int, count: int) -> list[int]:
-        """Rows that this rank meets at places ``first``, ... of the epoch; nothing is drawn."""
+        """Rows that this rank meets at places ``first``, ... of the epoch, without a draw."""
         return self._rows()[first : first + count].tolist()
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
@@ -90,7 +90,7 @@ class EpochSampler(Sampler[tuple[int, int]]):
 
 @DATA_SAMPLERS.register_module()
 class EvalSampler(Sampler[tuple[int, int]]):
-    """Evaluation order: rank ``r`` of ``w`` takes rows ``r, r + w, ...``; yields ``(0, row)``.
+    """Evaluation order ``(0, row)``: rank ``r`` of ``w`` takes rows ``r, r + w, ...``.
 
     Nothing is padded or repeated: ranks may differ in length by one and together see each row
     exactly once.  ``seed`` is accepted because loaders pass it; nothing is drawn.

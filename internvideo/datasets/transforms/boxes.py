@@ -62,7 +62,7 @@ def warp_boxes(sample: dict, matrix: tuple[float, ...]) -> None:
 @TRANSFORMS.register_module()
 @dataclass
 class ClipBoxes:
-    """Cut boxes to the picture; those of which too little is left count as absent (NaN).
+    """Cut boxes to the picture, those of which too little is left to absent (NaN).
 
     Other transforms only move boxes: this one, before packing, decides what an object that left
     the picture is.

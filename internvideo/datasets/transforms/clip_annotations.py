@@ -1,4 +1,4 @@
-"""From the ground truth of a video to that of the clips which were decoded from it."""
+"""Ground truth of clips, from that of the video which they were decoded from."""
 
 import numpy as np
 
@@ -89,7 +89,7 @@ def places_in_clip(times: np.ndarray, frame_inds: np.ndarray) -> np.ndarray:
 
 
 def _checked(sample: dict, key: str, sides: int, dims: tuple[int, ...]) -> np.ndarray:
-    """The annotation as float64; an empty list is no objects."""
+    """The annotation as float64, an empty list as no objects."""
     values = np.asarray(sample[key], np.float64)
     values = values.reshape(0, sides) if values.size == 0 and values.ndim < 2 else values
     if values.ndim not in dims or values.shape[-1] != sides:

@@ -100,7 +100,7 @@ class CenterCrop:
 @TRANSFORMS.register_module()
 @dataclass
 class UniformCrops:
-    """``num_crops`` squares of the short side, evenly along the long one.
+    """``num_crops`` square crops of the short side, evenly along the long one.
 
     A single crop is central.  ``size`` states the short side that the frames must have; None takes
     any.  Views multiply: ``imgs`` becomes (V*C*T, S, S, 3) with view ``v``,
@@ -193,7 +193,7 @@ class RandomResizedCrop:
 @TRANSFORMS.register_module()
 @dataclass
 class RandomFlip:
-    """Mirror left and right with probability ``prob``; never rows of ``skip_sources``.
+    """Mirror left and right with probability ``prob``, but never rows of ``skip_sources``.
 
     Something-Something must not be mirrored: its labels say left and right.
     """
@@ -215,7 +215,7 @@ class RandomFlip:
 def multi_scale_sizes(
     width: int, height: int, size: int, scales: Sequence[float], max_distortion: int = 1
 ) -> list[tuple[int, int]]:
-    """Candidate (width, height) of the multi-scale crop; sizes near ``size`` snap to it."""
+    """Candidate (width, height) of the multi-scale crop, sizes near ``size`` snapped to it."""
     sides = [int(min(width, height) * scale) for scale in scales]
     sides = [size if abs(side - size) < 3 else side for side in sides]
     return [
@@ -284,7 +284,7 @@ class Pad:
 
 
 def _resize(sample: dict, height: int, width: int, *how: str | bool) -> None:
-    """Scale frames and boxes; ``how`` as of :func:`resize_frames`."""
+    """Scale frames and boxes, ``how`` as of :func:`resize_frames`."""
     before = sample['imgs'].shape[1:3]
     sample['imgs'] = resize_frames(sample['imgs'], height, width, *how)
     move_boxes(sample, scale=(width / before[1], height / before[0]))

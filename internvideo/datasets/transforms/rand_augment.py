@@ -317,7 +317,7 @@ def apply_operation(imgs: Clip, name: str, magnitude: float, negate: bool = Fals
 def geometric_matrix(
     imgs: Clip, name: str, magnitude: float, negate: bool = False
 ) -> Matrix | None:
-    """The matrix of :func:`affine` that an operation stands for; None for one of tone."""
+    """The matrix of :func:`affine` that an operation stands for, None for one of tone."""
     if name not in GEOMETRIC:
         return None
     return GEOMETRIC[name](*imgs.shape[1:3], LEVELS[name](magnitude, negate))
