@@ -88,7 +88,7 @@ def make_manifest(args: argparse.Namespace, model: Any, num_rows: int, seed: int
 
     return TargetManifest(
         facts=model.targets.facts,
-        grid=model.backbone.grid,
+        grid=model.video_encoder.grid,
         tokens=args.tokens,
         num_crops=args.num_crops,
         num_rows=num_rows,

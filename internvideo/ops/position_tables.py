@@ -100,6 +100,7 @@ def _at_least_float32(table: Tensor) -> Tensor:
     return table.to(torch.promote_types(table.dtype, torch.float32))
 
 
+# timm's resample_abs_pos_embed knows no time axis, and rounds the result to the table's dtype.
 def _resize_time(table: Tensor, steps: int) -> Tensor:
     """(1, T, L, D) to (1, steps, L, D), linear between the centres of the steps."""
     if table.shape[1] == steps:

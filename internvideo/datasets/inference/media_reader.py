@@ -126,10 +126,10 @@ def _test_dataset(config: Config) -> Mapping[str, Any]:
 
 
 def _default_sampling(model: nn.Module) -> dict[str, Any]:
-    frames = model.vision_encoder.num_frames * getattr(model, 'num_test_segments', 1)
+    frames = model.video_encoder.num_frames * getattr(model, 'num_test_segments', 1)
     return dict(type='IntervalSample', num_frames=frames, mode='middle')
 
 
 def _default_pipeline(model: nn.Module) -> list[dict[str, Any]]:
-    size = max(model.vision_encoder.img_size)
+    size = max(model.video_encoder.img_size)
     return [dict(type='ResizeSquare', size=size), dict(type='PackMedia')]

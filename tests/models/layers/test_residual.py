@@ -51,3 +51,15 @@ def test_drop_path_drops_or_rescales_whole_samples(scale):
 def test_rate_must_leave_something():
     with pytest.raises(ValueError, match='drop_path_rate'):
         DropPath(1.0)
+
+
+@pytest.mark.parametrize('rate', [0.0, 0.3])
+@pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16])
+def test_paths_are_dropped_as_by_timm(rate, dtype):
+    theirs, branch = pytest.importorskip('timm.layers').DropPath(rate), torch.randn(64, 2, 8)
+    found = []
+    for layer in (DropPath(rate), theirs):
+        torch.manual_seed(1)
+        found.append(layer.train()(branch.to(dtype)))
+    assert ((found[0] == 0) == (found[1] == 0)).all()
+    torch.testing.assert_close(*found)

@@ -26,12 +26,12 @@ class InternVideo2CLIP(RetrievalModel, VideoModel):
     ``align_dim`` is given, ``vision_align``.
 
     Args:
-        vision_encoder: config of the trunk (:class:`InternVideo2`).
+        vision_encoder: config of the video encoder (:class:`InternVideo2`).
         text_encoder: config of the text tower (:class:`LlamaText` or :class:`MobileCLIPText`);
             its feature must be as wide as the video's.
         align_dim: project the pooled video vector (LayerNorm, linear) to this width; None: not.
         temp, temp_min: temperature at the start, and its lower bound.
-        freeze_vision: the trunk does not learn; its pooler does if
+        freeze_vision: the video encoder does not learn; its pooler does if
             ``open_vision_clip_projector``.
         freeze_text: the text tower does not learn; its projection does if
             ``open_text_projection``, its low-rank adapters do if ``open_text_lora``.
@@ -83,7 +83,9 @@ class InternVideo2CLIP(RetrievalModel, VideoModel):
             )
         self.contrastive = MODELS.build(dict(type='ContrastiveLoss') | (contrastive or {}))
         if freeze_vision:
-            opened = ['clip_projector'] if open_vision_clip_projector else []
+            children = self.vision_encoder.named_children()
+            pooler = [name for name, part in children if part is self.vision_encoder.pooler]
+            opened = pooler if open_vision_clip_projector else []
             self._frozen += freeze_parts(self, ['vision_encoder'], opened)
         if freeze_text:
             opened = ['projection'] if open_text_projection else []
