@@ -13,7 +13,12 @@ from tests.paths import ROOT
 PACKAGE = ROOT / 'internvideo'
 # Rooms that hold to the terms.
 ROOMS = (
+    'datasets/formats',
+    'datasets/inference',
+    'datasets/media',
+    'datasets/samplers',
     'datasets/synthetic',
+    'datasets/transforms',
     'engine/hooks',
     'engine/schedulers',
     'engine/strategies',

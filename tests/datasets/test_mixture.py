@@ -8,6 +8,7 @@ import pytest
 from internvideo.datasets.base import BaseDataset
 from internvideo.datasets.keyed import KeyedDataset
 from internvideo.datasets.mixture import MediaMixture, Mixture
+from internvideo.datasets.samplers.epoch_sampler import EpochSampler
 from internvideo.datasets.samplers.media_batch_sampler import MediaBatchSampler
 from internvideo.registry import DATASETS
 from tests.datasets.media_world import PIPELINE, world_table, write_rows
@@ -149,6 +150,10 @@ def test_wrong_entries_are_named(entry, message) -> None:
         mix(dict(own=entry), ['own'])
 
 
-def test_batches_by_group_need_a_mixture() -> None:
+def test_samplers_that_do_not_fit_a_mixture_are_refused() -> None:
+    parts = dict(a=Numbers(3), b=Numbers(2))
+    with pytest.raises(ValueError, match='a, b of the mixture share no batch: set train_data'):
+        EpochSampler(Mixture(parts, 'corpus'))
+    assert len(EpochSampler(Mixture(parts), seed=0)) == 5
     with pytest.raises(ValueError, match='batches of a mixture; Numbers is none'):
         MediaBatchSampler(Numbers(3), 1)

@@ -63,7 +63,7 @@ def options_of(info: Mapping[str, Any]) -> list[str]:
 
 
 def right_option(answer: Any, count: int) -> int:
-    """``answer``, the number of one of ``count`` options; raises ValueError for anything else."""
+    """``answer``, the number of one of ``count`` options, or a ValueError for anything else."""
     if isinstance(answer, bool) or not isinstance(answer, int) or not 0 <= answer < count:
         raise ValueError(f'answer {answer!r} is none of 0..{count - 1}')
     return answer

@@ -26,7 +26,8 @@ class EpochSampler(Sampler[tuple[int, int]]):
             seeds it, is ``epoch % augment_period``; the order goes on changing.  None never.
 
     Raises:
-        ValueError: fewer samples than processes while the remainder is dropped.
+        ValueError: fewer samples than processes while the remainder is dropped, or a mixture
+            whose groups share no batch.
     """
 
     def __init__(
@@ -37,6 +38,12 @@ class EpochSampler(Sampler[tuple[int, int]]):
         drop_last: bool = True,
         augment_period: int | None = None,
     ) -> None:
+        groups = getattr(dataset, 'group_sizes', {})
+        if len(groups) > 1:
+            raise ValueError(
+                f'{", ".join(groups)} of the mixture share no batch: set train_dataloader.'
+                "batch_sampler=dict(type='MediaBatchSampler', batch_size=...), and no sampler"
+            )
         self.rank, self.world_size = get_dist_info()
         self.num_rows, self.shuffle, self.drop_last = len(dataset), shuffle, drop_last
         self.seed = sync_random_seed() if seed is None else seed
