@@ -25,10 +25,8 @@ MAX_API_LINES = 2000
 WAITING = (
     # parts that the rehearsal shrinks will say how themselves
     'rehearsal/',
-    # hints of a layout move to its adapter
-    *('checkpoint/loading.py', 'checkpoint/tensor_conversion.py'),
-    # models will say what they offer; position tables move to the encoder that has them
-    *('hub/', 'models/layers/position.py'),
+    # position tables move to the encoder that has them
+    'models/layers/position.py',
 )
 
 

@@ -23,7 +23,7 @@ from internvideo.datasets.inference.clip_loader import (
 from internvideo.datasets.inference.video_stream import FrameStream, Window, sliding_windows
 from internvideo.engine.inference.devices import autocast, pick_device
 from internvideo.fileio.json_files import write_json
-from internvideo.hub.model_zoo import get_config, get_model, published_weights
+from internvideo.hub.model_zoo import find_weights, get_config, get_model
 from internvideo.registry import INFERENCERS
 from internvideo.structures import Recognition
 from internvideo.visualization.annotated_video import LabelledFrames, write_labelled_video
@@ -222,24 +222,6 @@ class ActionRecognizer:
         top = self._top(name, scores, topk)
         last = part.first + len(part.items) - part.padded - 1
         return Recognition(name, top.labels, top.scores, top.names, part.first, last)
-
-
-def find_weights(
-    model: str | os.PathLike | Config, checkpoint: str | os.PathLike | None
-) -> str | os.PathLike:
-    """``checkpoint``, or the published weights of that model.
-
-    Raises:
-        ValueError: neither is there; nothing runs on random weights unasked.
-    """
-    found = checkpoint or published_weights(model)
-    if found is None:
-        name = model.filename if isinstance(model, Config) else model
-        raise ValueError(
-            f'no published weights are known for {name}: give a checkpoint '
-            '(or ask for random_weights to try things out)'
-        )
-    return found
 
 
 def _expand(inputs: Source | Sequence[Source]) -> Iterator[Source]:

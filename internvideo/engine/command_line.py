@@ -233,8 +233,10 @@ def use_amp(config: Any) -> None:
 def trust_pickles(config: Any) -> None:
     """Let ``load_from`` and the model's published weights be files that can run any code."""
     config.trusted_pickle = True
+    from internvideo.checkpoint.loading import is_published_init
+
     init = config.model.get('init_cfg')
-    if hasattr(init, 'get') and str(init.get('type')).endswith('Published'):
+    if is_published_init(init):
         init.trusted_pickle = True
 
 

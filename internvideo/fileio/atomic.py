@@ -41,6 +41,7 @@ class PendingFile:
     def commit(self) -> None:
         """Give the file its name, or remove it and raise OSError."""
         try:
+            _share(self.path)
             if self._sync:
                 _sync_tree(self.path)
             self.path.replace(self.target)
@@ -123,6 +124,17 @@ def remove_temporary_files(directory: str | os.PathLike) -> None:
     for leftover in Path(directory).glob(f'{TEMPORARY_PREFIX}*'):
         if leftover.is_file():
             leftover.unlink(missing_ok=True)
+
+
+def _share(path: Path) -> None:
+    """Give a file that a library made private (safetensors does) the mode of any new file."""
+    if path.is_dir() or path.stat().st_mode & 0o077:
+        return
+    # A new file shows the mode; asking for the umask would change it for other threads.
+    probe = path.with_name(f'{path.name}.mode')
+    probe.touch()
+    path.chmod(probe.stat().st_mode & 0o777)
+    probe.unlink()
 
 
 def _sync_tree(path: Path) -> None:

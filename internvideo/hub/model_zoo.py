@@ -222,6 +222,24 @@ def weights_source(
     return weights
 
 
+def find_weights(
+    model: 'str | os.PathLike | Config', checkpoint: str | os.PathLike | None
+) -> str | os.PathLike:
+    """``checkpoint``, or the published weights of that model.
+
+    Raises:
+        ValueError: neither is there; nothing runs on random weights unasked.
+    """
+    found = checkpoint or published_weights(model)
+    if found is None:
+        name = model if isinstance(model, str | os.PathLike) else model.filename
+        raise ValueError(
+            f'no published weights are known for {name}: give a checkpoint '
+            '(or ask for random_weights to try things out)'
+        )
+    return found
+
+
 def published_weights(name_or_config: 'str | os.PathLike | Config') -> str | None:
     """The published file of a zoo name or config file, None when none is known."""
     if isinstance(name_or_config, str | os.PathLike):

@@ -13,6 +13,7 @@ from torch import nn
 
 from internvideo.checkpoint.loading import INIT_FIELDS, adapter_of, is_published_init
 from internvideo.registry import MODELS
+from internvideo.structures.encoded import RetrievalModel
 
 from .model_zoo import find_entry, published_weights
 
@@ -148,10 +149,10 @@ def _published(model: str | os.PathLike | Config) -> tuple[str, str] | None:
 
 
 def _check_retriever(model: nn.Module) -> None:
-    if not hasattr(model, 'encode') or not hasattr(model, 'text_encoder'):
+    if not isinstance(model, RetrievalModel):
         raise ValueError(
-            f'{type(model).__name__} does not read texts: searching needs a config of stage 2 or '
-            'CLIP, such as internvideo2/retrieval/clip_S14_msrvtt'
+            f'{type(model).__name__} does not read texts: searching needs a retrieval model; '
+            "list_models('retrieval') names some"
         )
     if getattr(model.data_preprocessor, 'tokenizer', None) is None:
         raise ValueError('model.data_preprocessor has no tokenizer, which queries need')

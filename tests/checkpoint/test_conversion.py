@@ -15,6 +15,7 @@ from internvideo.checkpoint.adapters.base import (
 from internvideo.checkpoint.conversion import convert
 from internvideo.checkpoint.files import read_state_dict, write_state_dict
 from internvideo.checkpoint.loading import build_adapter
+from internvideo.checkpoint.report import LoadReport
 from internvideo.registry import CHECKPOINT_ADAPTERS, MODELS
 from tests.models.tasks.pretraining.small_models import IMAGE_TOWER, MAE_TOWER, pretraining
 from tests.models.tasks.retrieval.small_models import AUDIO, BERT, clip, stage2_audio
@@ -189,6 +190,22 @@ def test_a_table_of_names_takes_the_longest_beginning():
     assert {name: table.to_ours(name) for name in names} == names
     assert {table.to_published(ours): ours for ours in names.values()} == names
     assert table.to_published('other.e') == 'e' and table.to_published('f') == 'f'
+
+
+def test_the_layout_of_the_docs_goes_there_and_back():
+    (example,) = re.findall(r'```python\n(from [^`]*my_family[^`]*)```', TABLE.read_text())
+    try:
+        exec(example, {})
+        adapter = build_adapter('my_family')
+        names = {'visual.blocks.0.x': 'backbone.blocks.0.x', 'fc.weight': 'head.head.weight'}
+        published = {name: torch.ones(1) for name in names}
+        model, report = tiny_recognizer(), LoadReport()
+        ours = adapter.to_ours(published | {'ema.x': torch.ones(1)}, model, report)
+        assert set(ours) == set(names.values()) and report.left_over == ['ema.x']
+        assert same(adapter.to_published(ours), published)
+        assert adapter.lacks(['fc.weight']) == ['visual.blocks.'] and adapter.is_ours(ours)
+    finally:
+        CHECKPOINT_ADAPTERS.module_dict.pop('my_family')
 
 
 def test_the_table_of_the_docs_is_that_of_the_registry():

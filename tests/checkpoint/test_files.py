@@ -21,6 +21,13 @@ def test_write_and_read_are_inverse(tmp_path, name):
     assert [file.name for file in path.parent.iterdir()] == [name]
 
 
+@pytest.mark.parametrize('name', ['x.pth', 'x.safetensors'])
+def test_written_files_have_the_permissions_of_others(tmp_path, name):
+    path = write_state_dict(STATE, tmp_path / name)
+    (tmp_path / 'other').touch()
+    assert path.stat().st_mode == (tmp_path / 'other').stat().st_mode
+
+
 @pytest.mark.parametrize('zipped', [True, False])
 @pytest.mark.parametrize(
     'wrapped',

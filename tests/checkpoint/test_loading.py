@@ -1,3 +1,5 @@
+import argparse
+
 import pytest
 import torch
 
@@ -238,6 +240,22 @@ def test_report_reads_in_a_few_lines(published):
     assert lines[0].startswith(f'loaded {path}: 48 matched, 3 reshaped')
     assert '  reshaped backbone.pos_embed: 1x33x16 -> 1x65x16' in lines[-1] + lines[-2] + lines[-3]
     assert len(lines) == 4
+
+
+@pytest.mark.parametrize('prefix', [None, 'backbone', 'backbone.'])
+def test_pretrained_weights_of_ours_load_strictly_and_as_data(tmp_path, prefix):
+    donor, model = tiny_recognizer(), tiny_recognizer()
+    path = write_state_dict(donor.state_dict(), tmp_path / 'own.pth')
+    init_cfg = dict(type='internvideo.Pretrained', checkpoint=str(path), prefix=prefix)
+    part, own = (model.backbone, donor.backbone) if prefix else (model, donor)
+    part.init_cfg, part._is_init = init_cfg, False
+    part.init_weights()
+    loaded = part.state_dict()
+    assert all(torch.equal(loaded[name], tensor) for name, tensor in own.state_dict().items())
+    torch.save(dict(state_dict=own.state_dict(), args=argparse.Namespace()), path)
+    part.init_cfg, part._is_init = dict(init_cfg, prefix=None), False
+    with pytest.raises(ValueError, match='Python objects besides tensors'):
+        part.init_weights()
 
 
 def test_init_cfg_loads_after_the_children_initialised(published):
