@@ -47,7 +47,8 @@ def contrastive_part(
 @parity_runner('internvideo2_multi/vtc')
 def run_contrastive(case: Case, env: RunEnv) -> Result:
     facts = case.facts
-    arrays = {name.partition('.')[2]: value for name, value in case.inputs.items()}
+    roles = [role for role in ('vision', 'text', 'idx') if role in case.roles]
+    arrays = {role: case.role(role) for role in roles}
     options = (facts['temp'], facts['aggregate'] or 'mean')
     check_pair_sizes(case, arrays)
     if facts['world_size'] > 1:

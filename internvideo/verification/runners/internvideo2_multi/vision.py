@@ -227,7 +227,8 @@ def run_mask(case: Case, env: RunEnv) -> Result:
 
 @parity_runner('internvideo2_multi/uta')
 def run_uta(case: Case, env: RunEnv) -> Result:
-    given = {name.partition('.')[2]: env.tensor(value) for name, value in case.inputs.items()}
+    roles = [f'{side}{part}' for side in ('student', 'teacher') for part in ('', '_final', '_text')]
+    given = {role: env.tensor(case.role(role)) for role in roles if role in case.roles}
     run = alignment_outputs if case.facts['criterion'] == 'new' else distance_outputs
     outputs = run(case, given)
     check_returned(case, outputs)

@@ -13,8 +13,8 @@ def finetune_adapt(case: Case, env: RunEnv) -> Result:
     outputs = {}
     for index, combo in enumerate(case.facts['combos']):
         published = {
-            role.removeprefix(f'{index}.'): env.tensor(array)
-            for role, array in _roles(case).items()
+            role.removeprefix(f'{index}.'): env.tensor(case.role(role))
+            for role in case.roles
             if role.startswith(f'{index}.')
         }
         _check_published(published, combo)
@@ -24,11 +24,6 @@ def finetune_adapt(case: Case, env: RunEnv) -> Result:
             _check_names(sorted(state), sorted(combo['result_keys']), index)
             outputs |= {f'{name}.{index}': tensor for name, tensor in state.items()}
     return Result(outputs)
-
-
-def _roles(case: Case) -> dict[str, Any]:
-    """Inputs by what follows the first dot of their names."""
-    return {name.partition('.')[2]: array for name, array in case.inputs.items()}
 
 
 def _check_published(published: dict[str, Any], combo: Facts) -> None:

@@ -69,7 +69,7 @@ def check_draws(combo: Facts, settings: list[Facts]) -> None:
     """Check that a combination says of its generators what these say themselves."""
     combo.ignore('preset')  # whether the published settings are meant; they are listed
     for one in settings:
-        combo.require(**{name: value for name, value in one.items() if name in SETTINGS})
+        combo.require(**{name: one[name] for name in SETTINGS if name in one})
 
 
 @parity_runner('internvideo2_recipes/jepa_masks')

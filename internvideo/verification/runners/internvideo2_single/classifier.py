@@ -16,6 +16,7 @@ from internvideo.models.layers.position import sincos_1d, sincos_2d, sincos_3d, 
 from internvideo.registry import MODELS
 from internvideo.verification.cases import Case, CaseError, RunEnv
 from internvideo.verification.expressions import evaluate
+from internvideo.verification.facts import Facts
 from internvideo.verification.runner_registry import Result, parity_runner
 
 ENCODER_FIELDS = (
@@ -235,10 +236,11 @@ def run_init_stats(case: Case, env: RunEnv) -> Result:
 
 @parity_runner('internvideo2_single/sincos_tables')
 def run_sincos_tables(case: Case, env: RunEnv) -> Result:
-    return Result({table['name']: _table(**table) for table in case.facts['tables']})
+    return Result({table['name']: _table(table) for table in case.facts['tables']})
 
 
-def _table(kind: str, name: str, **facts: Any) -> Tensor:
+def _table(facts: Facts) -> Tensor:
+    kind = facts['kind']
     if kind == 'videomae':
         steps = facts['cur_frame'] if facts.get('cur_frame', -1) > 0 else None
         rows, width = facts['n_position'], facts['d_hid']

@@ -24,6 +24,7 @@ from internvideo.verification.runner_registry import Result, parity_runner
 
 from .classifier import (
     ARCHS,
+    ENCODER_FIELDS,
     Arch,
     case_input,
     classifier_facts,
@@ -124,7 +125,8 @@ def teacher_config(facts: dict[str, Any], env: RunEnv) -> dict[str, Any]:
     if facts['arch'] == 'InternVideo2_teacher':
         return encoder_config(facts, env)
     if facts['arch'] == 'InternVL_CLIP':
-        known = {name: value for name, value in facts.items() if name not in VIDEO_FIELDS}
+        fields = (*ENCODER_FIELDS, 'fused', 'layerscale_no_force_fp32')
+        known = {name: facts[name] for name in fields if name in facts and name not in VIDEO_FIELDS}
         return encoder_config(known, env) | dict(type='InternVLVision')
     return dict(
         type='VideoMAE',
