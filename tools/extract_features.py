@@ -23,7 +23,7 @@ from internvideo.engine.command_line import (
 )
 
 if TYPE_CHECKING:
-    from internvideo.apis import FeatureExtractor, FeaturePlan
+    from internvideo.apis import FeatureExtractor, FeatureSpec
     from internvideo.datasets.inference.video_lists import NamedVideo
 
 os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
@@ -86,7 +86,7 @@ def make_jobs(args: argparse.Namespace) -> tuple[list[Job], str]:
     return jobs, failures_file((index, count))
 
 
-def pending_jobs(jobs: list[Job], args: argparse.Namespace, plan: 'FeaturePlan') -> list[Job]:
+def pending_jobs(jobs: list[Job], args: argparse.Namespace, spec: 'FeatureSpec') -> list[Job]:
     """Jobs whose file is not there yet, or is of an older version of the video.
 
     Raises ValueError when files of other settings are there and may not be overwritten.
@@ -99,7 +99,7 @@ def pending_jobs(jobs: list[Job], args: argparse.Namespace, plan: 'FeaturePlan')
         found = read_metadata(job.target, args.format)
         if found is None or _is_stale(found, job):
             pending.append(job)
-        elif not same_settings(found, plan.settings):
+        elif not same_settings(found, spec.settings):
             others.append(job)
     if others and not args.overwrite:
         raise ValueError(
@@ -134,7 +134,7 @@ class Worker:
 
 
 def start_worker(
-    plan: 'FeaturePlan', device: str, batch_size: int, kind: str, threads: int, numbers
+    spec: 'FeatureSpec', device: str, batch_size: int, kind: str, threads: int, numbers
 ) -> None:
     """Build the model of a worker; workers share the GPUs and the cores evenly."""
     import torch
@@ -143,12 +143,12 @@ def start_worker(
     from internvideo.apis import FeatureExtractor
 
     make_projects_importable()
-    import_modules_from_strings(**plan.config.get('custom_imports', dict(imports=[])))
+    import_modules_from_strings(**spec.config.get('custom_imports', dict(imports=[])))
     torch.set_num_threads(threads)
     number = numbers.get()
     if device == 'cuda':
         device = f'cuda:{number % max(1, torch.cuda.device_count())}'
-    Worker.extractor = FeatureExtractor(plan, device, batch_size)
+    Worker.extractor = FeatureExtractor(spec, device, batch_size)
     Worker.kind = kind
 
 
@@ -157,7 +157,7 @@ def run_in_worker(job: Job) -> Outcome:
     return run_job(Worker.extractor, job, Worker.kind)
 
 
-def outcomes(jobs: list[Job], args: argparse.Namespace, plan: 'FeaturePlan') -> Iterator[Outcome]:
+def outcomes(jobs: list[Job], args: argparse.Namespace, spec: 'FeatureSpec') -> Iterator[Outcome]:
     """Do the jobs, in this process or in several, yielding each as it is done."""
     from internvideo.apis import FeatureExtractor
     from internvideo.engine.inference.devices import pick_device
@@ -165,11 +165,11 @@ def outcomes(jobs: list[Job], args: argparse.Namespace, plan: 'FeaturePlan') -> 
     workers = min(args.workers, len(jobs))
     device = pick_device(args.device)
     if workers == 1:
-        extractor = FeatureExtractor(plan, device, args.batch_size)
+        extractor = FeatureExtractor(spec, device, args.batch_size)
         yield from (run_job(extractor, job, args.format) for job in jobs)
     elif workers > 1:
         threads = max(1, len(os.sched_getaffinity(0)) // workers)
-        settings = (plan, device, args.batch_size, args.format, threads)
+        settings = (spec, device, args.batch_size, args.format, threads)
         yield from _in_processes(jobs, workers, settings)
 
 
@@ -191,9 +191,9 @@ def _in_processes(jobs: list[Job], workers: int, settings: tuple) -> Iterator[Ou
                     yield Outcome(job, error='not done: a worker process died (out of memory?)')
 
 
-def make_plan(args: argparse.Namespace) -> 'FeaturePlan':
-    """The plan of the flags."""
-    from internvideo.apis import get_config, plan_features
+def spec_of(args: argparse.Namespace) -> 'FeatureSpec':
+    """Feature spec of the flags."""
+    from internvideo.apis import feature_spec, get_config
     from internvideo.apis.feature_extractor import find_feature_weights
 
     make_projects_importable()
@@ -202,7 +202,7 @@ def make_plan(args: argparse.Namespace) -> 'FeaturePlan':
     weights = None
     if not args.random_weights:
         weights = find_feature_weights(args.config, args.checkpoint)
-    return plan_features(
+    return feature_spec(
         config, weights, args.pool, args.window, args.stride, args.fps, args.dtype,
         args.random_weights, args.layer,
     )  # fmt: skip
@@ -218,10 +218,10 @@ def main(args: argparse.Namespace) -> None:
         import_h5py()
     start = time.perf_counter()
     jobs, failures = make_jobs(args)
-    plan = make_plan(args)
-    pending = pending_jobs(jobs, args, plan)
+    spec = spec_of(args)
+    pending = pending_jobs(jobs, args, spec)
     args.out.mkdir(parents=True, exist_ok=True)
-    failed = run_jobs(pending, args, plan, args.out / failures)
+    failed = run_jobs(pending, args, spec, args.out / failures)
     where = f' (see {args.out / failures})' if failed else ''
     print(
         f'{len(pending) - failed} extracted, {len(jobs) - len(pending)} already there, '
@@ -231,13 +231,13 @@ def main(args: argparse.Namespace) -> None:
         sys.exit(1)
 
 
-def run_jobs(jobs: list[Job], args: argparse.Namespace, plan: 'FeaturePlan', failures: Path) -> int:
+def run_jobs(jobs: list[Job], args: argparse.Namespace, spec: 'FeatureSpec', failures: Path) -> int:
     """Do the jobs, print each, list those that fail; the number of these."""
     from internvideo.fileio.json_files import append_json_line
 
     failures.unlink(missing_ok=True)
     failed = 0
-    for count, outcome in enumerate(outcomes(jobs, args, plan), start=1):
+    for count, outcome in enumerate(outcomes(jobs, args, spec), start=1):
         path = outcome.job.video.path
         result = f'failed: {outcome.error}' if outcome.error else f'{outcome.windows} windows'
         print(f'[{count}/{len(jobs)}] {path}: {result}', flush=True)

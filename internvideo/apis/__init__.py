@@ -10,13 +10,13 @@ if TYPE_CHECKING:
     from internvideo.structures import Recognition
 
     from .action_recognizer import ActionRecognizer
-    from .feature_extractor import FeatureExtractor, FeaturePlan, plan_features
+    from .feature_extractor import FeatureExtractor, FeatureSpec, feature_spec
     from .video_text_retriever import IndexReport, VideoMatch, VideoTextRetriever
 
 _EXPORTS = {
     'ActionRecognizer': 'internvideo.apis.action_recognizer',
     'FeatureExtractor': 'internvideo.apis.feature_extractor',
-    'FeaturePlan': 'internvideo.apis.feature_extractor',
+    'FeatureSpec': 'internvideo.apis.feature_extractor',
     'IndexMismatchError': 'internvideo.search.vector_index',
     'IndexReport': 'internvideo.apis.video_text_retriever',
     'Recognition': 'internvideo.structures',
@@ -26,23 +26,23 @@ _EXPORTS = {
     'get_encoder': 'internvideo.hub.video_encoders',
     'get_model': 'internvideo.hub.model_zoo',
     'list_models': 'internvideo.hub.model_zoo',
-    'plan_features': 'internvideo.apis.feature_extractor',
+    'feature_spec': 'internvideo.apis.feature_extractor',
 }
 
 __all__ = [
     'ActionRecognizer',
     'FeatureExtractor',
-    'FeaturePlan',
+    'FeatureSpec',
     'IndexMismatchError',
     'IndexReport',
     'Recognition',
     'VideoMatch',
     'VideoTextRetriever',
+    'feature_spec',
     'get_config',
     'get_encoder',
     'get_model',
     'list_models',
-    'plan_features',
 ]
 
 

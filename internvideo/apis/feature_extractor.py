@@ -44,8 +44,8 @@ POOLS = ('pooled', *POOLING)
 
 
 @dataclass(frozen=True)
-class FeaturePlan:
-    """Everything that decides the features of a video; :func:`plan_features` makes it.
+class FeatureSpec:
+    """Settings that decide the features of a video (see :func:`feature_spec`).
 
     Attributes:
         config: resolved config of the encoder.
@@ -61,7 +61,7 @@ class FeaturePlan:
     settings: dict[str, Any]
 
 
-def plan_features(
+def feature_spec(
     model: str | os.PathLike | Config,
     checkpoint: str | os.PathLike | EncoderWeights | None = None,
     pool: str | None = None,
@@ -72,7 +72,7 @@ def plan_features(
     random_weights: bool = False,
     layer: int | None = None,
     **overrides: Any,
-) -> FeaturePlan:
+) -> FeatureSpec:
     """Decide how features are made, without building the model or touching a video.
 
     Args:
@@ -119,8 +119,8 @@ def plan_features(
         transforms=FrameTransform(config, encoder).description,
         dtype=dtype,
     )
-    # As JSON gives them back, so that plans and files can be compared.
-    return FeaturePlan(config, weights, json.loads(json.dumps(settings)))
+    # As JSON gives them back, so that specs and files can be compared.
+    return FeatureSpec(config, weights, json.loads(json.dumps(settings)))
 
 
 def find_feature_weights(
@@ -183,10 +183,10 @@ def _identity(key: str, value: Any) -> Any:
 
 
 class FeatureExtractor:
-    """Computes what a plan describes.
+    """Computes features as the settings say.
 
     Args:
-        plan: from :func:`plan_features`.
+        spec: from :func:`feature_spec`.
         device: torch device; None takes the GPU when there is one.
         batch_size: windows in one forward pass.
 
@@ -195,16 +195,16 @@ class FeatureExtractor:
         ValueError: the device cannot be used.
     """
 
-    def __init__(self, plan: FeaturePlan, device: str | None = None, batch_size: int = 8) -> None:
+    def __init__(self, spec: FeatureSpec, device: str | None = None, batch_size: int = 8) -> None:
         if batch_size < 1:
             raise ValueError(f'batch_size must be positive, got {batch_size}')
-        self.plan, self.batch_size = plan, batch_size
+        self.spec, self.batch_size = spec, batch_size
         self.device = pick_device(device)
-        self.autocast = autocast(self.device, plan.settings['dtype'])
-        self.encoder = _load_encoder(plan).to(self.device)
-        self.transform = FrameTransform(plan.config, self.encoder)
-        self.normalise = _normaliser(plan.config).to(self.device)
-        self.positions = spread(plan.settings['window'], plan.settings['num_frames'])
+        self.autocast = autocast(self.device, spec.settings['dtype'])
+        self.encoder = _load_encoder(spec).to(self.device)
+        self.transform = FrameTransform(spec.config, self.encoder)
+        self.normalise = _normaliser(spec.config).to(self.device)
+        self.positions = spread(spec.settings['window'], spec.settings['num_frames'])
 
     def extract(self, video: str | os.PathLike) -> tuple[np.ndarray, dict[str, Any]]:
         """Features (windows, ...) of one video, and their metadata.
@@ -220,14 +220,14 @@ class FeatureExtractor:
         """Hand the features of one video to ``writer`` piece by piece, and finish it.
 
         Returns:
-            The metadata: the plan's settings and, of this video, ``video``, ``video_bytes``,
+            The metadata: the spec's settings and, of this video, ``video``, ``video_bytes``,
             ``source_fps``, ``source_frames`` (decoded), ``frames`` (sampled at ``fps``),
             ``windows``, ``padded`` (repeated frames that fill the last window), ``shape``.
 
         Raises:
             MediaError: the video cannot be read to its end; nothing is left behind.
         """
-        settings = self.plan.settings
+        settings = self.spec.settings
         stream = FrameStream(video, settings['fps'])
         facts: dict[str, Any] = dict(windows=0, padded=0, shape=[])
         try:
@@ -253,11 +253,11 @@ class FeatureExtractor:
         video = torch.from_numpy(clips).permute(0, 4, 1, 2, 3).to(self.device)
         with self.autocast:
             features = self._pool(self.normalise.normalise(video))
-        half = self.plan.settings['dtype'] == 'float16'
+        half = self.spec.settings['dtype'] == 'float16'
         return features.to(torch.float16 if half else torch.float32).cpu().numpy()
 
     def _pool(self, video: Tensor) -> Tensor:
-        pool, layer = self.plan.settings['pool'], self.plan.settings['layer']
+        pool, layer = self.spec.settings['pool'], self.spec.settings['layer']
         layers = [] if layer is None else [layer]
         output: EncoderOutput = self.encoder(
             video, return_layers=layers, layers_only=layer is not None
@@ -278,7 +278,7 @@ class _Collector:
         self.parts.append(features)
 
     def finish(self, metadata: dict[str, Any]) -> None:
-        """Nothing to complete."""
+        """Complete nothing."""
 
     def abandon(self) -> None:
         self.parts.clear()
@@ -319,12 +319,12 @@ def _video_record(video: str | os.PathLike, stream: FrameStream) -> dict[str, An
     )
 
 
-def _load_encoder(plan: FeaturePlan) -> VideoEncoder:
-    if plan.weights is not None:
-        return get_encoder(plan.config, plan.weights)
+def _load_encoder(spec: FeatureSpec) -> VideoEncoder:
+    if spec.weights is not None:
+        return get_encoder(spec.config, spec.weights)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(RANDOM_SEED)  # the same in every worker
-        return get_encoder(plan.config)
+        return get_encoder(spec.config)
 
 
 def _normaliser(config: Config) -> nn.Module:

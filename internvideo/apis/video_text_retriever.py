@@ -55,7 +55,7 @@ class VideoMatch:
 
 @dataclass(frozen=True)
 class IndexReport:
-    """What a call of :meth:`VideoTextRetriever.index` did.
+    """Result of :meth:`VideoTextRetriever.index`.
 
     Attributes:
         encoded: videos encoded, new ones and those that had changed.
@@ -130,7 +130,7 @@ class VideoTextRetriever:
         self._index: VectorIndex | None = None
 
     def _settings(self, **facts: Any) -> dict[str, Any]:
-        """What an index is made with; ``note`` only tells people."""
+        """Settings of an index, with a ``note`` for people."""
         colours = self.encoder.model.data_preprocessor
         settings = dict(
             encoders=encoder_fields(self.config),
@@ -152,7 +152,7 @@ class VideoTextRetriever:
         store_tokens: bool = False,
         progress: Callable[[int, int], None] | None = None,
     ) -> IndexReport:
-        """Encode videos that the index does not have yet, each once; later searches use it.
+        """Encode videos that the index does not have yet, and search them from now on.
 
         A call that was stopped goes on where it was.  Videos whose size or time has changed are
         encoded again; those of the given folders and lists whose file has gone are taken out;
@@ -202,7 +202,7 @@ class VideoTextRetriever:
         files: Sequence[IndexedFile],
         progress: Callable[[int, int], None] | None,
     ) -> dict[str, str]:
-        """Encode files into the index; {path: reason} of those that cannot be."""
+        """Encode files into the index and return {path: reason} of those that cannot be."""
         failed: dict[str, str] = {}
         done, paths = 0, [file.path for file in files]
         with index.writer() as writer:
@@ -331,7 +331,7 @@ class VideoTextRetriever:
     def _rerank(
         self, index: VectorIndex, texts: Encoded, found: list[list[Hit]]
     ) -> list[list[VideoMatch]]:
-        """Matches in the order of their logits; videos that cannot be read now are left out."""
+        """Order matches by their logits without videos that cannot be read now."""
         results: list[list[VideoMatch]] = [[] for _ in found]
         distinct = list({hit.path: hit for hits in found for hit in hits}.values())
         for hits, tokens in self._tokens_of(index, distinct):
@@ -366,7 +366,7 @@ class VideoTextRetriever:
 
 
 def _add(writer: PartWriter, files: Sequence[IndexedFile], encoded: Encoded) -> dict[str, str]:
-    """Add what has finite numbers in float16; {path: reason} of the others."""
+    """Add features that are finite in float16 and return {path: reason} of the others."""
     arrays = [encoded.feature, *([encoded.tokens] if writer.has_tokens else [])]
     halves = [array.half().cpu().numpy() for array in arrays]
     good = np.all([np.isfinite(half).reshape(len(half), -1).all(axis=1) for half in halves], axis=0)

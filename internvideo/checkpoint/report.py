@@ -1,4 +1,4 @@
-"""What a load did, and why one cannot be done."""
+"""Report of a load, and reasons why one cannot be done."""
 
 import re
 from collections import Counter
@@ -14,7 +14,7 @@ _MAX_SHAPES = 4
 
 
 class CheckpointMismatchError(RuntimeError):
-    """A checkpoint that does not fit the model; names the entries and the likely reason."""
+    """Checkpoint that does not fit the model, with the entries and the likely reason."""
 
 
 @dataclass
@@ -52,7 +52,7 @@ class LoadReport:
     def note_reshaped(
         self, name: str, before: Iterable[int], after: Iterable[int], how: str
     ) -> None:
-        """Record that the entry ``name`` was loaded in another shape; ``how`` says why."""
+        """Record that the entry ``name`` was loaded in another shape, and ``how``."""
         self.reshaped[name] = (tuple(before), tuple(after))
         self.remapped[name] = how
 

@@ -48,7 +48,7 @@ def strip_prefix(name: str, prefixes: Iterable[str]) -> str:
 
 
 def strip_prefixes(state: Mapping[str, Tensor], prefixes: Iterable[str]) -> State:
-    """Apply :func:`strip_prefix` to every name; the order is kept.
+    """Apply :func:`strip_prefix` to every name in order.
 
     Raises:
         ValueError: two entries end up with the same name.

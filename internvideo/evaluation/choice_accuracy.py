@@ -14,7 +14,7 @@ from .question_metric import QuestionMetric
 
 @METRICS.register_module()
 class ChoiceAccuracy(QuestionMetric):
-    """Questions whose likeliest option is the right one; see :class:`QuestionMetric`.
+    """Share of questions whose likeliest option is the right one (see :class:`QuestionMetric`).
 
     Ties never help, see :func:`~internvideo.evaluation.choices.right_choices`.
     """
@@ -23,15 +23,15 @@ class ChoiceAccuracy(QuestionMetric):
 
     def judge(self, sample: Mapping[str, Any]) -> Record:
         """See :class:`QuestionMetric`."""
-        truth = dict(truth=int(sample['answer']), prediction=None, accuracy=0.0)
+        record = dict(truth=int(sample['answer']), prediction=None, accuracy=0.0)
         if sample.get('unreadable') is not None:
-            return truth
+            return record
         guess, options = int(sample['pred_label']), len(sample['option'])
-        if not 0 <= truth['truth'] < options or len(sample['pred_score']) != options:
+        if not 0 <= record['truth'] < options or len(sample['pred_score']) != options:
             raise ValueError(
-                f'{sample["path"]}: answer {truth["truth"]} and {len(sample["pred_score"])} scores '
-                f'for {options} options'
+                f'{sample["path"]}: answer {record["truth"]} and {len(sample["pred_score"])} '
+                f'scores for {options} options'
             )
         scores = torch.as_tensor(sample['pred_score'])
-        right = right_choices(scores[None], torch.tensor([truth['truth']]))
-        return truth | dict(prediction=guess, accuracy=float(right.item()))
+        right = right_choices(scores[None], torch.tensor([record['truth']]))
+        return record | dict(prediction=guess, accuracy=float(right.item()))

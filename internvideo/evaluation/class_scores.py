@@ -10,7 +10,7 @@ from .gathered_metric import Record
 
 
 def class_record(sample: Mapping[str, Any]) -> Record:
-    """Path, label and scores of a data sample given as a dict; scores are None if unreadable.
+    """Path, label and scores (None if unreadable) of a data sample given as a dict.
 
     Raises :class:`ValueError` naming the video when a field is missing or the label is out of
     range.
@@ -37,7 +37,7 @@ def class_record(sample: Mapping[str, Any]) -> Record:
 
 
 def score_matrix(records: Sequence[Record]) -> np.ndarray:
-    """Scores (N, K) of readable records; raises :class:`ValueError` where K differs."""
+    """Stack the scores of readable records to (N, K), or raise ValueError where K differs."""
     sizes = {len(record['pred_score']) for record in records}
     if len(sizes) > 1:
         raise ValueError(f'videos were scored over different numbers of classes: {sorted(sizes)}')
@@ -45,7 +45,7 @@ def score_matrix(records: Sequence[Record]) -> np.ndarray:
 
 
 def label_ranks(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Rank (N,) of each true class in its row of ``scores`` (N, K); 0 is best.
+    """Rank (N,) of each true class in its row of ``scores`` (N, K), 0 for the best.
 
     Of equal scores the lower class index comes first, as in ``argmax``.  A score that is not a
     number never helps: the true class then ranks behind.

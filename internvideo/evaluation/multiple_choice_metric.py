@@ -49,13 +49,13 @@ class MultipleChoiceMetric(SetMetric):
     def score(self, encoded: EncodedSet) -> SetReport:
         """Score one set."""
         asked, name = AskedQuestions.of(encoded), self.prefix_of(encoded.name)
-        variants = [Variant(name, asked.figures(self.option_scores(encoded, asked)))]
+        variants = [Variant(name, asked.metrics(self.option_scores(encoded, asked)))]
         if self.match and encoded.match is not None and len(asked.samples):
             numbers = asked.samples[:, None].expand_as(asked.options)
             pairs = torch.stack([numbers, asked.options], dim=-1).flatten(0, 1)
-            figures = asked.figures(judge_once(pairs, encoded.match).view_as(asked.options))
+            metrics = asked.metrics(judge_once(pairs, encoded.match).view_as(asked.options))
             count = asked.options.shape[1]
-            variants.append(Variant(f'{name}_match', figures, reranked=count))
+            variants.append(Variant(f'{name}_match', metrics, reranked=count))
         facts = dict(
             videos=encoded.size,
             questions=len(asked.answers),
@@ -99,12 +99,12 @@ class AskedQuestions(NamedTuple):
         """The questions of a set."""
         place = torch.full((encoded.size,), -1)
         place[encoded.rows] = torch.arange(len(encoded.rows))
-        truth = {key: torch.tensor(value) for key, value in encoded.ground_truth.items()}
-        samples = place[truth['samples']]
+        ground_truth = {key: torch.tensor(value) for key, value in encoded.ground_truth.items()}
+        samples = place[ground_truth['samples']]
         rows = (samples >= 0).nonzero().flatten()
-        return cls(rows, samples[rows], truth['options'][rows], truth['answers'])
+        return cls(rows, samples[rows], ground_truth['options'][rows], ground_truth['answers'])
 
-    def figures(self, scores: Tensor) -> dict[str, float]:
+    def metrics(self, scores: Tensor) -> dict[str, float]:
         """``accuracy`` or ``mAP`` of scores (R, K)."""
         if self.answers.ndim == 2:
             return dict(mAP=choice_precision(scores, self.rows, self.answers))

@@ -46,12 +46,12 @@ class OpenEndedAccuracy(QuestionMetric):
         """See :class:`QuestionMetric`."""
         people = [round(weight * sample['num_answers']) for weight in sample['weights']]
         answers = dict(zip(sample['answers'], people, strict=True))
-        truth = dict(truth=answers, prediction=None, accuracy=0.0, vqa=0.0)
+        record = dict(truth=answers, prediction=None, accuracy=0.0, vqa=0.0)
         if sample.get('unreadable') is not None:
-            return truth
+            return record
         guess = sample['pred_answer']
         right, share = answer_score(normalise_answer(guess), answers)
-        return truth | dict(prediction=guess, accuracy=right, vqa=share)
+        return record | dict(prediction=guess, accuracy=right, vqa=share)
 
     def extra(self, results: Sequence[Record]) -> dict[str, float]:
         """``vqa_accuracy``, where it says something."""

@@ -1,4 +1,4 @@
-"""Which names metrics report, to be checked before a run rather than after its first epoch."""
+"""Names that metrics report, checked before a run rather than after its first epoch."""
 
 from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
@@ -6,7 +6,7 @@ from typing import Any
 
 
 def names_of(metrics: Iterable[Any], sets: Mapping[str, str] | None = None) -> list[str] | None:
-    """Names that ``metrics`` may report; None when one of them does not say.
+    """Names that ``metrics`` may report, or None when one of them does not say.
 
     Args:
         metrics: built ones.  Each that says has ``reported_names(sets)``, in whose answer ``*``

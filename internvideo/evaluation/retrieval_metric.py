@@ -102,11 +102,11 @@ class RetrievalMetric(SetMetric):
 
     def _match(self, encoded: EncodedSet, forth: Links, back: Links) -> Variant:
         ranks = self._match_ranks(encoded, forth, back)
-        figures = recalls_of_ranks(with_lost(ranks[0], encoded), ranks[1])
+        metrics = recalls_of_ranks(with_lost(ranks[0], encoded), ranks[1])
         chosen_by = 'dual_softmax' if self.dsl_for_match else 'similarity'
         prefix = f'{self.prefix_of(encoded.name)}_match'
         judged = min(self.k_test, max(len(encoded.samples), len(encoded.texts)))
-        return Variant(prefix, figures, reranked=judged, candidates=chosen_by)
+        return Variant(prefix, metrics, reranked=judged, candidates=chosen_by)
 
     def _match_ranks(self, encoded: EncodedSet, forth: Links, back: Links) -> tuple[Tensor, Tensor]:
         """Ranks of both directions after the matching head has judged the best candidates."""
@@ -163,7 +163,7 @@ def inverted(links: Sequence[Sequence[int]], count: int) -> Links:
 
 
 def with_lost(ranks: Tensor, encoded: EncodedSet) -> Tensor:
-    """Ranks of all samples; those that could not be read have found nothing."""
+    """Ranks of all samples, where those that could not be read have found nothing."""
     lost = torch.full((encoded.size - len(encoded.rows),), NOT_FOUND)
     return torch.cat([ranks, lost])
 

@@ -1,4 +1,4 @@
-"""How well samples and texts fit each other, in blocks of rows: no matrix is ever whole.
+"""Scores of samples and texts in blocks of rows, never as a whole matrix.
 
 Queries and candidates are what the scorer compares: (N, C) unit vectors, or token matrices.
 """
@@ -47,7 +47,7 @@ class Scorer(ABC):
 
     @abstractmethod
     def distinct(self, side: Any) -> tuple[Tensor, Tensor]:
-        """First rows of groups of equal items, and the group of each; see :func:`distinct_rows`."""
+        """First rows of groups of equal items and the group of each (see :func:`distinct_rows`)."""
 
     @abstractmethod
     def __call__(self, queries: Any, candidates: Any) -> Tensor:
@@ -72,7 +72,7 @@ class Scorer(ABC):
 
 @METRICS.register_module()
 class InnerProduct(Scorer):
-    """Inner product of unit vectors; see :class:`Scorer` for ``temp``."""
+    """Inner product of unit vectors (see :class:`Scorer` for ``temp``)."""
 
     def sides(self, encoded: EncodedSet) -> tuple[Tensor, Tensor]:
         """See :class:`Scorer`."""
@@ -204,7 +204,7 @@ def _log_totals(queries: Any, candidates: Any, entries: int, scorer: Scorer) -> 
     return total
 
 
-def truth_block(links: Sequence[Sequence[int]], first: int, like: Tensor) -> Tensor:
+def match_block(links: Sequence[Sequence[int]], first: int, like: Tensor) -> Tensor:
     """(B, N) bool: the true candidates of the queries from ``first`` on."""
     block = torch.zeros(like.shape, dtype=torch.bool)
     for row, columns in enumerate(links[first : first + len(like)]):
@@ -219,7 +219,7 @@ NOT_FOUND = torch.iinfo(torch.long).max
 def _block_ranks(scores: Tensor, links: Sequence[Sequence[int]], first: int) -> Tensor:
     if not scores.shape[1]:
         return torch.full((len(scores),), NOT_FOUND)
-    is_true = truth_block(links, first, scores)
+    is_true = match_block(links, first, scores)
     return torch.where(is_true.any(dim=1), ranks_of_true(scores, is_true), NOT_FOUND)
 
 
@@ -251,7 +251,7 @@ def streamed_top(
     entries: int = BLOCK_ENTRIES,
     scorer: Scorer = INNER_PRODUCT,
 ) -> Tensor:
-    """(Q, k) the best candidates of each query, best first; of equal ones the first comes first."""
+    """Indices (Q, k) of the best candidates of each query, the first of equal ones first."""
     k = min(k, len(candidates))
     blocks = score_blocks(queries, candidates, dual, entries, scorer)
     best = [best_of(scores, k) for _, scores in blocks]
@@ -290,6 +290,6 @@ NOT_JUDGED = -100.0
 
 
 def filled_scores(top: Tensor, scores: Tensor, num_candidates: int) -> Tensor:
-    """(Q, N) scores of the candidates ``top``; -100 for all others."""
+    """Scores (Q, N) of the candidates ``top``, -100 for all others."""
     block = scores.new_full((len(top), num_candidates), NOT_JUDGED)
     return block.scatter_(1, top, scores)

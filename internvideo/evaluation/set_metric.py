@@ -75,7 +75,7 @@ class SetMetric(BaseMetric):
         return [full for name in mine for full in self.names_of_set(name)]
 
     def prefix_of(self, name: str) -> str:
-        """What the prefixes of a set begin with."""
+        """Beginning of the prefixes of a set."""
         return f'{name}_{self.label}' if self.label else name
 
     def process(self, data_batch: Any, data_samples: Sequence[Any]) -> None:

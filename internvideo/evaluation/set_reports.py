@@ -33,14 +33,14 @@ def report_text(report: SetReport) -> str:
     lines = [f'{report.name} ({report.files}): {facts}']
     for variant in report.variants:
         how = ['dual softmax' if variant.dual_softmax else 'no dual softmax', _judgement(variant)]
-        figures = '  '.join(f'{name} {value:.2f}' for name, value in variant.figures.items())
-        lines.append(f'  {variant.prefix} ({", ".join(how)}): {figures}')
+        metrics = '  '.join(f'{name} {value:.2f}' for name, value in variant.figures.items())
+        lines.append(f'  {variant.prefix} ({", ".join(how)}): {metrics}')
     lines += [f'  unreadable: {lost["path"]} ({lost["reason"]})' for lost in report.unreadable[:5]]
     return '\n'.join(lines)
 
 
 def _judgement(variant: Variant) -> str:
-    """What the matching head has done."""
+    """Counts of the pairs that the matching head has scored."""
     if not variant.reranked:
         return 'not re-ranked'
     if variant.candidates is None:

@@ -35,10 +35,10 @@ class ZeroShotMetric(SetMetric):
         ranks = streamed_ranks(samples, texts, links, entries=self.entries, scorer=self.scorer)
         ranks = with_lost(ranks, encoded)
         top = {f'top{k}': 100 * (ranks < k).double().mean().item() for k in TOP}
-        figures = top | dict(avg=sum(top.values()) / len(top))
-        figures = {name: round(value, 2) for name, value in figures.items()}
+        metrics = top | dict(avg=sum(top.values()) / len(top))
+        metrics = {name: round(value, 2) for name, value in metrics.items()}
         facts = dict(
             videos=encoded.size, classes=len(encoded.texts), unreadable=len(encoded.unreadable)
         )
-        variants = [Variant(self.prefix_of(encoded.name), figures)]
+        variants = [Variant(self.prefix_of(encoded.name), metrics)]
         return SetReport(encoded.name, encoded.files, facts, variants, encoded.unreadable)

@@ -203,7 +203,7 @@ def _entry_adapter(name_or_config: 'str | os.PathLike | Config') -> str | None:
 def weights_source(
     name_or_config: 'str | os.PathLike | Config', pretrained: bool | str | os.PathLike
 ) -> str | None:
-    """Where the weights come from: None for random ones.
+    """Source of the weights, None for random ones.
 
     Raises:
         KeyError: ``pretrained=True`` and no published file is known.

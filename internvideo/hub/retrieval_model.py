@@ -56,7 +56,7 @@ def load_retriever(
 
 
 class _Weights(NamedTuple):
-    """Where weights come from, what loads them, and parts that they do not train."""
+    """Source of weights, the adapter that loads them, and parts that they do not train."""
 
     source: str | None = None
     load: Callable[[nn.Module], Any] | None = None
@@ -168,7 +168,7 @@ def weights_digest(model: nn.Module) -> str:
 
 
 def encoder_fields(config: Config) -> dict[str, Any]:
-    """Fields of the encoders that decide what a medium's feature is."""
+    """Fields of the encoders that decide the feature of a clip."""
     fields = {}
     for name in ('vision_encoder', 'audio_encoder'):
         own = config.model.get(name) or {}

@@ -23,7 +23,7 @@ IGNORED_OPTIONS = ('type', 'checkpoint', 'text')
 
 
 class EncoderWeights(NamedTuple):
-    """Where the weights of an encoder come from.
+    """Source of the weights of an encoder.
 
     Attributes:
         source: path or address of a checkpoint of the whole model, ours or published.
@@ -88,7 +88,7 @@ def find_encoder_weights(
     name_or_config: 'str | os.PathLike | Config',
     pretrained: bool | str | os.PathLike | EncoderWeights,
 ) -> EncoderWeights | None:
-    """What ``pretrained`` of :func:`get_encoder` stands for; None for random weights.
+    """Resolve ``pretrained`` of :func:`get_encoder`, None for random weights.
 
     Raises:
         KeyError: ``pretrained=True`` and no weights are known.
@@ -116,7 +116,7 @@ def find_encoder_weights(
 
 
 def _load(encoder: 'VideoEncoder', field: str, config: 'Config', weights: EncoderWeights) -> None:
-    """Load a checkpoint of the whole model, or of the bare encoder; never in part.
+    """Load all of a checkpoint of the whole model, or of the bare encoder.
 
     Raises:
         CheckpointMismatchError: it does not hold this encoder.

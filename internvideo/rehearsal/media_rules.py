@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from internvideo.fileio.packaged import is_packaged
-from internvideo.structures.encoded_sets import is_figure_of
+from internvideo.structures.encoded_sets import is_metric_of
 
 from .data_rules import TRAIN
 from .findings import Finding, one_line
@@ -198,7 +198,7 @@ def best_set(subject: Subject) -> Iterator[Finding]:
         yield Finding(field, f'{wanted!r}, but nothing is validated')
         return
     sets = chosen(loader['dataset'])
-    if not is_figure_of(str(wanted), sets):
+    if not is_metric_of(str(wanted), sets):
         yield Finding(field, f'{wanted!r} is of none of the sets validated: {", ".join(sets)}')
 
 

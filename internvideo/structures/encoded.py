@@ -53,7 +53,7 @@ class TokenFeatures:
 
     @classmethod
     def joined(cls, parts: Sequence['TokenFeatures']) -> 'TokenFeatures':
-        """Several one after the other; shorter matrices are padded by masked tokens."""
+        """Concatenate several, padding shorter matrices by masked tokens."""
         length = max(part.vectors.shape[1] for part in parts)
         rooms = [length - part.vectors.shape[1] for part in parts]
         weighted = parts[0].weights is not None
@@ -96,7 +96,7 @@ class Encoded(NamedTuple):
 
 
 class RetrievalModel:
-    """What models state that encode samples and texts into one space.
+    """Interface of models that encode samples and texts into one space.
 
     A base beside that of modules: ``class MyModel(RetrievalModel, BaseModel)``.  The data
     preprocessor of such a model has ``tokenize(texts, max_length)``.
@@ -109,16 +109,16 @@ class RetrievalModel:
 
     @property
     def modalities(self) -> tuple[str, ...]:
-        """What it encodes of a sample: ``'vision'``, ``'audio'``, ``'audio_vision'``, ..."""
+        """Modalities that it encodes of a sample, such as ``'vision'`` or ``'audio_vision'``."""
         raise NotImplementedError
 
     @property
     def temperature(self) -> float:
-        """What similarities are divided by before a soft-max."""
+        """Temperature that divides similarities before a soft-max."""
         raise NotImplementedError
 
     def encode(self, inputs: dict[str, Any]) -> Mapping[str, Encoded | Tensor]:
-        """Every modality that preprocessed ``inputs`` hold, and ``'text'``; features alone may be
+        """Encode every modality that preprocessed ``inputs`` hold, and ``'text'``.
         plain tensors.
         """
         raise NotImplementedError
@@ -131,7 +131,7 @@ class RetrievalModel:
             )
 
     def matching_head(self, modality: str) -> str | None:
-        """The part that tells whether a text and a sample belong together; None: there is none."""
+        """Part that scores whether a text and a sample belong together, or None."""
         return None
 
     def match_scores(
@@ -142,5 +142,5 @@ class RetrievalModel:
         text_rows: Tensor,
         modality: str,
     ) -> Tensor:
-        """(P,) logits of belonging together of P pairs of rows; see :meth:`matching_head`."""
+        """Logits (P,) of belonging together of P pairs of rows (see :meth:`matching_head`)."""
         raise NotImplementedError

@@ -72,7 +72,7 @@ class Variant:
 
 @dataclass
 class SetReport:
-    """How a set was scored, and all metrics.
+    """Record of the scoring of a set with all metrics.
 
     Attributes:
         name, files: of the set and its annotations.
@@ -88,7 +88,7 @@ class SetReport:
     unreadable: list[dict[str, str]] = field(default_factory=list)
 
 
-def is_figure_of(figure: str, sets: Iterable[str]) -> bool:
-    """Whether one of ``sets`` may report ``figure``: ``SET[_VARIANT]/NAME`` or bare ``NAME``."""
-    prefix, slash, _ = figure.rpartition('/')
+def is_metric_of(metric: str, sets: Iterable[str]) -> bool:
+    """Whether one of ``sets`` may report ``metric``: ``SET[_VARIANT]/NAME`` or bare ``NAME``."""
+    prefix, slash, _ = metric.rpartition('/')
     return not slash or any(prefix == name or prefix.startswith(f'{name}_') for name in sets)

@@ -166,7 +166,7 @@ def _gradients(encoder: VideoEncoder) -> dict[str, Tensor | None]:
 
 @torch.no_grad()
 def check_layers(kind: Kind) -> None:
-    """Chosen layers come in the order asked for; the last is what comes out."""
+    """Check that chosen layers come in the order asked for and the last is the output."""
     encoder = build(kind)
     video, last = clips(encoder), encoder.depth - 1
     whole = encoder(video, return_layers=[last, 0])
@@ -220,7 +220,7 @@ def hidden_pixels(encoder: VideoEncoder, mask: Tensor) -> Tensor:
 
 
 def check_freezing(kind: Kind) -> None:
-    """Only what is open learns, and what is frozen stays in evaluation mode."""
+    """Check that frozen parts do not learn and stay in evaluation mode."""
     for open_blocks, open_pooler in ((0, False), (1, False), (1, True)):
         encoder = build(kind)
         encoder.freeze(open_blocks=open_blocks, open_pooler=open_pooler)
@@ -249,7 +249,7 @@ def check_freezing(kind: Kind) -> None:
 
 
 def check_layer_depth(kind: Kind) -> None:
-    """Each parameter has a layer: blocks their own, inputs the first."""
+    """Check that each parameter has a layer, blocks their own and inputs the first."""
     encoder = build(kind)
     layers: dict[int, list[str]] = {}
     for name, _ in encoder.named_parameters():
@@ -313,7 +313,7 @@ def _entries(encoder: VideoEncoder) -> dict[str, Tensor]:
 
 @torch.no_grad()
 def check_saving(kind: Kind) -> None:
-    """A saved state makes an equal encoder; copies and weightless ones have the same names."""
+    """Check that a saved state makes an equal encoder and copies have the same names."""
     encoder = build(kind)
     file = io.BytesIO()
     torch.save(encoder.state_dict(), file)
@@ -351,7 +351,7 @@ def check_bfloat16(kind: Kind) -> None:
 
 @torch.no_grad()
 def check_attention_backends(kind: Kind) -> None:
-    """All kernels of attention that run here give the same numbers; others are clear errors."""
+    """Check that attention kernels give the same numbers or a clear error."""
     if not takes(kind, 'attn_backend'):
         return
     expected = None

@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 import torch
 
-from internvideo.apis import FeatureExtractor, get_model, plan_features
+from internvideo.apis import FeatureExtractor, feature_spec, get_model
 from internvideo.datasets.bad_samples import MediaError
 from internvideo.datasets.media.readers import open_video
 from internvideo.fileio.feature_files import SUFFIXES, open_writer, read_metadata
 
 
 def extract(tiny: tuple[Path, Path], video: Path, **settings) -> tuple[np.ndarray, dict]:
-    return FeatureExtractor(plan_features(*tiny, **settings), 'cpu', batch_size=3).extract(video)
+    return FeatureExtractor(feature_spec(*tiny, **settings), 'cpu', batch_size=3).extract(video)
 
 
 def test_windows_equal_the_encoder_on_the_same_frames(
@@ -19,7 +19,7 @@ def test_windows_equal_the_encoder_on_the_same_frames(
 ) -> None:
     path = videos / 'sub' / '0.mp4'
     features, metadata = extract(tiny, path, window=8, stride=5)
-    extractor = FeatureExtractor(plan_features(*tiny), 'cpu')
+    extractor = FeatureExtractor(feature_spec(*tiny), 'cpu')
     frames = open_video(str(path), 'pyav').get_batch([6, 8, 10, 12])
     frames = np.stack([extractor.transform(frame) for frame in frames])
     clip = torch.from_numpy(frames).permute(3, 0, 1, 2)[None]
@@ -49,7 +49,7 @@ def test_files_say_how_they_were_made(
 ) -> None:
     if kind == 'hdf5':
         pytest.importorskip('h5py')
-    extractor = FeatureExtractor(plan_features(*tiny, stride=2), 'cpu', batch_size=4)
+    extractor = FeatureExtractor(feature_spec(*tiny, stride=2), 'cpu', batch_size=4)
     target = tmp_path / f'x{SUFFIXES[kind]}'
     metadata = extractor.write(videos / 'sub' / '0.mp4', open_writer(target, kind))
     expected, _ = extractor.extract(videos / 'sub' / '0.mp4')
@@ -69,7 +69,7 @@ def load(target: Path, kind: str) -> np.ndarray:
 
 
 def test_broken_video_leaves_nothing(tiny: tuple[Path, Path], videos: Path, tmp_path: Path) -> None:
-    extractor = FeatureExtractor(plan_features(*tiny), 'cpu')
+    extractor = FeatureExtractor(feature_spec(*tiny), 'cpu')
     with pytest.raises(MediaError, match='broken'):
         extractor.write(videos / 'sub' / 'broken.mp4', open_writer(tmp_path / 'x.npz', 'npz'))
     assert list(tmp_path.iterdir()) == []
@@ -99,7 +99,7 @@ def test_encoder_alone_and_published_layout_load(
 )
 def test_settings_that_cannot_be(tiny: tuple[Path, Path], settings: dict, text: str) -> None:
     with pytest.raises(ValueError, match=text):
-        plan_features(tiny[0], **(dict(checkpoint=tiny[1]) | settings))
+        feature_spec(tiny[0], **(dict(checkpoint=tiny[1]) | settings))
 
 
 def test_tokens_of_a_layer(tiny: tuple[Path, Path], videos: Path) -> None:
@@ -121,14 +121,14 @@ def test_tokens_of_a_layer(tiny: tuple[Path, Path], videos: Path) -> None:
 )
 def test_features_that_the_encoder_does_not_have(tiny: tuple[Path, Path], settings, text) -> None:
     with pytest.raises(ValueError, match=text):
-        plan_features(*tiny, **settings)
+        feature_spec(*tiny, **settings)
 
 
 @pytest.mark.parametrize(
     ('task', 'pool'), [('clip', 'pooled'), ('stage2', 'pooled'), ('qa', 'mean')]
 )
 def test_encoders_of_other_tasks(videos: Path, task: str, pool: str) -> None:
-    plan = plan_features(f'internvideo2/{task}/tiny_synthetic', random_weights=True, fps=5)
+    plan = feature_spec(f'internvideo2/{task}/tiny_synthetic', random_weights=True, fps=5)
     features, metadata = FeatureExtractor(plan, 'cpu').extract(videos / 'sub' / '0.mp4')
     assert metadata['pool'] == pool and np.isfinite(features).all()
     assert len(features) == metadata['windows'] == 2

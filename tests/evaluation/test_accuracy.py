@@ -42,10 +42,10 @@ def evaluate_rank(rank, world, port, folder, indices):
         'gloo', f'tcp://127.0.0.1:{port}', rank=rank, world_size=world
     )
     try:
-        figures = evaluate(indices[rank::world], dump=f'{folder}/predictions.json')
+        metrics = evaluate(indices[rank::world], dump=f'{folder}/predictions.json')
     except ValueError as error:
-        figures = str(error)
-    (folder / f'{rank}.json').write_text(json.dumps(figures))
+        metrics = str(error)
+    (folder / f'{rank}.json').write_text(json.dumps(metrics))
     torch.distributed.destroy_process_group()
 
 
@@ -57,8 +57,8 @@ def evaluate_in_processes(world, folder, indices):
 @pytest.mark.parametrize('world', [2, 3])
 def test_figures_do_not_depend_on_the_number_of_processes(tmp_path, world):
     alone = evaluate(range(NUM_VIDEOS), dump=f'{tmp_path}/alone.json')
-    figures = evaluate_in_processes(world, tmp_path, list(range(NUM_VIDEOS)))
-    assert figures == [alone] * world
+    metrics = evaluate_in_processes(world, tmp_path, list(range(NUM_VIDEOS)))
+    assert metrics == [alone] * world
     assert (tmp_path / 'predictions.json').read_text() == (tmp_path / 'alone.json').read_text()
 
 
@@ -91,8 +91,8 @@ def test_unreadable_videos_count_as_wrong_and_are_listed(tmp_path):
 
 
 def test_every_video_unreadable_is_zero_not_an_exception():
-    figures = evaluate(range(NUM_VIDEOS), unreadable=range(NUM_VIDEOS))
-    assert figures['acc/top1'] == figures['acc/mean_class'] == 0
+    metrics = evaluate(range(NUM_VIDEOS), unreadable=range(NUM_VIDEOS))
+    assert metrics['acc/top1'] == metrics['acc/mean_class'] == 0
 
 
 def test_predictions_are_dumped_with_the_names_of_their_classes(tmp_path):
@@ -114,8 +114,8 @@ def test_mean_class_accuracy_weighs_classes_equally():
     for index, (label, guess) in enumerate([(0, 0), (0, 0), (0, 0), (1, 0)]):
         score = torch.eye(2)[guess]
         metric.process(None, [dict(path='a', sample_index=index, gt_label=label, pred_score=score)])
-    figures = metric.evaluate(4)
-    assert (figures['acc/top1'], figures['acc/mean_class']) == (75.0, 50.0)
+    metrics = metric.evaluate(4)
+    assert (metrics['acc/top1'], metrics['acc/mean_class']) == (75.0, 50.0)
 
 
 @pytest.mark.parametrize(

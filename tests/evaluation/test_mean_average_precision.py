@@ -17,13 +17,13 @@ def evaluate(rows):
 
 def test_precision_of_ranked_videos():
     rows = [(0, [0.9, 0.1, 0]), (1, [0.8, 0.2, 0]), (0, [0.3, 0.7, 0]), (1, [0.1, 0.9, 0])]
-    figures = evaluate([(label, torch.tensor(score)) for label, score in rows])
-    assert figures['map/mAP'] == pytest.approx(100 * (1 + 2 / 3) / 2)
-    assert figures['map/num_classes'] == 2
+    metrics = evaluate([(label, torch.tensor(score)) for label, score in rows])
+    assert metrics['map/mAP'] == pytest.approx(100 * (1 + 2 / 3) / 2)
+    assert metrics['map/num_classes'] == 2
 
 
 def test_an_unreadable_video_lowers_its_class():
     rows = [(0, torch.tensor([0.9, 0.1])), (1, torch.tensor([0.2, 0.8])), (0, None)]
-    figures = evaluate(rows)
-    assert figures['map/mAP'] == pytest.approx(100 * ((1 + 2 / 3) / 2 + 1) / 2)
-    assert figures['map/unreadable'] == 1
+    metrics = evaluate(rows)
+    assert metrics['map/mAP'] == pytest.approx(100 * ((1 + 2 / 3) / 2 + 1) / 2)
+    assert metrics['map/unreadable'] == 1

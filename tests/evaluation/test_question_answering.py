@@ -69,11 +69,11 @@ def test_many_answers_count_by_the_people_who_gave_them(guess, scores):
     assert answer_score(guess, people) == pytest.approx(scores)
 
 
-def test_open_ended_figures(tmp_path):
+def test_open_ended_metrics(tmp_path):
     metric = OpenEndedAccuracy(dump=f'{tmp_path}/guesses.json', output_dir=tmp_path)
-    figures = evaluate(metric, [open_sample(i) for i in range(SIZE)])
+    metrics = evaluate(metric, [open_sample(i) for i in range(SIZE)])
     right, soft = 5, 3 * 1 + 2 / 3  # of what is readable, three say yes and two no
-    assert figures == pytest.approx(
+    assert metrics == pytest.approx(
         {
             'qa/accuracy': 100 * right / SIZE,
             'qa/vqa_accuracy': 100 * soft / SIZE,
@@ -95,22 +95,22 @@ def test_open_ended_figures(tmp_path):
 
 def test_single_answers_have_no_soft_accuracy():
     samples = [open_sample(i, answers=('yes',), weights=(1.0,), people=1) for i in range(3)]
-    figures = evaluate(OpenEndedAccuracy(), samples)
-    assert figures['qa/accuracy'] == pytest.approx(100 / 3)
-    assert 'qa/vqa_accuracy' not in figures
+    metrics = evaluate(OpenEndedAccuracy(), samples)
+    assert metrics['qa/accuracy'] == pytest.approx(100 / 3)
+    assert 'qa/vqa_accuracy' not in metrics
 
 
-def test_choice_figures():
+def test_choice_metrics():
     samples = [choice_sample(i, answer=1 if i % 2 else 2) for i in range(SIZE)]
-    figures = evaluate(ChoiceAccuracy(), samples)
-    assert figures['choice/accuracy'] == pytest.approx(100 * 4 / SIZE)
-    assert figures['choice/accuracy_readable'] == pytest.approx(100 * 4 / 9)
+    metrics = evaluate(ChoiceAccuracy(), samples)
+    assert metrics['choice/accuracy'] == pytest.approx(100 * 4 / SIZE)
+    assert metrics['choice/accuracy_readable'] == pytest.approx(100 * 4 / 9)
 
 
 @pytest.mark.parametrize('scores', [(0.4, 0.4, 0.2), (float('nan'),) * 3], ids=str)
 def test_an_option_as_likely_as_the_right_one_is_a_miss(scores):
-    figures = evaluate(ChoiceAccuracy(), [choice_sample(0, answer=0, scores=scores)])
-    assert figures['choice/accuracy'] == 0.0
+    metrics = evaluate(ChoiceAccuracy(), [choice_sample(0, answer=0, scores=scores)])
+    assert metrics['choice/accuracy'] == 0.0
 
 
 def share_of(rank, folder, kind):

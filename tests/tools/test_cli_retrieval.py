@@ -156,7 +156,7 @@ def write_config(folder, model, table, sets, bases=BASES, training=None, metrics
     return file
 
 
-def figures(folder):
+def metrics(folder):
     reports = json.loads((folder / 'evaluation.json').read_text())
     return {each['prefix']: each['figures'] for report in reports for each in report['variants']}
 
@@ -164,7 +164,7 @@ def figures(folder):
 def test_a_stage2_model_is_tested_by_sets_of_every_kind(world, tmp_path):
     file = write_config(tmp_path, STAGE2, world, list(world))
     assert call(TEST, file, tmp_path / 'model.pth', '--work-dir', tmp_path / 'run') == 0
-    found = figures(tmp_path / 'run')
+    found = metrics(tmp_path / 'run')
     sets = ('seen', 'lost', 'wordy', 'both')
     heads = [f'{name}_{kind}' for name in sets for kind in ('sim', 'dsl', 'match')]
     # The objectives name no matching head for sound alone.
@@ -194,14 +194,14 @@ def test_equal_texts_tie_in_whatever_batch_they_are(world, tmp_path):
     file = write_config(tmp_path, STAGE2, dict(alike=alike), ['alike'], k_test=300)
     assert call(TEST, file, tmp_path / 'model.pth', '--work-dir', tmp_path / 'run') == 0
     # At least 224 of the 257 texts are of other videos.
-    found = figures(tmp_path / 'run')
+    found = metrics(tmp_path / 'run')
     assert {each['v2t_r10'] for each in found.values()} == {0.0}
 
 
 def test_a_clip_model_has_no_matching_head(world, tmp_path):
     file = write_config(tmp_path, CLIP, world, ['seen', 'choice'])
     assert call(TEST, file, tmp_path / 'model.pth', '--work-dir', tmp_path / 'run') == 0
-    assert set(figures(tmp_path / 'run')) == {'seen_emb', 'seen', 'choice'}
+    assert set(metrics(tmp_path / 'run')) == {'seen_emb', 'seen', 'choice'}
 
 
 def test_each_video_is_decoded_once_however_many_ask_about_it(world, tmp_path, monkeypatch):
@@ -225,7 +225,7 @@ def test_states_of_texts_are_kept_only_to_be_matched(world, tmp_path, monkeypatc
     assert call(TEST, file, tmp_path / 'model.pth', '--work-dir', tmp_path / 'run') == 0
     assert [each.states is not None for each in kept] == [k_test > 0]
     prefix = 'seen_sim' if k_test else 'seen_emb'
-    assert prefix in figures(tmp_path / 'run')
+    assert prefix in metrics(tmp_path / 'run')
 
 
 @pytest.mark.parametrize(
@@ -289,7 +289,7 @@ def test_several_metrics_score_one_set(world, tmp_path):
     metrics = [MATCHED, dict(PLAIN, label='plain')]
     file = write_config(tmp_path, STAGE2, world, ['seen'], metrics=metrics)
     assert call(TEST, file, tmp_path / 'model.pth', '--work-dir', tmp_path / 'run') == 0
-    found = figures(tmp_path / 'run')
+    found = metrics(tmp_path / 'run')
     kinds = ('sim', 'dsl', 'match', 'plain_emb', 'plain')
     assert list(found) == [f'seen_{kind}' for kind in kinds]
     assert found['seen_sim'] == found['seen_plain_emb']
@@ -316,7 +316,7 @@ def test_released_files_are_tested_without_a_checkpoint_at_another_length(
     file = write_config(tmp_path, longer, world, ['seen'])
     options = ('--work-dir', tmp_path / 'run', '--cfg-options')
     assert call(TEST, file, *options, 'test_dataloader.dataset.sampling.num_frames=4') == 0
-    assert prefix in figures(tmp_path / 'run')
+    assert prefix in metrics(tmp_path / 'run')
 
 
 def test_the_trained_part_of_a_clip_model_is_tested_alone_too(world, tmp_path):
@@ -333,7 +333,7 @@ def test_the_trained_part_of_a_clip_model_is_tested_alone_too(world, tmp_path):
     assert call(TEST, file, '--work-dir', tmp_path / 'named') == 0
     (tmp_path / 'part.pth').rename(tmp_path / 'given.pth')
     assert call(TEST, file, tmp_path / 'given.pth', '--work-dir', tmp_path / 'given') == 0
-    assert figures(tmp_path / 'given') == figures(tmp_path / 'named')
+    assert metrics(tmp_path / 'given') == metrics(tmp_path / 'named')
 
 
 SEEING = STAGE2 | dict(
@@ -373,7 +373,7 @@ def test_training_keeps_what_is_best_by_a_set(world, tmp_path):
     file = write_training(tmp_path, world)
     assert call(TRAIN, file, '--work-dir', tmp_path / 'run') == 0
     assert list((tmp_path / 'run').glob('best_seen_match_t2v_r1_epoch_*.pth'))
-    assert 'seen_match' in figures(tmp_path / 'run')
+    assert 'seen_match' in metrics(tmp_path / 'run')
 
 
 def test_the_best_by_a_set_that_is_not_validated_is_refused_at_once(world, tmp_path, capsys):
@@ -401,7 +401,7 @@ def test_several_processes_validate_while_they_train_and_resume(world, tmp_path,
         arguments = (file, 2, '--work-dir', folder, *options)
         run = in_two_processes('dist_train.sh', *arguments)
         assert run.returncode == 0, run.stderr
-        assert 'seen_match' in figures(folder)
+        assert 'seen_match' in metrics(folder)
     assert list(whole.glob('best_seen_match_t2v_r1_epoch_*.pth'))
     weights, again = (
         torch.load(folder / 'epoch_2.pth', weights_only=True)['state_dict']

@@ -150,7 +150,7 @@ def released_options(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def check_kind(kind: str, known: Collection[str] = KINDS) -> str:
-    """Return ``kind`` if it is known; else ValueError."""
+    """Return ``kind`` if it is known, else raise ValueError."""
     if kind not in known:
         raise ValueError(f'kind must be one of {", ".join(known)}, got {kind!r}')
     return kind
@@ -401,7 +401,7 @@ class CLIPAdapter(CheckpointAdapter):
         return state
 
     def select(self, published: Mapping[str, Tensor]) -> State:
-        """What is taken of the file, in published names."""
+        """Entries that are taken from the file, in published names."""
         if self.kind == 'released':
             return dict(published)
         names = clip_vision_names(published, self.kind)
@@ -414,7 +414,7 @@ class CLIPAdapter(CheckpointAdapter):
         return [name for name in published if name not in used]
 
     def _is_spare(self, name: str, own: Collection[str]) -> bool:
-        """Rotary buffers of older files; image tables and classifiers of other vision towers."""
+        """Entries to leave out: rotary buffers, image tables and classifiers of other towers."""
         if name.endswith(ROTARY):
             return True
         inner = name.removeprefix(STAGE2_PREFIX)

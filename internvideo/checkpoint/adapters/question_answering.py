@@ -121,7 +121,7 @@ def count_layers(names: Collection[str]) -> int:
 
 
 def shifted(name: str, skipped: int) -> str | None:
-    """``name`` with its layer counted from layer ``skipped`` on; None for layers below."""
+    """Rename ``name`` with its layer counted from ``skipped`` on, or None for layers below."""
     found = LAYER.search(name)
     if found is None:
         return name

@@ -147,14 +147,14 @@ class DistinctTokens:
         self.length = next(iter(fields.values())).shape[1]
 
     def chunks(self, size: int) -> Iterator[dict[str, Tensor]]:
-        """So many distinct texts at a time."""
+        """Split distinct texts into chunks."""
         split = {name: field.split(size) for name, field in self._fields.items()}
         for parts in zip(*split.values(), strict=True):
             yield dict(zip(split, parts, strict=True))
 
 
 def joined_texts(parts: Sequence[Encoded], place: Tensor | None = None) -> Encoded:
-    """Texts of several chunks, one after the other; ``place`` says which row each one is."""
+    """Texts of several chunks one after the other, with the row of each (``place``)."""
     joined = Encoded(*map(_joined, zip(*parts, strict=True)))
     return joined if place is None else Encoded(*(x if x is None else x[place] for x in joined))
 

@@ -21,7 +21,7 @@ WORTH_TELLING = 100
 
 
 class Kept(NamedTuple):
-    """What metrics read of a set beside vectors.
+    """Facts of a set that metrics read beside vectors.
 
     Attributes:
         match: what a matching head reads.
@@ -52,7 +52,7 @@ class SetEncoder:
         self.model, self.autocast, self.dtype = model, autocast, dtype
 
     def encode(self, part: Any, batches: Iterable[dict[str, Any]], kept: Kept) -> EncodedSet:
-        """One set, the same on every process; ``batches`` are those of :func:`own_batches`.
+        """Encode one set alike on every process from its :func:`own_batches`.
 
         Raises:
             ValueError: the model cannot encode the samples, or texts of their length.
@@ -93,7 +93,7 @@ class SetEncoder:
 
 
 def own_batches(part: Any, like: DataLoader) -> DataLoader:
-    """This process's batches of a set, loaded as ``like`` loads."""
+    """Batches of a set on this process, loaded as ``like`` loads."""
     rank, world = get_dist_info()
     size = like.batch_size
     firsts = range(rank * size, len(part), world * size)
@@ -110,7 +110,7 @@ def own_batches(part: Any, like: DataLoader) -> DataLoader:
 
 
 class OwnSamples:
-    """What this process has encoded of a set's samples.
+    """Encoded samples of a set on this process.
 
     Args:
         dtype: what tokens are kept in; None: as they come.
@@ -126,7 +126,7 @@ class OwnSamples:
         self.unreadable: list[dict[str, str]] = []
 
     def add(self, encoded: Encoded | None, data_samples: list[Any]) -> None:
-        """Take a batch; ``encoded`` are its readable samples."""
+        """Take a batch with its readable samples in ``encoded``."""
         for sample in data_samples:
             reason = sample.get('unreadable')
             if reason is None:
@@ -188,7 +188,7 @@ class EncodedTexts:
 
     @classmethod
     def joined(cls, chunks: dict[int, Encoded], place: Tensor) -> 'EncodedTexts':
-        """From the chunks of distinct texts that each process has encoded."""
+        """Join the chunks of distinct texts that the processes have encoded."""
         merged = {k: v for part in all_gather_object(chunks) for k, v in part.items()}
         return cls(place, joined_texts([merged[number] for number in sorted(merged)]))
 
@@ -207,7 +207,7 @@ def encode_texts(encoder: RetrievalEncoder, part: Any, kept: Kept) -> EncodedTex
 
 
 def _stored(encoded: Encoded, kept: Kept) -> Encoded:
-    """What is kept of a chunk of texts, on the CPU."""
+    """Encoded texts of a chunk, on the CPU."""
     states, mask = (encoded.tokens, encoded.mask) if kept.match else (None, None)
     matrices = encoded.token_features if kept.tokens else None
     return Encoded(
@@ -219,7 +219,7 @@ def _stored(encoded: Encoded, kept: Kept) -> Encoded:
 
 
 class PairMatcher:
-    """Judges pairs of samples and texts by the model's matching head; see :data:`Matcher`."""
+    """Scores pairs of samples and texts by the model's matching head (see :data:`Matcher`)."""
 
     def __init__(
         self, encoder: RetrievalEncoder, samples: OwnSamples, texts: EncodedTexts, rows: Tensor

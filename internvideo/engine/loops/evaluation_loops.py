@@ -19,7 +19,7 @@ from internvideo.structures.encoded_sets import SetReport
 
 
 def evaluation_autocast(dtype: str | None) -> torch.autocast:
-    """Autocast to ``bfloat16`` or ``float16`` on this process's device; None switches it off.
+    """Autocast to ``bfloat16`` or ``float16`` on this process's device, or not at all for None.
 
     Raises:
         ValueError: another dtype, or float16 without a GPU.
@@ -33,7 +33,7 @@ def evaluation_autocast(dtype: str | None) -> torch.autocast:
 
 
 def checked_evaluator(evaluator: Any, stage: str) -> Any:
-    """``evaluator``; raises ValueError for what is neither one nor a config of metrics."""
+    """Return ``evaluator``, or raise ValueError if it is neither one nor a config of metrics."""
     if isinstance(evaluator, Mapping | list | tuple | Evaluator):
         return evaluator
     raise ValueError(
@@ -62,11 +62,11 @@ class _EvaluationLoop:
 
     @property
     def sets(self) -> list[Any]:
-        """Evaluation sets; none of other data."""
+        """Evaluation sets of a data set, none for other data."""
         return list(getattr(self.dataloader.dataset, 'sets', ()))
 
     def reported_names(self) -> list[str] | None:
-        """Names that the evaluator may report; None when a metric does not say."""
+        """Names that the evaluator may report, or None when a metric does not say."""
         return names_of(self.evaluator.metrics, {part.name: part.task for part in self.sets})
 
     def run(self) -> dict[str, float]:

@@ -29,7 +29,7 @@ def active_objectives(media: Iterable[str], weights: Mapping[str, float]) -> set
     """
     media = set(media)
     needs = {name: {first, second} - {'text'} for name, (first, second) in CONTRASTIVE.items()}
-    needs |= {name: {medium} for name, medium in (MATCHING | LANGUAGE).items()}
+    needs |= {name: {modality} for name, modality in (MATCHING | LANGUAGE).items()}
     gates = {name: weights.get(name, 0.0) for name, wanted in needs.items() if wanted <= media}
     if media == {'audio'}:
         gates['amlm'] = weights.get('mlm', 0.0)
@@ -37,7 +37,7 @@ def active_objectives(media: Iterable[str], weights: Mapping[str, float]) -> set
 
 
 def check_weights(weights: Mapping[str, float]) -> dict[str, float]:
-    """Weights of known objectives; raises ValueError for others and for negative weights."""
+    """Check the weights of the objectives, which must be known and not negative."""
     unknown = sorted(set(weights) - set(OBJECTIVES))
     if unknown or min(weights.values(), default=0) < 0:
         raise ValueError(
@@ -47,5 +47,5 @@ def check_weights(weights: Mapping[str, float]) -> dict[str, float]:
 
 
 def captions_by_kind(texts: Mapping[str, Any]) -> dict[str | None, Mapping[str, Tensor]]:
-    """Kind of caption -> tokens; a batch with captions of one unnamed kind has the kind None."""
+    """Map from kind of caption to tokens, with the kind None for captions of one unnamed kind."""
     return {None: texts} if 'input_ids' in texts else dict(texts)

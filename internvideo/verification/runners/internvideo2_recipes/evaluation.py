@@ -21,11 +21,11 @@ def run_multiview_merge(case: Case, env: RunEnv) -> Result:
         for index in range(rank, len(logits), ranks):
             sample = dict(path=f'{index}.mp4', sample_index=index, gt_label=labels[index])
             metric.process(None, [dict(sample, pred_score=scores[index])])
-    figures = metric.evaluate(len(logits))
+    metrics = metric.evaluate(len(logits))
     return Result(
         outputs={
-            'top1': figures['acc/top1'],
-            'top5': figures['acc/top5'],
+            'top1': metrics['acc/top1'],
+            'top5': metrics['acc/top5'],
             'mean_score': scores,
             'prediction': torch.argmax(scores, dim=1),
         }

@@ -66,7 +66,7 @@ def check_combo(case: Case, combo: Facts, number: int) -> None:
 
 
 def run_combo(combo: dict[str, Any], part: Callable[[str], Tensor]) -> dict[str, Any]:
-    """Soft-maxed scores of both directions, and the nine figures, of each variant."""
+    """Soft-maxed scores of both directions and the nine metrics of each variant."""
     text, head = part('text'), part('match')
     tokens, media = media_of(combo, part)
     texts = unit(text[:, 0] @ part('text_proj').T)

@@ -49,7 +49,7 @@ def true_pairs(kind: str, videos: int, texts: int) -> Tensor:
     elif kind == 'multi_vision':
         rows = rows // (videos // texts)
     elif kind != 'one':
-        raise CaseError(f'unknown truth {kind!r}')
+        raise CaseError(f'unknown ground truth {kind!r}')
     return rows[:, None] == columns
 
 
@@ -62,10 +62,10 @@ def unit(features: Tensor) -> Tensor:
     return torch.nn.functional.normalize(features, dim=-1).cpu()
 
 
-def encoded_set(samples: Tensor, texts: Tensor, truth: Any, **fields: Any) -> EncodedSet:
-    """What an evaluation loop hands to metrics."""
+def encoded_set(samples: Tensor, texts: Tensor, ground_truth: Any, **fields: Any) -> EncodedSet:
+    """Encoded sets and scorers that an evaluation loop hands to metrics."""
     base = dict(name='case', files='', samples=samples, rows=torch.arange(len(samples)))
-    base |= dict(size=len(samples), texts=texts, ground_truth=truth, temperature=1.0)
+    base |= dict(size=len(samples), texts=texts, ground_truth=ground_truth, temperature=1.0)
     return EncodedSet(**base | fields)
 
 
@@ -110,7 +110,7 @@ def boosted(vision: Tensor, text: Tensor, is_true: Tensor, boost: float) -> tupl
 def frames_and_texts(
     vision: Tensor, text: Tensor, reduce: str, temp: float
 ) -> tuple[Scorer, dict[str, Any]]:
-    """How frames of a video (N, T, C) and texts (M, C) are compared, and fields of the set."""
+    """Comparison of frames of a video (N, T, C) and texts (M, C), and fields of the set."""
     if vision.ndim == 2:
         return InnerProduct(temp), {}
     # Over one token of a text, averaging frames' best is a mean, and the text's best is a maximum.
@@ -172,8 +172,8 @@ def run_clip_zero_shot(case: Case, env: RunEnv) -> Result:
             scores = both_blocks(encoded, scorer, dual)
             outputs |= {f'{name}_{view}{i}': scores[view] for view in VIEWS}
             ranks = both_ranks(encoded, scorer, dual, links)
-            figures = recalls_of_ranks(ranks['v2t'], ranks['t2v'])
-            outputs[f'metrics_{name}{i}'] = np.array(list(figures.values()))
+            metrics = recalls_of_ranks(ranks['v2t'], ranks['t2v'])
+            outputs[f'metrics_{name}{i}'] = np.array(list(metrics.values()))
     return Result(outputs)
 
 
@@ -198,9 +198,9 @@ def run_multiple_choice(case: Case, env: RunEnv) -> Result:
             combo.ignore('positives')  # about how many answers of an option are right
             text = text + boost * answers.to(vision.dtype).T @ vision
             options = [list(range(len(text)))] * count
-        truth = dict(samples=list(range(count)), options=options, answers=answers.tolist())
+        ground_truth = dict(samples=list(range(count)), options=options, answers=answers.tolist())
         encoded = encoded_set(
-            unit(vision), unit(text), truth, temperature=combo['temp'], task='choice'
+            unit(vision), unit(text), ground_truth, temperature=combo['temp'], task='choice'
         )
         scores = metric.option_scores(encoded, AskedQuestions.of(encoded))
         if combo['kind'] == 'single':

@@ -85,21 +85,21 @@ def _check_conversion(case: Case, facts: Facts) -> None:
     for table in facts['tables']:
         rows, width = case.inputs[table['input']].shape[-2:]
         facts.require(dim=width)
-        squares = facts.get('orig_grid', 0) ** 2
-        old = dict(joint=extra + steps * squares, spatial=squares, temporal=steps)
+        patches = facts.get('orig_grid', 0) ** 2
+        old = dict(joint=extra + steps * patches, spatial=patches, temporal=steps)
         if 'orig_grid' in facts and rows != old.get(table['kind'], rows):
             raise CaseError(f'{table["input"]} has {rows} rows, the case says {old}')
 
 
 def _resized(table: Tensor, kind: str, grid: Grid, facts: dict[str, Any]) -> Tensor:
-    steps, *squares = grid
+    steps, *patches = grid
     if kind == 'joint':
         steps, extra = facts.get('orig_t_size', 8), facts.get('extra_rows', 1)
         return interpolate_joint_table(table, steps, grid, extra_rows=extra)
     if kind == 'spatial':
         return interpolate_separate_tables(table, table.new_zeros(1, steps, 1), grid)[0]
     if kind == 'temporal':
-        spatial = table.new_zeros(1, squares[0] * squares[1], 1)
+        spatial = table.new_zeros(1, patches[0] * patches[1], 1)
         return interpolate_separate_tables(spatial, table, grid)[1]
     return table
 
