@@ -121,12 +121,12 @@ class EvaluationSet(BaseDataset):
 
     @property
     def modality(self) -> str:
-        """What a model encodes of a sample."""
+        """Modalities that a model encodes of a sample."""
         return MODALITIES[self.media_type]
 
     @property
     def ground_truth(self) -> Any:
-        """What is right, as metrics of the task take it."""
+        """Ground truth as metrics of the task take it."""
         raise NotImplementedError
 
     def __len__(self) -> int:
@@ -137,7 +137,7 @@ class EvaluationSet(BaseDataset):
         return self._rows[medium]
 
     def get_data_info(self, medium: int) -> dict:
-        """The annotation of a medium without its texts, see :class:`BaseDataset`."""
+        """Annotation of a sample without its texts, see :class:`BaseDataset`."""
         info = super().get_data_info(medium)
         sample = {k: v for k, v in info.items() if k not in TEXT_KEYS and 'caption' not in k}
         return sample | dict(set_name=self.name)
@@ -188,7 +188,7 @@ class RetrievalSet(EvaluationSet):
 
     @property
     def ground_truth(self) -> list[list[int]]:
-        """Texts of every medium."""
+        """Texts of every sample."""
         return self._texts_of
 
 
@@ -288,7 +288,7 @@ class ChoiceSet(EvaluationSet):
 
     @property
     def ground_truth(self) -> dict[str, list]:
-        """Of every question: ``samples`` (Q,), its video; ``options`` (Q, K), its texts;
+        """Questions by video ``samples`` (Q,), texts ``options`` (Q, K) and right ones ``answers``.
         ``answers``, (Q,) numbers or (Q, K) flags.
         """
         return dict(samples=self.samples, options=self.options, answers=self.answers)

@@ -78,7 +78,7 @@ class AccuracyMetric(GatheredMetric):
         return class_record(sample)
 
     def compute_metrics(self, results: list[Record]) -> dict[str, float]:
-        """Metrics of all videos; writes the files on the way."""
+        """Compute the metrics of all videos and write the files."""
         readable = [record for record in results if record['unreadable'] is None]
         lost = [record for record in results if record['unreadable'] is not None]
         report_unreadable(lost, self.output_dir)
@@ -105,7 +105,7 @@ class AccuracyMetric(GatheredMetric):
 
 
 def report_unreadable(records: Sequence[Record], output_dir: str | Path | None) -> None:
-    """List unreadable videos, path and reason, in ``UNREADABLE_FILE`` and warn; once each.
+    """List unreadable videos with path and reason in ``UNREADABLE_FILE`` and warn once.
 
     Without any, a list that an earlier evaluation left is removed.
     """
@@ -127,5 +127,5 @@ def report_unreadable(records: Sequence[Record], output_dir: str | Path | None) 
 
 
 def percent(values: Sequence[float] | np.ndarray) -> float:
-    """Mean of shares in percent; 0 of none."""
+    """Mean of shares in percent, 0 for none."""
     return 100.0 * float(np.mean(values)) if len(values) else 0.0

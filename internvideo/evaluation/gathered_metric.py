@@ -59,12 +59,12 @@ class GatheredMetric(BaseMetric):
         self.output_dir = output_dir
 
     def reported_names(self, sets: Mapping[str, str]) -> list[str] | None:
-        """Full names that it may report, whatever evaluation ``sets`` there are; see ``names``."""
+        """Full names that it may report for any evaluation ``sets`` (see ``names``)."""
         return None if self.names is None else [f'{self.prefix}/{name}' for name in self.names]
 
     @abstractmethod
     def record(self, sample: Mapping[str, Any]) -> Record:
-        """What to keep of one evaluated sample; must hold ``sample_index`` and ``path``."""
+        """Record of one evaluated sample, with ``sample_index`` and ``path`` at least."""
 
     def process(self, data_batch: Any, data_samples: Sequence[Mapping[str, Any]]) -> None:
         """Keep one record per data sample."""

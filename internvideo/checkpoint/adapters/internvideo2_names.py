@@ -26,7 +26,7 @@ STAGE2_DECODER_PARTS = ('clip_decoder', 'clip_pos_embed', 'img_pos_embed')
 
 
 def override_from_stage2(state: Mapping[str, Tensor], stage2: Mapping[str, Tensor]) -> State:
-    """Overwrite (or add) the vision tower of a stage-2 file; its other entries are ignored."""
+    """Overwrite (or add) the vision tower of a stage-2 file without its other entries."""
     tower = {
         name.replace(STAGE2_PREFIX, ''): tensor
         for name, tensor in stage2.items()

@@ -16,7 +16,7 @@ def _label_maps() -> dict[str, list[int]]:
 
 
 def k710_rows(num_classes: int) -> list[int] | None:
-    """Kinetics-710 class of each Kinetics-400/600/700 class; None for any other class count."""
+    """Kinetics-710 class of each Kinetics-400/600/700 class, or None for other counts."""
     if num_classes == 400:
         return list(range(400))
     return _label_maps().get(str(num_classes))

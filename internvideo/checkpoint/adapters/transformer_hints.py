@@ -31,7 +31,7 @@ def transformer_hints(state: Shapes, model: Shapes, report: LoadReport) -> list[
 
 
 def _encoder_size(shapes: Shapes) -> tuple[int | None, int] | None:
-    """(width, depth) of the transformer that ``shapes`` describe; None without blocks."""
+    """Width and depth of the transformer that ``shapes`` describe, or None without blocks."""
     blocks = [int(found[1]) for name in shapes if (found := _BLOCK.search(name))]
     if not blocks:
         return None
