@@ -69,9 +69,8 @@ class StudentAdapter(CheckpointAdapter):
         report.new = [name for name in model.state_dict() if name in OWN_FACTS]
         if self.interpolate:
             own, grid = model.state_dict(), model.backbone.grid
-            for prefix in ('backbone.', 'neck.clip_', 'neck.mae_'):
-                extra_rows = 0 if prefix.endswith('mae_') else 1  # no class token there
-                resize_tables(state, own, prefix, grid, report, extra_rows=extra_rows)
+            for name, part in (('backbone', model.backbone), ('neck', model.neck)):
+                resize_tables(state, own, f'{name}.', part.position_tables(), grid, report)
         return state
 
     def _rename(self, published: Mapping[str, Tensor]) -> State:

@@ -214,9 +214,13 @@ class Stage2Adapter(CheckpointAdapter):
         report.new += [
             name for name in own if name not in state and (name in allowed or _is_new(name, state))
         ]
+        parts = {STAGE2_PREFIX: model.vision_encoder}
+        if getattr(model, 'neck', None) is not None:
+            parts['neck.'] = model.neck
         grid = model.vision_encoder.grid
-        for prefix in (STAGE2_PREFIX, 'neck.clip_'):
-            resize_tables(state, own, prefix, grid, report, orig_t_size=self.orig_t_size)
+        for prefix, part in parts.items():
+            tables = part.position_tables()
+            resize_tables(state, own, prefix, tables, grid, report, orig_t_size=self.orig_t_size)
         return state
 
     def _names_of_new_parts(self, own: Collection[str]) -> set[str]:
@@ -347,8 +351,9 @@ class CLIPAdapter(CheckpointAdapter):
         state = {name: value for name, value in state.items() if name not in report.left_over}
         report.left_over += [name for name in self._unused(published) if name not in state]
         report.new = [name for name in own if name not in state and self._is_new(name, state)]
-        grid = model.vision_encoder.grid
-        resize_tables(state, own, STAGE2_PREFIX, grid, report, orig_t_size=orig_t_size)
+        encoder = model.vision_encoder
+        tables, grid = encoder.position_tables(), encoder.grid
+        resize_tables(state, own, STAGE2_PREFIX, tables, grid, report, orig_t_size=orig_t_size)
         return state
 
     def adapts(self, names: Collection[str], own: Collection[str]) -> bool:

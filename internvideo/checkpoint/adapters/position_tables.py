@@ -11,9 +11,8 @@ from internvideo.checkpoint.report import LoadReport
 from internvideo.checkpoint.tensor_conversion import State
 from internvideo.ops.position_tables import (
     Grid,
-    interpolate_image_table,
+    PositionTable,
     interpolate_joint_table,
-    interpolate_separate_tables,
     is_square,
 )
 
@@ -94,35 +93,35 @@ def resize_tables(
     state: State,
     own: Mapping[str, Tensor],
     prefix: str,
+    tables: Mapping[str, PositionTable],
     grid: Grid,
     report: LoadReport,
     *,
     orig_t_size: int | None = None,
-    extra_rows: int = 1,
 ) -> None:
-    """Bring all tables below ``prefix`` to the model's grid, where widths agree.
+    """Bring the tables of a part of the model to its grid, where widths agree.
 
     Args:
         state: entries of the file under the model's names; changed in place.
         own: entries of the model.
-        prefix: of the names ``pos_embed``, ``img_pos_embed``, ``pos_embed_spatial`` and
-            ``pos_embed_temporal``.
+        prefix: of the part's names in the model, such as ``'backbone.'``.
+        tables: ``position_tables()`` of the part.
         grid: temporal positions, rows and columns of the model.
         report: takes down what was reshaped.
         orig_t_size: time steps of the file's joint table.
-        extra_rows: rows of the joint table that belong to no position.
     """
-    joint, image = f'{prefix}pos_embed', f'{prefix}img_pos_embed'
-    if _same_width(joint, state, own):
-        resize_joint_table(state, joint, grid, orig_t_size, report, extra_rows)
-    if _same_width(image, state, own):
-        table = interpolate_image_table(state[image], grid[1:])
-        replace_entry(state, image, table, 'interpolated', report)
-    pair = [f'{prefix}pos_embed_{part}' for part in ('spatial', 'temporal')]
-    if all(_same_width(name, state, own) for name in pair):
-        tables = interpolate_separate_tables(state[pair[0]], state[pair[1]], grid)
-        for name, table in zip(pair, tables, strict=True):
-            replace_entry(state, name, table, 'interpolated', report)
+    for inner, table in tables.items():
+        name = f'{prefix}{inner}'
+        if not table.learned or not _same_width(name, state, own):
+            continue
+        if table.over_time and table.over_space:
+            resize_joint_table(state, name, grid, orig_t_size, report, table.extra_rows)
+            continue
+        # Over one of the two the number of rows says it all; frames are square.
+        rows = state[name].shape[1] - table.extra_rows
+        side = math.isqrt(rows) if table.over_space else 1
+        resized = table.resize(state[name], (rows, side, side), grid)
+        replace_entry(state, name, resized, 'interpolated', report)
 
 
 def _same_width(name: str, state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> bool:

@@ -9,7 +9,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from internvideo.ops.position_tables import Grid, interpolate_joint_table
+from internvideo.ops.position_tables import Grid, PositionTable
 
 ARCH_FIELDS = ('embed_dim', 'depth', 'num_heads', 'mlp_ratio')
 """What a named size says."""
@@ -33,50 +33,6 @@ class EncoderOutput(NamedTuple):
     layers: list[Tensor]
     attn: Tensor | None
     grid: Grid
-
-
-class PositionTable(NamedTuple):
-    """Layout of the rows of a position table (1, rows, D), by which it is resized.
-
-    Attributes:
-        over_time, over_space: whether a row is there for each temporal position, each patch of a
-            frame.
-        extra_rows: rows in front that belong to no position (class token); kept as they are.
-        learned: False for a constant that the encoder computes from its own grid: there is
-            nothing to resize, and a file's copy is not needed.
-    """
-
-    over_time: bool = True
-    over_space: bool = True
-    extra_rows: int = 0
-    learned: bool = True
-
-    def span(self, grid: Grid) -> Grid:
-        """The part of an encoder's ``grid`` that the table covers."""
-        steps, height, width = grid
-        return (
-            steps if self.over_time else 1,
-            height if self.over_space else 1,
-            width if self.over_space else 1,
-        )
-
-    def num_rows(self, grid: Grid) -> int:
-        """Rows that the table of an encoder with this grid has."""
-        steps, height, width = self.span(grid)
-        return self.extra_rows + steps * height * width
-
-    def resize(self, table: Tensor, old: Grid, new: Grid) -> Tensor:
-        """``table`` (1, rows, D) of an encoder with grid ``old`` for one with grid ``new``.
-
-        Linear in time, bicubic in space, in float32 at least.
-
-        Raises:
-            ValueError: the table has other rows than ``old`` says.
-        """
-        steps, *size = self.span(old)
-        return interpolate_joint_table(
-            table, steps, self.span(new), extra_rows=self.extra_rows, orig_grid=tuple(size)
-        )
 
 
 class VideoEncoder(BaseModule):

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from internvideo.models.layers.linear import Linear
 from internvideo.models.layers.position import check_image_table, sincos_1d, sincos_2d, sincos_3d
 from internvideo.ops.features import check_norm, normalise
+from internvideo.ops.position_tables import PositionTable
 from internvideo.ops.tokens import mean_over_time
 from internvideo.registry import MODELS
 from internvideo.structures.aligned_features import AlignedFeatures
@@ -192,6 +193,22 @@ class AlignmentNeck(BaseModule):
     def _rows(self, branch: str, visible: Tensor | None, is_image: bool = False) -> Tensor:
         table = self._table(branch, is_image)
         return table if visible is None else F.embedding(visible, table)
+
+    def position_tables(self) -> dict[str, PositionTable]:
+        """Name of each position table -> what its rows are."""
+        tables = self._branch_tables('clip', extra_rows=1)
+        if self.image_pos_embed == 'separate':
+            tables['clip_img_pos_embed'] = PositionTable(over_time=False, extra_rows=1)
+        return tables | (self._branch_tables('mae') if len(self.mae_decoder) else {})
+
+    def _branch_tables(self, branch: str, extra_rows: int = 0) -> dict[str, PositionTable]:
+        name = f'{branch}_pos_embed'
+        if not self.sep_pos_embed:
+            return {name: PositionTable(extra_rows=extra_rows)}
+        return {
+            f'{name}_spatial': PositionTable(over_time=False),
+            f'{name}_temporal': PositionTable(over_space=False),
+        }
 
     def no_weight_decay(self) -> set[str]:
         """Names of parameters that are never decayed."""
