@@ -19,7 +19,9 @@ def build_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('configs', nargs='*', metavar='CONFIG', help='config files')
-    parser.add_argument('--all', metavar='DIR', help='every config below DIR, as a table')
+    parser.add_argument(
+        '--all', nargs='+', metavar='DIR', help='every config below these folders, as a table'
+    )
     parser.add_argument(
         '--exclude', nargs='+', default=[], metavar='GLOB', help='of --all, leave these paths out'
     )
@@ -45,7 +47,7 @@ def config_paths(args: argparse.Namespace) -> list[Path]:
 
     if not args.configs and not args.all:
         raise ValueError('name a CONFIG, or --all DIR')
-    found = leaves(args.all) if args.all else []
+    found = leaves(*args.all) if args.all else []
     found = [path for path in found if not any(fnmatch(str(path), glob) for glob in args.exclude)]
     paths = [Path(path) for path in args.configs] + found
     missing = [str(path) for path in paths if not path.is_file()]
@@ -61,8 +63,9 @@ def main(argv: list[str] | None = None) -> int:
     parser = build_parser()
     args = parser.parse_args(argv)
     from internvideo.engine.command_line import make_projects_importable
-    from internvideo.rehearsal.generated_data import MediaCache
-    from internvideo.rehearsal.rehearsal import Options, rehearse_all
+    from internvideo.rehearsal.examples import MediaCache
+    from internvideo.rehearsal.options import Options
+    from internvideo.rehearsal.rehearsal import rehearse_all
     from internvideo.rehearsal.report import as_json, describe, sweep_table
 
     make_projects_importable()

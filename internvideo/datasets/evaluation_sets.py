@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
+from internvideo.datasets import config_checks, example_rows
 from internvideo.datasets.base import BaseDataset
 from internvideo.datasets.formats.caption_choice import CaptionChoice
 from internvideo.datasets.formats.captions import normalise_caption
@@ -49,6 +50,9 @@ class EvaluationSet(BaseDataset):
     fact_keys = (*BaseDataset.fact_keys, 'set_name')
     num_prompts = 1
     task: ClassVar[str]
+
+    # What the class tells a rehearsal, see docs/rehearsal.md.
+    with_examples = staticmethod(example_rows.captioned)
 
     def __init__(
         self,
@@ -206,6 +210,9 @@ class ActionSet(EvaluationSet):
 
     task = 'action'
 
+    # What the class tells a rehearsal, see docs/rehearsal.md.
+    with_examples = staticmethod(example_rows.named_actions)
+
     def __init__(
         self,
         *args: Any,
@@ -318,6 +325,10 @@ class EvaluationSets:
         ValueError: nothing is chosen, or a name is not in the table; whatever a set raises,
             naming it.
     """
+
+    # What the class tells a rehearsal, see docs/rehearsal.md.
+    with_examples = staticmethod(example_rows.tabled)
+    check_config = staticmethod(config_checks.evaluation_sets)
 
     def __init__(
         self,

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from mmengine.logging import print_log
 
+from internvideo.datasets import example_rows
 from internvideo.datasets.bad_samples import MediaError
 from internvideo.datasets.base import BaseDataset
 from internvideo.datasets.formats.caption_choice import MIN_WORDS, CaptionChoice
@@ -51,6 +52,9 @@ class MediaTextDataset(BaseDataset):
         FileNotFoundError: ``ann_file`` does not exist.
         ValueError: it cannot be used, holds no usable row, or settings contradict each other.
     """
+
+    # What the class tells a rehearsal, see docs/rehearsal.md.
+    with_examples = staticmethod(example_rows.captioned)
 
     def __init__(
         self,

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from mmengine.logging import print_log
 
+from internvideo.datasets import config_checks, example_rows, item_counts
 from internvideo.datasets.keyed import as_keyed
 from internvideo.datasets.mixture_policies import ByGroup, ByWeight, check_weights
 from internvideo.datasets.tables import build_entry
@@ -52,6 +53,10 @@ class Mixture:
         ValueError: no data set, an unknown policy, weights that do not fit it; data sets that
             disagree in ``num_repeats``.
     """
+
+    # What the class tells a rehearsal, see docs/rehearsal.md.
+    members = staticmethod(example_rows.members)
+    count_items = staticmethod(item_counts.mixed)
 
     def __init__(
         self,
@@ -215,6 +220,11 @@ class MediaMixture(Mixture):
         ValueError: nothing is chosen, a name is not in the table, a weight is not positive, or
             an entry does not fit; whatever the data set of an entry raises, naming the entry.
     """
+
+    with_examples = staticmethod(example_rows.tabled)
+    members = staticmethod(example_rows.chosen)
+    count_items = staticmethod(item_counts.tabled)
+    check_config = staticmethod(config_checks.mixture)
 
     def __init__(
         self,

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from mmengine.logging import print_log
 
+from internvideo.datasets import config_checks, example_rows, item_counts
 from internvideo.datasets.bad_samples import MediaError
 from internvideo.datasets.base import BaseDataset
 from internvideo.datasets.formats.question_rows import TASKS, Facts, closed_list
@@ -55,6 +56,11 @@ class QuestionAnswers(BaseDataset):
         ValueError: no usable row; in testing any row that is not, or a ``question_id`` that
             comes twice, naming file and row.  In training such rows are left out, with a count.
     """
+
+    # What the class tells a rehearsal, see docs/rehearsal.md.
+    with_examples = staticmethod(example_rows.questions)
+    count_items = staticmethod(item_counts.questions)
+    check_config = staticmethod(config_checks.questions)
 
     def __init__(
         self,

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from internvideo.datasets import config_checks, example_rows, item_counts
 from internvideo.datasets.base import BaseDataset
 from internvideo.datasets.formats.annotations import AnnotationList
 from internvideo.datasets.media.loading import MediaLoading
@@ -43,6 +44,11 @@ class VideoDataset(BaseDataset):
         ValueError: empty list, malformed line, label out of range or unknown source, naming file
             and line.
     """
+
+    # What the class tells a rehearsal, see docs/rehearsal.md.
+    with_examples = staticmethod(example_rows.labelled_list)
+    count_items = staticmethod(item_counts.labelled)
+    check_config = staticmethod(config_checks.labelled_list)
 
     def __init__(
         self,

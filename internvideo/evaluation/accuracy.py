@@ -13,6 +13,7 @@ from internvideo.fileio.atomic import atomic_write
 from internvideo.registry import METRICS
 
 from .class_scores import class_record, label_ranks, score_matrix
+from .config_checks import best_of_classes
 from .gathered_metric import GatheredMetric, Record
 
 UNREADABLE_FILE = 'unreadable_test_videos.jsonl'
@@ -66,6 +67,9 @@ class AccuracyMetric(GatheredMetric):
             raise ValueError(f'topk must hold positive numbers, got {tuple(topk)}')
         self.topk = sorted({1, *topk})
         self.dump = dump
+
+    # What the class tells a rehearsal, see docs/rehearsal.md.
+    check_config = staticmethod(best_of_classes)
 
     @property
     def names(self) -> tuple[str, ...]:

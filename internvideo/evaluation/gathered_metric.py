@@ -8,6 +8,8 @@ from typing import Any
 from mmengine.dist import all_gather_object, broadcast_object_list, is_main_process
 from mmengine.evaluator import BaseMetric
 
+from .config_checks import exact_samples
+
 Record = dict[str, Any]
 
 
@@ -53,6 +55,9 @@ class GatheredMetric(BaseMetric):
 
     default_prefix = 'metric'
     names: Sequence[str] | None = None
+
+    # What the class tells a rehearsal, see docs/rehearsal.md.
+    check_config = staticmethod(exact_samples)
 
     def __init__(self, output_dir: str | None = None, prefix: str | None = None) -> None:
         super().__init__(collect_device='cpu', prefix=prefix)

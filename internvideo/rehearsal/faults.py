@@ -1,81 +1,69 @@
 """All that can be said against a config without running it."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from .data_rules import (
-    DATA_RULES,
-    draws_of_pipelines,
-    pixel_scale,
-    roles_of_loaders,
-    sizes,
-    splits,
-)
-from .file_rules import FILE_RULES, checkpoints
-from .findings import Finding, one_line
-from .generated_data import MediaCache
-from .media_rules import MEDIA_RULES, text_lengths, vocabularies
-from .model_rules import MODEL_RULES, items_fit, recomputation, trains_something
-from .question_rules import QUESTION_RULES
-from .run_rules import RUN_RULES, best_checkpoint, complete, hooks, length, optimizer
+from internvideo.structures.rehearsal import Finding
+
+from .config_rules import CONFIG_RULES
+from .examples import MediaCache
+from .file_rules import FILE_RULES
+from .findings import one_line
+from .memory import layout_of
+from .model_rules import MODEL_RULES
+from .rehearsed_config import RehearsedConfig, build_fake_model, observe_loaders
+from .run_rules import RUN_RULES
 from .schema import check_schema
-from .subject import Subject, build_dry_model, load_items
 
-RULES = (*DATA_RULES, *MODEL_RULES, *RUN_RULES, *FILE_RULES)
-COMMON_RULES = (pixel_scale, sizes, recomputation, hooks, checkpoints)
-ASKING_RULES = (
-    *QUESTION_RULES,
-    *(roles_of_loaders, draws_of_pipelines, splits, items_fit, text_lengths, vocabularies),
-    *(complete, best_checkpoint),
-    *COMMON_RULES,
-)
-TRAINING_RULES = (trains_something, length, optimizer)
-
-
-def rules_for(subject: Subject) -> tuple[Callable[[Subject], Iterable[Finding]], ...]:
-    """The rules that judge a config of this kind."""
-    if subject.asks:
-        return (*ASKING_RULES, *(TRAINING_RULES if subject.trains else ()))
-    if not subject.is_multimodal:
-        return RULES
-    return (*MEDIA_RULES, *COMMON_RULES, *(TRAINING_RULES if subject.trains else ()))
+RULES = (*CONFIG_RULES, *MODEL_RULES, *RUN_RULES, *FILE_RULES)
 
 
 def find_faults(
     config: Mapping[str, Any], world_size: int, cache: MediaCache, folder: Path
-) -> tuple[list[Finding], Subject]:
-    """Findings, one a field, and the subject that the rules looked at.
+) -> tuple[list[Finding], RehearsedConfig]:
+    """Findings, one a field, and what the rules looked at.
 
     Args:
         config: the config, resolved.
         world_size: processes it is meant for.
         cache: generated media.
-        folder: an empty folder for generated lists.
+        folder: an empty folder for generated annotations.
     """
-    subject = Subject(config, world_size)
+    rehearsed = RehearsedConfig(config, world_size)
     if not isinstance(config.get('model'), Mapping):
-        return [Finding('model', 'the config has no model')], subject
+        return [Finding('model', 'the config has no model')], rehearsed
     findings = [*check_schema(config)]
-    findings += load_items(subject, cache, folder)
-    findings += build_dry_model(subject)
-    for rule in rules_for(subject):
+    findings += build_fake_model(rehearsed, cache, precision_of(rehearsed))
+    findings += observe_loaders(rehearsed, cache, folder)
+    for rule in RULES:
         try:
-            findings += rule(subject)
+            findings += rule(rehearsed)
         except (KeyError, TypeError, AttributeError) as error:
             # A field is missing or of another kind than every config has.
             findings.append(Finding(rule.__name__, f'cannot be judged: {one_line(error)}'))
-    return _without_echoes(findings), subject
+    return _without_echoes(findings), rehearsed
+
+
+def precision_of(rehearsed: RehearsedConfig) -> str:
+    """Precision of the first trace: with several kinds of batches, only traces that count."""
+    loader = rehearsed.config.get('train_dataloader') or {}
+    if not loader.get('batch_sampler'):
+        return 'amp'
+    try:
+        return layout_of(rehearsed.config.get('strategy'), rehearsed.world_size).trace_precision
+    except ValueError:  # a strategy whose memory is not modelled
+        return 'amp'
 
 
 def _without_echoes(findings: list[Finding]) -> list[Finding]:
     """Drop findings about a whole part when one about a field of it is there already."""
     kept: list[Finding] = []
     for finding in findings:
-        said = [other.field for other in kept]
-        if finding.field in said:
+        if finding.field in [other.field for other in kept]:
             continue
-        if not finding.is_missing_file and any(f.startswith(f'{finding.field}.') for f in said):
+        faults = [other.field for other in kept if not other.is_missing_file]
+        if not finding.is_missing_file and any(f.startswith(f'{finding.field}.') for f in faults):
             continue
         kept.append(finding)
     return kept

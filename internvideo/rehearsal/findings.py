@@ -1,29 +1,4 @@
-"""What a rehearsal has to say against a config."""
-
-from dataclasses import asdict, dataclass
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One line about one field.
-
-    Attributes:
-        field: dotted name of the config field, or the file, at fault.
-        reason: what is wrong, in one line.
-        is_missing_file: the config may be right, this machine lacks the file.
-    """
-
-    field: str
-    reason: str
-    is_missing_file: bool = False
-
-    def __str__(self) -> str:
-        kind = 'missing' if self.is_missing_file else 'fault'
-        return f'{kind}: {self.field}: {self.reason}'
-
-    def as_json(self) -> dict:
-        """Plain data."""
-        return asdict(self)
+"""Messages of errors on one line."""
 
 
 def one_line(error: BaseException) -> str:

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from .dry_model import ActivationModel
+from .fake_model import ActivationModel
 from .hardware import usable_memory
 
 FULL, HALF = 4, 2

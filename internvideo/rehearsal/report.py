@@ -4,10 +4,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from typing import Any
 
+from .facts import Facts, LayoutFacts
 from .hardware import GB, MEMORIES
-from .rehearsal import Facts, LayoutFacts, Rehearsal
-from .run_plan import RunPlan
-from .trial_run import TrialReport
+from .rehearsal import Rehearsal
+from .run_length import RunLength
+from .trial_run import NOT_RUN, TrialReport
 
 
 def gigabytes(size: float) -> str:
@@ -20,18 +21,26 @@ def describe(rehearsal: Rehearsal) -> Iterator[str]:
     yield rehearsal.path
     for finding in rehearsal.findings:
         yield f'  {finding}'
+    yield from (f'  note: {note}' for note in rehearsal.notes)
     if rehearsal.facts is not None:
         yield from (f'  {line}' for line in describe_facts(rehearsal.facts))
     trial = rehearsal.trial
-    if trial is not None and trial.passed:
+    yield from (f'  note: {note}' for note in (() if trial is None else trial.notes))
+    if trial is not None and trial.ran:
         yield (
-            f'  trial: {_deeds(trial)} of a shrunken copy: {trial.seconds:.1f} s, '
+            f'  trial: {_deeds(trial)} of {_tried(trial)}: {trial.seconds:.1f} s, '
             f'{gigabytes(trial.peak_bytes)}'
         )
+    elif trial is not None and trial.stage == NOT_RUN:
+        yield f'  trial: not run: {trial.reason}'
     elif trial is not None:
         yield f'  trial: failed at {trial.stage}: {trial.reason}'
         yield from (f'    {line}' for line in trial.details.splitlines())
     yield f'  {verdict(rehearsal)}'
+
+
+def _tried(trial: TrialReport) -> str:
+    return 'a shrunken copy' if trial.is_shrunken else 'the model as it is'
 
 
 def _deeds(trial: TrialReport) -> str:
@@ -58,33 +67,33 @@ def describe_facts(facts: Facts) -> Iterator[str]:
         + (f', training {flops.model / 1e9:,.1f} GFLOP' if flops.backward else '')
         + (f' + {flops.recompute / 1e9:,.1f} recomputed' if flops.recompute else '')
     )
-    for media, cost in facts.media.items():
+    for kind, cost in facts.kinds.items():
         yield (
-            f'{media}: {cost.batch} a batch, {cost.tokens} tokens and '
+            f'{kind}: {cost.batch} a batch, {cost.tokens} tokens and '
             f'{cost.flops / 1e9:,.1f} GFLOP each'
             + ('' if cost.items else '; how many there are is not known, the run leaves them out')
         )
-    if facts.plan is None:
+    if facts.length is None:
         yield (
             f'a test of {facts.clips_per_batch} items a batch takes {gigabytes(facts.peak)}: '
             'float32 weights and encoding the media'
         )
         return
-    yield from _describe_plan(facts.plan)
+    yield from _describe_length(facts.length)
     yield from memory_table(facts)
 
 
-def _describe_plan(plan: RunPlan) -> Iterator[str]:
-    if plan.samples:
-        about = '' if plan.samples_known else 'about '
+def _describe_length(length: RunLength) -> Iterator[str]:
+    if length.samples:
+        about = '' if length.samples_known else 'about '
         yield (
-            f'run: {about}{plan.samples:,} videos, {plan.epochs} epochs x '
-            f'{plan.steps_per_epoch:,} steps of {plan.clips // max(plan.steps, 1):,} clips; '
-            f'{plan.tokens / 1e9:,.1f} G tokens'
+            f'run: {about}{length.samples:,} videos, {length.epochs} epochs x '
+            f'{length.steps_per_epoch:,} steps of {length.clips // max(length.steps, 1):,} clips; '
+            f'{length.tokens / 1e9:,.1f} G tokens'
         )
         yield (
-            f'cost: {plan.exaflops:,.1f} EFLOP; at {plan.mfu:.0%} of {plan.gpu} '
-            f'{plan.gpu_hours:,.1f} GPU-hours, {plan.hours:,.1f} h on {plan.world_size}'
+            f'cost: {length.exaflops:,.1f} EFLOP; at {length.mfu:.0%} of {length.gpu} '
+            f'{length.gpu_hours:,.1f} GPU-hours, {length.hours:,.1f} h on {length.world_size}'
         )
 
 
@@ -92,7 +101,7 @@ def memory_table(facts: Facts) -> Iterator[str]:
     """A row for each strategy: bytes per GPU, and what fits."""
     sizes = [f'{memory // GB} GB' for memory in MEMORIES]
     yield (
-        f'memory per GPU, {facts.plan.world_size} GPUs, {facts.clips_per_batch} clips a forward '
+        f'memory per GPU, {facts.length.world_size} GPUs, {facts.clips_per_batch} clips a forward '
         'pass (most clips | frames that fit):'
     )
     parts = ('weights', 'grads', 'optimizer', 'buffers', 'activations', 'validation', 'peak')
@@ -134,14 +143,14 @@ def _sweep_row(rehearsal: Rehearsal) -> list[str]:
     facts, trial = rehearsal.facts, rehearsal.trial
     cells = ['-'] * 6
     if facts is not None:
-        plan = facts.plan
+        length = facts.length
         cells = [
             f'{facts.total / 1e6:,.1f} M',
             f'{facts.flops.model / 1e9:,.0f}',
             str(facts.clips_per_batch),
-            '-' if plan is None else str(plan.world_size),
+            '-' if length is None else str(length.world_size),
             gigabytes(facts.peak),
-            f'{plan.gpu_hours:,.0f}' if plan is not None and plan.samples else '-',
+            f'{length.gpu_hours:,.0f}' if length is not None and length.samples else '-',
         ]
     tried = '-' if trial is None else f'{trial.seconds:.0f} s {gigabytes(trial.peak_bytes)}'
     return [rehearsal.path, *cells, tried, verdict(rehearsal)]
@@ -153,6 +162,7 @@ def as_json(rehearsal: Rehearsal) -> dict[str, Any]:
         config=rehearsal.path,
         passed=rehearsal.passed,
         seconds=rehearsal.seconds,
+        notes=rehearsal.notes,
         findings=[finding.as_json() for finding in rehearsal.findings],
         facts=None if rehearsal.facts is None else asdict(rehearsal.facts),
         trial=None if rehearsal.trial is None else rehearsal.trial.as_json(),

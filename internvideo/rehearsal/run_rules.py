@@ -2,7 +2,7 @@
 
 import copy
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -13,18 +13,19 @@ from internvideo.engine.schedulers.step_schedules import Horizon
 from internvideo.registry import (
     HOOKS,
     METRICS,
+    MODELS,
     OPTIM_WRAPPER_CONSTRUCTORS,
     PARAM_SCHEDULERS,
     STRATEGIES,
 )
-from internvideo.structures import VideoDataSample
+from internvideo.structures.rehearsal import Finding
 
-from .dry_model import build_on_meta
-from .findings import Finding, one_line
-from .mixture_plan import batches_of
-from .run_plan import count_samples
-from .subject import Subject
+from .fake_model import build_on_meta, wants_numbers
+from .findings import one_line
+from .parts import class_of
+from .rehearsed_config import TRAIN, RehearsedConfig
 
+SAVE_BEST = 'default_hooks.checkpoint.save_best'
 LARGEST_ADAM_RATE = 2e-2
 """No published recipe trains near it: a rate above is a slip of the decimal point."""
 
@@ -34,56 +35,54 @@ def attempt(field: str, build: Callable[[], Any]) -> Iterator[Finding]:
     try:
         build()
     except Exception as error:  # parts of any kind may refuse in any way
-        yield Finding(field, one_line(error))
+        if not wants_numbers(error):  # a real run will show it
+            yield Finding(field, one_line(error))
 
 
-def complete(subject: Subject) -> Iterator[Finding]:
+def complete(rehearsed: RehearsedConfig) -> Iterator[Finding]:
     """Loops, loaders and evaluators come together or not at all."""
     for kind, names in {
         'train': ('train_cfg', 'train_dataloader', 'optim_wrapper'),
         'val': ('val_cfg', 'val_dataloader', 'val_evaluator'),
         'test': ('test_cfg', 'test_dataloader', 'test_evaluator'),
     }.items():
-        absent = [name for name in names if subject.config.get(name) is None]
+        absent = [name for name in names if rehearsed.config.get(name) is None]
         if absent and len(absent) < len(names):
             yield Finding(absent[0], f'{kind}ing needs {", ".join(names)} together')
 
 
-def horizon_of(subject: Subject) -> Horizon | None:
+def horizon_of(rehearsed: RehearsedConfig) -> Horizon | None:
     """Length of the run, None when the number of samples is not known."""
-    config = subject.config
-    if subject.is_multimodal:
-        return _horizon_of_mixture(subject)
+    config = rehearsed.config
+    epochs = config['train_cfg'].get('max_epochs')
     try:
-        samples, _ = count_samples(config['train_dataloader']['dataset'])
-    except (ValueError, OSError):
+        count = rehearsed.count_items(TRAIN)
+        batches = 0
+        for kind, rows in count.by_kind.items():
+            per_process, size = rows // rehearsed.world_size, rehearsed.batch_size(kind)
+            # Batch samplers leave out what fills no batch.
+            whole = config[TRAIN].get('batch_size') is None
+            batches += per_process // size if whole else -(-per_process // max(size, 1))
+    except (ValueError, OSError, TypeError, KeyError, ZeroDivisionError):
+        return None  # the rules about files and batch sizes say why
+    accumulation = config['optim_wrapper'].get('accumulative_counts', 1)
+    if not count.total or not isinstance(epochs, int):
         return None
-    accumulation = config['optim_wrapper'].get('accumulative_counts', 1)
-    per_process = samples // subject.world_size
-    batches = -(-per_process // max(config['train_dataloader']['batch_size'], 1))
-    epochs = config['train_cfg'].get('max_epochs', 0)
-    return Horizon(batches // accumulation, epochs, accumulation) if samples else None
+    return Horizon(batches // accumulation, epochs, accumulation)
 
 
-def _horizon_of_mixture(subject: Subject) -> Horizon | None:
-    config = subject.config
-    try:
-        batches = sum(batches_of(config['train_dataloader'], subject.world_size).values())
-    except (TypeError, KeyError, ZeroDivisionError):
-        return None  # the rule about batch sizes says why
-    accumulation = config['optim_wrapper'].get('accumulative_counts', 1)
-    epochs = config['train_cfg'].get('max_epochs', 0)
-    return Horizon(batches // accumulation, epochs, accumulation) if batches else None
-
-
-def length(subject: Subject) -> Iterator[Finding]:
+def length(rehearsed: RehearsedConfig) -> Iterator[Finding]:
     """The run has epochs, and an epoch has steps."""
-    loop = subject.config['train_cfg']
+    if not rehearsed.trains:
+        return
+    loop = rehearsed.config['train_cfg']
     epochs = loop.get('max_epochs')
+    if 'max_iters' in loop or (epochs is None and loop.get('type') not in (None, 'TrainLoop')):
+        return  # a loop that counts otherwise
     if epochs is None or epochs < 1:
         yield Finding('train_cfg.max_epochs', f'{epochs} epochs')
         return
-    horizon = horizon_of(subject)
+    horizon = horizon_of(rehearsed)
     if horizon is not None and horizon.steps_per_epoch == 0:
         yield Finding(
             'train_dataloader.batch_size',
@@ -91,14 +90,17 @@ def length(subject: Subject) -> Iterator[Finding]:
         )
 
 
-def learning_rate(subject: Subject) -> Iterator[Finding]:
+def learning_rate(rehearsed: RehearsedConfig) -> Iterator[Finding]:
     """The rate is scaled to the batch, and a rate."""
-    config, world = subject.config, subject.world_size
+    if not rehearsed.trains:
+        return
+    config, world = rehearsed.config, rehearsed.world_size
     wrapper, rule = config['optim_wrapper'], config.get('lr_scaling')
     rate = (wrapper.get('optimizer') or {}).get('lr')
     if not isinstance(rate, int | float):
         return
-    if rule is None and world > 1:
+    scales = getattr(class_of(config['model'].get('type'), MODELS), 'scales_learning_rate', False)
+    if rule is None and world > 1 and scales:
         yield Finding('lr_scaling', f'absent: lr={rate:g} is used as it is on {world} processes')
     factor = 1.0
     if rule is not None:
@@ -107,7 +109,10 @@ def learning_rate(subject: Subject) -> Iterator[Finding]:
         if base < 1:
             yield Finding('lr_scaling.base_batch_size', f'{base}')
             return
-        factor = lr_factor(subject.clips_per_batch, world, 1, counts, base)
+        items = max(
+            map(rehearsed.items_per_batch, rehearsed.training), default=rehearsed.batch_size()
+        )
+        factor = lr_factor(items, world, 1, counts, base)
     if (
         wrapper['optimizer'].get('type', '').startswith('Adam')
         and rate * factor > LARGEST_ADAM_RATE
@@ -134,19 +139,21 @@ def _schedule_rates(config: Mapping[str, Any], rate: float) -> Iterator[Finding]
                 yield Finding(f'{field}.{name}', f'{value:g} is above the rate itself, {rate:g}')
 
 
-def optimizer(subject: Subject) -> Iterator[Finding]:
+def optimizer(rehearsed: RehearsedConfig) -> Iterator[Finding]:
     """Optimiser, parameter groups and schedules can be built for this model."""
-    wrapper = subject.config['optim_wrapper']
+    if not rehearsed.trains or not rehearsed.has_model:
+        return
+    wrapper = rehearsed.config['optim_wrapper']
     clip = wrapper.get('clip_grad')
     if clip:
         yield from _clipping(clip)
     built: list[Any] = []
-    yield from attempt('optim_wrapper', lambda: built.append(build_optimizer(subject.config)))
-    horizon = horizon_of(subject)
+    yield from attempt('optim_wrapper', lambda: built.append(build_optimizer(rehearsed.config)))
+    horizon = horizon_of(rehearsed)
     if not built or horizon is None or horizon.steps == 0:
         return
-    for field, schedule in schedulers_of(subject.config):
-        kind = PARAM_SCHEDULERS.get(schedule['type'])
+    for field, schedule in schedulers_of(rehearsed.config):
+        kind = class_of(schedule['type'], PARAM_SCHEDULERS)
         if getattr(kind, 'takes_horizon', False):
             arguments = dict(optimizer=built[0].optimizer, horizon=horizon)
             yield from attempt(field, partial(_build_schedule, schedule, arguments))
@@ -178,9 +185,9 @@ def build_optimizer(config: Mapping[str, Any]) -> Any:
     return OPTIM_WRAPPER_CONSTRUCTORS.build(options)(build_on_meta(config['model']))
 
 
-def hooks(subject: Subject) -> Iterator[Finding]:
+def hooks(rehearsed: RehearsedConfig) -> Iterator[Finding]:
     """Hooks, strategy and precision can be had."""
-    config = subject.config
+    config = rehearsed.config
     named = [(f'default_hooks.{k}', v) for k, v in (config.get('default_hooks') or {}).items()]
     numbered = [(f'custom_hooks.{i}', v) for i, v in enumerate(config.get('custom_hooks') or ())]
     for field, hook in (*named, *numbered):
@@ -189,8 +196,8 @@ def hooks(subject: Subject) -> Iterator[Finding]:
     strategy = config.get('strategy') or 'auto'
     strategy = dict(type=strategy) if isinstance(strategy, str) else dict(strategy)
     kind = strategy.get('type', 'auto')
-    if kind == 'SingleDevice' and subject.world_size > 1:
-        yield Finding('strategy', f'SingleDevice cannot serve num_gpus={subject.world_size}')
+    if kind == 'SingleDevice' and rehearsed.world_size > 1:
+        yield Finding('strategy', f'SingleDevice cannot serve num_gpus={rehearsed.world_size}')
     elif kind != 'auto':
         yield from attempt('strategy', lambda: STRATEGIES.build(strategy))
     for name in ('val_cfg', 'test_cfg'):
@@ -199,37 +206,37 @@ def hooks(subject: Subject) -> Iterator[Finding]:
             yield Finding(f'{name}.amp_dtype', f'{dtype!r}; use bfloat16, float16 or None')
 
 
-def metrics_of(evaluator: Any, num_classes: int | None) -> set[str] | None:
-    """Names of the figures that ``evaluator`` reports on a sample; None when it cannot be tried."""
+def reported_names(evaluator: Any) -> set[str] | None:
+    """Names of the figures that metrics report; None when one of them does not say."""
     parts = evaluator if isinstance(evaluator, list | tuple) else [evaluator]
-    sample = VideoDataSample(metainfo=dict(path='sample', sample_index=0)).set_gt_label(0)
-    sample.set_pred_score(torch.ones(num_classes or 2))
     names: set[str] = set()
     for part in parts:
         try:
             metric = METRICS.build(dict(part))
-            metric.process({}, [sample.to_dict()])
-            found = metric.compute_metrics(metric.results)
-        except Exception:  # a metric of another task wants other samples
+            found = metric.reported_names
+        except Exception:  # a metric that does not say, or that cannot be built
             return None
         prefix = f'{metric.prefix}/' if metric.prefix else ''
         names |= {f'{prefix}{name}' for name in found}
     return names
 
 
-def best_checkpoint(subject: Subject) -> Iterator[Finding]:
+def best_checkpoint(rehearsed: RehearsedConfig) -> Iterator[Finding]:
     """The best is chosen by a figure that is reported."""
-    hook = (subject.config.get('default_hooks') or {}).get('checkpoint') or {}
-    wanted = hook.get('save_best')
-    if wanted is None:
+    wanted = rehearsed.at('default_hooks.checkpoint.save_best')
+    if not isinstance(wanted, str):
         return
-    field = 'default_hooks.checkpoint.save_best'
-    if subject.config.get('val_evaluator') is None:
-        yield Finding(field, f'{wanted!r}, but nothing is validated')
+    if rehearsed.config.get('val_dataloader') is None:
+        yield Finding(SAVE_BEST, f'{wanted!r}, but nothing is validated')
         return
-    names = metrics_of(subject.config['val_evaluator'], subject.num_classes)
+    evaluator = rehearsed.config.get('val_evaluator')
+    yield from unreported(wanted, reported_names(evaluator) if evaluator else None)
+
+
+def unreported(wanted: str, names: Iterable[str] | None) -> Iterator[Finding]:
+    """``save_best`` is among the figures that are reported; None: not known."""
     if names is not None and not {wanted} & {*names, *(n.rsplit('/', 1)[-1] for n in names)}:
-        yield Finding(field, f'{wanted!r} is not among {", ".join(sorted(names))}')
+        yield Finding(SAVE_BEST, f'{wanted!r} is not among {", ".join(sorted(names)) or "none"}')
 
 
 RUN_RULES = (complete, length, learning_rate, optimizer, hooks, best_checkpoint)

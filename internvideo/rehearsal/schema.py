@@ -8,52 +8,16 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from internvideo import registry
-from internvideo.registry import Registry
+from internvideo.structures.rehearsal import Finding
 
-from .findings import Finding, one_line
+from .findings import one_line
+from .parts import REGISTRIES, Part, parts_of
 
-REGISTRIES: dict[str, Registry] = {
-    'model': registry.MODELS,
-    'tokenizer': registry.TASK_UTILS,
-    'init_cfg': registry.WEIGHT_INITIALIZERS,
-    'adapter': registry.CHECKPOINT_ADAPTERS,
-    'dataset': registry.DATASETS,
-    'datasets': registry.DATASETS,
-    'sampler': registry.DATA_SAMPLERS,
-    'batch_sampler': registry.DATA_SAMPLERS,
-    'collate_fn': registry.FUNCTIONS,
-    'sampling': registry.TRANSFORMS,
-    'pipeline': registry.TRANSFORMS,
-    'optim_wrapper': registry.OPTIM_WRAPPERS,
-    'optimizer': registry.OPTIMIZERS,
-    'param_scheduler': registry.PARAM_SCHEDULERS,
-    'train_cfg': registry.LOOPS,
-    'val_cfg': registry.LOOPS,
-    'test_cfg': registry.LOOPS,
-    'val_evaluator': registry.METRICS,
-    'test_evaluator': registry.METRICS,
-    'default_hooks': registry.HOOKS,
-    'custom_hooks': registry.HOOKS,
-    'strategy': registry.STRATEGIES,
-    'visualizer': registry.VISUALIZERS,
-    'vis_backends': registry.VISBACKENDS,
-    'log_processor': registry.LOG_PROCESSORS,
-}
-DEFAULT_TYPES = {
-    'optim_wrapper': 'OptimWrapper',
-    'train_cfg': 'TrainLoop',
-    'val_cfg': 'ValLoop',
-    'test_cfg': 'TestLoop',
-    'visualizer': 'Visualizer',
-    'log_processor': 'LogProcessor',
-}
 EXTRA_ARGUMENTS = {
     'optim_wrapper': {'optimizer', 'constructor', 'paramwise_cfg'},
     'train_cfg': {'by_epoch'},
 }
 """Arguments that a builder takes for itself."""
-
-NAMED = ('default_hooks',)
 
 LOADER_ARGUMENTS = {
     'dataset', 'sampler', 'batch_sampler', 'batch_size', 'num_workers', 'collate_fn',
@@ -75,9 +39,8 @@ def check_schema(config: Mapping[str, Any]) -> Iterator[Finding]:
     for key, value in config.items():
         if key.endswith('_dataloader') and isinstance(value, Mapping):
             yield from _unknown_loader_arguments(key, value)
-            yield from _walk(value, key, None)
-        elif key in REGISTRIES:
-            yield from _walk_part(value, key, REGISTRIES[key], key)
+    for part in parts_of(config):
+        yield from _check_part(part)
 
 
 def _misspelt_keys(config: Mapping[str, Any]) -> Iterator[Finding]:
@@ -96,43 +59,25 @@ def _unknown_loader_arguments(key: str, loader: Mapping[str, Any]) -> Iterator[F
             )
 
 
-def _walk(value: Any, path: str, current: Registry | None) -> Iterator[Finding]:
-    """Check what lies below ``value``; names of fields say which registry serves a part."""
-    if isinstance(value, Mapping):
-        for key, item in value.items():
-            named = path in NAMED  # here keys are names that the config chose
-            below = current if named else REGISTRIES.get(key, current)
-            yield from _walk_part(item, f'{path}.{key}', below, '' if named else key)
-    elif isinstance(value, list | tuple):
-        for index, item in enumerate(value):
-            yield from _walk_part(item, f'{path}.{index}', current, '')
-
-
-def _walk_part(value: Any, path: str, current: Registry | None, key: str) -> Iterator[Finding]:
-    kind = value.get('type', DEFAULT_TYPES.get(key)) if isinstance(value, Mapping) else None
-    if isinstance(kind, str) and current is not None and kind != 'auto':
-        yield from _check_part(value, kind, path, current, key)
-    yield from _walk(value, path, current)
-
-
-def _check_part(
-    value: Mapping[str, Any], kind: str, path: str, current: Registry, key: str
-) -> Iterator[Finding]:
-    try:
-        part = current.get(kind)
-    except KeyError as error:
-        yield Finding(f'{path}.type', one_line(error))
+def _check_part(part: Part) -> Iterator[Finding]:
+    part_class = part.part_class
+    if part_class is None:
+        try:
+            part.registry.get(part.kind)
+        except KeyError as error:
+            yield Finding(f'{part.field}.type', one_line(error))
         return
-    arguments = accepted_arguments(part, value)
-    extra = EXTRA_ARGUMENTS.get(key, set())
-    for name, argument in value.items():
+    kind = part.kind if isinstance(part.kind, str) else part_class.__name__
+    arguments = accepted_arguments(part_class, part.config)
+    extra = EXTRA_ARGUMENTS.get(part.key, set())
+    for name, argument in part.config.items():
         if name == 'type' or name in extra:
             continue
         if arguments is not None and name not in arguments:
-            yield Finding(f'{path}.{name}', unknown_argument(kind, name, arguments))
+            yield Finding(f'{part.field}.{name}', unknown_argument(kind, name, arguments))
         elif arguments is not None and not fits(argument, arguments[name]):
             wanted = getattr(arguments[name], '__name__', str(arguments[name]))
-            yield Finding(f'{path}.{name}', f'{kind} wants {wanted} here, got {argument!r}')
+            yield Finding(f'{part.field}.{name}', f'{kind} wants {wanted} here, got {argument!r}')
 
 
 def unknown_argument(kind: str, name: str, known: typing.Iterable[str]) -> str:
@@ -154,7 +99,7 @@ def accepted_arguments(part: Callable, value: Mapping[str, Any]) -> dict[str, An
         parameters = list(inspect.signature(function).parameters.values())
         for parameter in parameters:
             if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
-                found.setdefault(parameter.name, hints.get(parameter.name, Any))
+                found.setdefault(parameter.name, _wanted(parameter, hints))
         if not any(parameter.kind == parameter.VAR_KEYWORD for parameter in parameters):
             return found
         if 'adapter' not in found and any(map(_goes_elsewhere, parameters)):
@@ -163,6 +108,14 @@ def accepted_arguments(part: Callable, value: Mapping[str, Any]) -> dict[str, An
         adapter = registry.CHECKPOINT_ADAPTERS.get(value['adapter'])
         return found | (accepted_arguments(adapter, {}) or {})
     return None
+
+
+def _wanted(parameter: inspect.Parameter, hints: Mapping[str, Any]) -> Any:
+    """What an argument's annotation wants; a default of another kind is welcome as well."""
+    wanted = hints.get(parameter.name, Any)
+    if parameter.default is None and wanted is not Any:
+        return typing.Optional[wanted]  # noqa: UP045  (the annotation may be a text)
+    return wanted
 
 
 def _goes_elsewhere(parameter: inspect.Parameter) -> bool:

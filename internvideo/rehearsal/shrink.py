@@ -1,92 +1,83 @@
 """A copy of a config that is small in everything but its structure.
 
 Types, transforms, losses, frames, classes and views stay; widths, depths, pictures, batches, data
-and epochs shrink, all by the same rules, so that what fitted together still does.
+and epochs shrink.  Every part of a model says itself what it is when it is small (its offer
+``shrink``), in sizes that all parts share, so that what fitted together still does.
 """
 
 import copy
-import inspect
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from internvideo.models.text import bert, llama
-from internvideo.registry import MODELS
+from internvideo.registry import DATASETS, MODELS
+from internvideo.structures.rehearsal import SmallSizes
 
-from .generated_data import MediaCache, generated_dataset
-from .generated_media import chosen
-from .vocabularies import with_small_vocabularies
+from .examples import LOADERS, ConfigExamples, MediaCache, with_example_vocabularies, with_examples
+from .fake_model import build_on_meta, parameter_counts, wants_numbers
+from .parts import class_of, is_own, parts_below
+from .rehearsed_config import TRAIN, missing_files
 
-# Tokens and pooled vectors are equally wide: some encoders pool by a plain mean.
-WIDTH, HEADS, DEPTH = 48, 4, 2
-WIDTHS = {
-    'embed_dim': WIDTH,
-    'clip_dim': WIDTH,
-    'mae_dim': WIDTH,
-    'clip_embed_dim': WIDTH,
-    'clip_final_dim': WIDTH,
-    'in_dim': WIDTH,
-    'align_dim': WIDTH,
-    'av_concat_dim': WIDTH,
-}
-"""Fields that say a width, and what it becomes."""
-
-SMALL_BERT = dict(
-    hidden_size=WIDTH,
-    num_hidden_layers=DEPTH,
-    num_attention_heads=HEADS,
-    intermediate_size=2 * WIDTH,
-    fusion_layer=1,
-)
-SMALL_LLAMA = dict(
-    hidden_size=WIDTH,
-    num_hidden_layers=DEPTH,
-    num_attention_heads=HEADS,
-    intermediate_size=2 * WIDTH,
-)
-# Vocabularies stay: tokenizers are held against them.
-SMALL_TOWERS: dict[str, dict[str, Any]] = {
-    'MobileCLIPText': dict(
-        dim=WIDTH,
-        n_transformer_layers=DEPTH,
-        n_heads_per_layer=HEADS,
-        ffn_multiplier_per_layer=2.0,
-        projection_dim=WIDTH,
-    ),
-    'BEATs': dict(
-        embed_dim=WIDTH,
-        encoder_layers=DEPTH,
-        encoder_embed_dim=WIDTH,
-        encoder_ffn_embed_dim=2 * WIDTH,
-        encoder_attention_heads=HEADS,
-    ),
-}
-"""Towers without ``arch``, and their sizes."""
-
-ARCHITECTURE = ('embed_dim', 'depth', 'num_heads', 'mlp_ratio')
+SIZES = SmallSizes()
 BATCH, STEPS, VALIDATED = 2, 2, 3
-REFERENCE_SIDE, SMALL_SIDE = 224, 56
 PIXEL_FIELDS = ('size', 'short_side', 'img_size')
+SMALL_ENOUGH = 50_000_000
+"""Parameters of a model that is tried as it is when parts of it do not say how they shrink."""
+WORKERS_ONLY = ('persistent_workers', 'prefetch_factor')
+SILENT_KEYS = ('data_preprocessor', 'init_cfg')
 
 
-def shrink(
-    config: Mapping[str, Any], work_dir: Path, cache: MediaCache, name: str
-) -> dict[str, Any]:
-    """The shrunken copy, with generated data, for one process.
+class NotRehearsedError(Exception):
+    """A trial is not possible here, without anything being wrong; says why."""
+
+
+@dataclass(frozen=True)
+class SmallConfig:
+    """A config for a trial.
+
+    Attributes:
+        config: the config.
+        notes: what is not as in a trial of parts that offer everything.
+        is_shrunken: whether the model is.
+    """
+
+    config: dict[str, Any]
+    notes: list[str]
+    is_shrunken: bool
+
+
+def small_config(
+    config: Mapping[str, Any],
+    work_dir: Path,
+    cache: MediaCache,
+    name: str,
+    keeps_model: bool | None = None,
+) -> SmallConfig:
+    """The small copy, with example data, for one process.
 
     Args:
         config: the config.
         work_dir: where the run may write.
         cache: generated media.
         name: name of the run, unlike any other of this process.
+        keeps_model: leave the model as it is; None: only where parts of a model that is small do
+            not say how they shrink.
+
+    Raises:
+        NotRehearsedError: data that offer no example rows are not here.
     """
     small = copy.deepcopy(dict(config))
-    model = shrink_model(small['model'])
-    small['model'] = with_small_vocabularies(model, cache.vocabulary)
-    for key in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+    silent = silent_parts(small['model'])
+    if keeps_model is None:
+        keeps_model = bool(silent) and is_small(small['model'])
+    notes = [_silence(silent, keeps_model)] if silent else []
+    model = without_weights(small['model']) if keeps_model else shrink_model(small['model'])
+    small['model'] = with_example_vocabularies(model, cache)
+    for key in LOADERS:
         if small.get(key):
-            small[key] = _shrink_loader(small, key, work_dir, cache)
-    if small.get('train_dataloader'):
+            small[key] = _small_loader(small, key, work_dir, cache, not keeps_model)
+    if small.get(TRAIN):
         _shrink_training(small)
     small.update(
         strategy=dict(type='SingleDevice'),
@@ -99,112 +90,89 @@ def shrink(
     )
     if small.get('compile'):
         small['compile'] = dict(backend='eager')  # code is still captured; compiling takes minutes
-    return small
+    return SmallConfig(small, notes, not keeps_model)
+
+
+def shrink(
+    config: Mapping[str, Any], work_dir: Path, cache: MediaCache, name: str
+) -> dict[str, Any]:
+    """The config of :func:`small_config`."""
+    return small_config(config, work_dir, cache, name).config
+
+
+def _silence(silent: list[str], keeps_model: bool) -> str:
+    names = ', '.join(silent)
+    verb = 'do not say how they shrink' if len(silent) > 1 else 'does not say how it shrinks'
+    kept = 'the model is tried as it is' if keeps_model else 'it is tried in its own sizes'
+    return f'{names} {verb}: {kept}'
+
+
+def silent_parts(model: Mapping[str, Any]) -> list[str]:
+    """Names of the parts of a model that others wrote and that do not say how they shrink."""
+    kept = {key: value for key, value in model.items() if key not in SILENT_KEYS}
+    found = [
+        part.part_class.__name__
+        for part in parts_below(kept, 'model', MODELS)
+        if part.part_class is not None
+        and not is_own(part.part_class)
+        and part.offer('shrink') is None
+        and isinstance(part.part_class, type)
+    ]
+    return list(dict.fromkeys(found))
+
+
+def has_foreign_parts(model: Mapping[str, Any]) -> bool:
+    """Whether some part of a model is not of this package."""
+    return any(not is_own(part.part_class) for part in parts_below(model, 'model', MODELS))
+
+
+def is_small(model: Mapping[str, Any]) -> bool:
+    """Whether a model can be tried as it is."""
+    try:
+        return parameter_counts(build_on_meta(model))[0] <= SMALL_ENOUGH
+    except Exception as error:  # what cannot be built is told elsewhere
+        return wants_numbers(error)
 
 
 def _shrink_training(small: dict[str, Any]) -> None:
-    epochs = small['train_cfg']['max_epochs']
+    epochs = small['train_cfg'].get('max_epochs')
     small['train_cfg'] = _shrink_loop(small['train_cfg'])
-    _shrink_schedule(small, epochs)
-    if small['optim_wrapper'].get('dtype') == 'float16':
+    if isinstance(epochs, int) and epochs > 0:
+        _shrink_schedule(small, epochs)
+    if (small.get('optim_wrapper') or {}).get('dtype') == 'float16':
         small['optim_wrapper']['dtype'] = 'bfloat16'  # no GPU here
 
 
-def shrink_model(model: Any) -> Any:
-    """A model's config with small encoders, no weights to load, and pictures of a quarter side."""
+def without_weights(model: Any) -> Any:
+    """A model's config with no weights to load."""
     if isinstance(model, list | tuple):
-        return type(model)(shrink_model(part) for part in model)
+        return type(model)(without_weights(part) for part in model)
     if not isinstance(model, Mapping):
         return model
-    layers = list(_needed_blocks(model))
-    small = {key: shrink_model(value) for key, value in model.items()}
-    small = {key: _smaller(key, value) for key, value in small.items()}
+    kept = {key: without_weights(value) for key, value in model.items()}
+    return kept | (dict(init_cfg=None) if 'init_cfg' in kept else {})
+
+
+def shrink_model(model: Any, sizes: SmallSizes = SIZES) -> Any:
+    """A model's config with small parts and no weights to load."""
+    if isinstance(model, list | tuple):
+        return type(model)(shrink_model(part, sizes) for part in model)
+    if not isinstance(model, Mapping):
+        return model
+    kind = model.get('type')
+    part_class = class_of(kind, MODELS) if kind is not None else None
+    if hasattr(part_class, 'needed_depth'):
+        sizes = replace(sizes, depth=max(sizes.depth, part_class.needed_depth(model)))
+    small = {key: shrink_model(value, sizes) for key, value in model.items()}
     if 'init_cfg' in small:
         small['init_cfg'] = None
-    arguments = _arguments(small.get('type'))
-    small.update(SMALL_TOWERS.get(small.get('type'), {}))
-    if str(small.get('type')).startswith('FusionBert'):
-        _shrink_arch(small, SMALL_BERT, bert.ARCHITECTURES, 'large')
-    elif small.get('type') == 'LlamaText':
-        _shrink_arch(small, SMALL_LLAMA, llama.ARCHITECTURES, '7B')
-        small['out_dim'] = WIDTH
-    elif 'arch' in arguments:
-        _shrink_encoder(small, arguments)
-    for key in ('in_dim', 'clip_dim', 'clip_final_dim'):
-        if key in arguments and small.get(key, True):
-            small[key] = WIDTHS[key]
-    for key in ('encoder', 'backbone', 'vision_encoder'):
-        if isinstance(small.get(key), Mapping) and 'arch' in small[key]:
-            _deepen(small[key], max(layers, default=DEPTH))
-    return small
-
-
-def _smaller(key: str, value: Any) -> Any:
-    if key in WIDTHS and value:
-        return WIDTHS[key]
-    if key in PIXEL_FIELDS:
-        return shrink_pixels(value)
-    return value
-
-
-def _arguments(kind: Any) -> Mapping[str, inspect.Parameter]:
-    if not isinstance(kind, str) or kind not in MODELS:
-        return {}
-    return inspect.signature(MODELS.get(kind).__init__).parameters
-
-
-def _shrink_arch(
-    small: dict[str, Any], sizes: Mapping[str, Any], known: Mapping[str, Any], usual: str
-) -> None:
-    """Sizes of a text tower; what else its ``arch`` says stays."""
-    for key in sizes:
-        small.pop(key, None)
-    arch = small.get('arch', usual)
-    small['arch'] = dict(known.get(arch, {}) if isinstance(arch, str) else arch) | dict(sizes)
-
-
-def _shrink_encoder(small: dict[str, Any], arguments: Mapping[str, inspect.Parameter]) -> None:
-    for key in ARCHITECTURE:
-        small.pop(key, None)
-    small['arch'] = dict(embed_dim=WIDTH, depth=DEPTH, num_heads=HEADS, mlp_ratio=2.0)
-    side = arguments['img_size'].default
-    small.setdefault('img_size', shrink_pixels(side))
-    if small.get('clip_embed_dim', True) and 'clip_embed_dim' in arguments:
-        small.update(clip_embed_dim=WIDTH, attn_pool_num_heads=HEADS)
-    if small.get('checkpoint_num'):
-        small['checkpoint_num'] = 1
-
-
-def _deepen(encoder: dict[str, Any], depth: int) -> None:
-    encoder['arch'] = dict(encoder['arch'], depth=max(depth, DEPTH))
-
-
-def _needed_blocks(part: Mapping[str, Any]) -> Iterator[int]:
-    """Depths at which the blocks that ``part`` names exist."""
-    for key, value in part.items():
-        if not key.endswith('layers') or not value:
-            continue
-        if isinstance(value, Mapping):
-            yield int((value['count'] - 1) * value.get('interval', 1)) + 1
-        elif isinstance(value, list | tuple):
-            yield max(value) + 1
-    freeze = part.get('freeze')
-    yield freeze.get('open_blocks', 0) if isinstance(freeze, Mapping) else 0
-
-
-def shrink_pixels(value: Any) -> Any:
-    """A side in pixels, or a pair, at a quarter; 32 px and less stay as they are."""
-    if isinstance(value, list | tuple):
-        return type(value)(shrink_pixels(side) for side in value)
-    if not isinstance(value, int) or value <= SMALL_SIDE:
-        return value
-    return round(value * SMALL_SIDE / REFERENCE_SIDE)
+    return part_class.shrink(small, sizes) if hasattr(part_class, 'shrink') else small
 
 
 def _shrink_transforms(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {
-            key: shrink_pixels(item) if key in PIXEL_FIELDS else _shrink_transforms(item)
+            key: SIZES.side(item) if key in PIXEL_FIELDS else _shrink_transforms(item)
             for key, item in value.items()
         }
     if isinstance(value, list | tuple):
@@ -212,46 +180,102 @@ def _shrink_transforms(value: Any) -> Any:
     return value
 
 
-def _shrink_loader(
-    config: Mapping[str, Any], key: str, work_dir: Path, cache: MediaCache
+def _small_loader(
+    config: Mapping[str, Any], key: str, work_dir: Path, cache: MediaCache, shrinks_pictures: bool
 ) -> dict[str, Any]:
     loader = dict(config[key])
-    trains = key == 'train_dataloader'
+    trains = key == TRAIN
     accumulation = (config.get('optim_wrapper') or {}).get('accumulative_counts', 1)
-    # Of several corpora each gives a batch at least; one alone gives all steps.
-    corpora = len(chosen(loader['dataset']))
-    per_part = BATCH * (1 if corpora > 1 else STEPS)
+    # Each member of a mixture gives a batch at least; one alone gives all steps.
+    per_part = BATCH * (1 if len(_members(loader['dataset'])) > 1 else STEPS)
     rows = per_part * accumulation if trains else VALIDATED
-    dataset = generated_dataset(loader['dataset'], config['model'], rows, cache, work_dir)
-    dataset = _shrink_transforms(dataset)
+    dataset = _small_dataset(loader['dataset'], config['model'], rows, work_dir, cache)
+    if shrinks_pictures:
+        dataset = _shrink_transforms(dataset)
     workers = min(loader.get('num_workers', 0), 1) if trains else 0
     loader |= dict(dataset=dataset, num_workers=workers)
-    if loader.get('batch_sampler'):
+    if not workers:
+        loader = {key: value for key, value in loader.items() if key not in WORKERS_ONLY}
+    if isinstance(loader.get('batch_sampler'), Mapping):
         sampler = dict(loader['batch_sampler'])
-        sampler['batch_size'] = _small_batches(sampler['batch_size'])
-        return loader | dict(batch_sampler=sampler)
-    return loader | dict(batch_size=min(loader.get('batch_size', 1), BATCH))
+        if 'batch_size' in sampler:
+            sampler['batch_size'] = _small_batches(sampler['batch_size'])
+        loader['batch_sampler'] = sampler
+    if isinstance(loader.get('batch_size'), int) or not loader.get('batch_sampler'):
+        loader['batch_size'] = min(loader.get('batch_size') or 1, BATCH)
+    return loader
+
+
+def _members(dataset: Mapping[str, Any]) -> list[Any]:
+    """What a data set says it is made of, if it says."""
+    part_class = class_of(dataset.get('type'), DATASETS)
+    return part_class.members(dataset) if hasattr(part_class, 'members') else []
+
+
+def _small_dataset(
+    dataset: Mapping[str, Any],
+    model: Mapping[str, Any],
+    rows: int,
+    work_dir: Path,
+    cache: MediaCache,
+) -> dict[str, Any]:
+    examples = ConfigExamples(model, cache, work_dir, rows)
+    made = with_examples(dataset, examples)
+    if not made.silent and not made.may_fail:
+        return made.config
+    if made.may_fail and _builds(made.config) is None:
+        return made.config
+    error = _builds(dataset)
+    lost = missing_files(dataset, 'dataset')
+    if error is not None and (lost or isinstance(error, FileNotFoundError)):
+        reason = f'{dataset["type"]} offers no example rows, and its files are not here'
+        raise NotRehearsedError(reason)
+    return dict(type='FirstRows', dataset=dict(dataset), rows=rows)
+
+
+def _builds(dataset: Mapping[str, Any]) -> Exception | None:
+    """Why a data set cannot be built and its first item not be had; None when they can."""
+    try:
+        built = DATASETS.build(copy.deepcopy(dict(dataset)))
+        _first(built)
+    except Exception as error:  # a part of any kind may refuse in any way
+        return error
+    return None
+
+
+def _first(dataset: Any) -> Any:
+    try:
+        return dataset[0]
+    except (TypeError, IndexError):  # keys of another kind
+        return dataset[0, 0]
 
 
 def _small_batches(sizes: Any) -> Any:
     if isinstance(sizes, Mapping):
-        return {media: min(size, BATCH) for media, size in sizes.items()}
+        return {kind: min(size, BATCH) for kind, size in sizes.items()}
     return min(sizes, BATCH)
 
 
 def _shrink_loop(loop: Mapping[str, Any]) -> dict[str, Any]:
-    changed = dict(loop, max_epochs=1)
-    for key in ('val_interval', 'val_begin'):
+    changed = dict(loop)
+    for key in ('max_epochs', 'val_interval', 'val_begin'):
         if key in changed:
             changed[key] = 1
+    if 'max_iters' in changed:
+        changed['max_iters'] = STEPS
+        changed['val_interval'] = STEPS
     return changed
 
 
 def _shrink_schedule(config: dict[str, Any], epochs: int) -> None:
-    schedules = config.get('param_scheduler') or []
-    schedules = schedules if isinstance(schedules, list) else [schedules]
-    for schedule in schedules:
+    for schedule in schedules_of(config):
         if schedule.get('warmup_epochs'):
             schedule['warmup_epochs'] = schedule['warmup_epochs'] / epochs
         if schedule.get('warmup_steps'):
             schedule['warmup_steps'] = 1
+
+
+def schedules_of(config: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Every schedule of a config."""
+    schedules = config.get('param_scheduler') or []
+    yield from schedules if isinstance(schedules, list) else [schedules]

@@ -13,11 +13,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from . import first_rows  # noqa: F401  (registers itself)
+from .custom_imports import import_custom_parts
+from .examples import MediaCache
 from .findings import one_line
-from .generated_data import MediaCache
 from .processes import ProcessFailure, run_apart
-from .shrink import STEPS, shrink
+from .shrink import STEPS, NotRehearsedError, SmallConfig, has_foreign_parts, is_small, small_config
 
+NOT_RUN = 'not run'
 TIME_LIMIT = 120
 """Seconds after which a trial is stopped."""
 
@@ -28,13 +31,15 @@ class TrialReport:
 
     Attributes:
         stage: ``done``, or the stage that failed: ``build``, ``train``, ``resume``, ``test``,
-            ``process``.
+            ``process``; or :data:`NOT_RUN` where there is nothing to run it on.
         reason: why it failed, empty when it did not.
         details: traceback of the failure.
         steps: training iterations in all, before and after resuming.
         seconds: wall time.
         peak_bytes: largest resident memory of the process.
         metrics: of the last validation, or of the test.
+        notes: what was not as in a trial of parts that offer everything.
+        is_shrunken: whether the model was made smaller.
     """
 
     stage: str
@@ -44,18 +49,27 @@ class TrialReport:
     seconds: float = 0.0
     peak_bytes: int = 0
     metrics: dict[str, float] | None = None
+    notes: tuple[str, ...] = ()
+    is_shrunken: bool = True
+
+    @property
+    def ran(self) -> bool:
+        """Whether all stages ran."""
+        return self.stage == 'done'
 
     @property
     def passed(self) -> bool:
-        """Whether all stages ran."""
-        return self.stage == 'done'
+        """Whether nothing failed."""
+        return self.stage in ('done', NOT_RUN)
 
     def as_json(self) -> dict:
         """Plain data."""
         return asdict(self)
 
 
-def try_run(config: Mapping[str, Any], cache: MediaCache, name: str) -> TrialReport:
+def try_run(
+    config: Mapping[str, Any], cache: MediaCache, name: str, path: str | None = None
+) -> TrialReport:
     """Run the shrunken copy of ``config`` in a process of its own; one that only tests is tested.
 
     Two training iterations, a validation, a checkpoint; then another run resumes from it for
@@ -64,59 +78,117 @@ def try_run(config: Mapping[str, Any], cache: MediaCache, name: str) -> TrialRep
     start = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix='rehearsal-') as folder:
         try:
-            report = run_apart(run_trial, config, cache, name, Path(folder), limit=TIME_LIMIT)
+            report = run_apart(run_trial, config, cache, name, Path(folder), path, limit=TIME_LIMIT)
         except ProcessFailure as error:
             report = TrialReport('process', str(error))
     return dataclasses.replace(report, seconds=time.perf_counter() - start)
 
 
-def run_trial(config: Mapping[str, Any], cache: MediaCache, name: str, folder: Path) -> TrialReport:
+def run_trial(
+    config: Mapping[str, Any],
+    cache: MediaCache,
+    name: str,
+    folder: Path,
+    path: str | None = None,
+) -> TrialReport:
     """The trial itself, in this process, silently."""
-    trial = _Trial()
-    stage, reason, details = 'done', '', ''
     quiet = io.StringIO()
+    logging.disable(logging.WARNING)
     try:
         with contextlib.redirect_stdout(quiet), contextlib.redirect_stderr(quiet):
-            logging.disable(logging.WARNING)
-            trial.run(config, cache, name, folder)
-    except BaseException as error:
-        stage, reason = trial.stage, one_line(error)
-        details = traceback.format_exc(limit=-6)
+            import_custom_parts(config, path)
+            trial = _attempt(config, cache, name, folder)
     finally:
         logging.disable(logging.NOTSET)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    return TrialReport(stage, reason, details, trial.steps, 0.0, peak, trial.metrics)
+    return TrialReport(
+        *(trial.stage, trial.reason, trial.details, trial.steps, 0.0, peak, trial.metrics),
+        notes=tuple(trial.notes),
+        is_shrunken=trial.is_shrunken,
+    )
+
+
+def _attempt(config: Mapping[str, Any], cache: MediaCache, name: str, folder: Path) -> '_Trial':
+    """Try the shrunken copy; where parts that others wrote are in it, then the model as it is.
+
+    Such a part may have sizes that a rehearsal cannot know of.
+    """
+    trial = _Trial()
+    trial.try_all(config, cache, name, folder, None)
+    may_not_shrink = trial.is_shrunken and has_foreign_parts(config['model'])
+    if trial.reason and trial.stage != NOT_RUN and may_not_shrink and is_small(config['model']):
+        again = _Trial()
+        (folder / 'whole').mkdir()
+        again.try_all(config, cache, f'{name}-whole', folder / 'whole', True)
+        if again.stage == 'done':
+            again.notes.append(f'the model does not shrink ({trial.reason}): it was tried as it is')
+        return again
+    return trial
 
 
 class _Trial:
     """Stage and results of a trial under way."""
 
     def __init__(self) -> None:
-        self.stage, self.steps = 'build', 0
+        self.stage, self.steps, self.reason, self.details = 'build', 0, '', ''
         self.metrics: dict[str, float] | None = None
+        self.notes: list[str] = []
+        self.is_shrunken = True
 
-    def run(self, config: Mapping[str, Any], cache: MediaCache, name: str, folder: Path) -> None:
-        small = shrink(config, folder, cache, name)
+    def try_all(
+        self,
+        config: Mapping[str, Any],
+        cache: MediaCache,
+        name: str,
+        folder: Path,
+        keeps_model: bool | None,
+    ) -> None:
+        """Run all stages; what fails is kept."""
+        try:
+            small = small_config(config, folder, cache, name, keeps_model)
+            self.notes, self.is_shrunken = small.notes, small.is_shrunken
+            self.run(small, name)
+            self.stage = 'done'
+        except NotRehearsedError as error:
+            self.stage, self.reason = NOT_RUN, str(error)
+        except BaseException as error:  # also what ends a process: the report is needed
+            self.reason = one_line(error)
+            self.details = traceback.format_exc(limit=-6)
+
+    def run(self, made: SmallConfig, name: str) -> None:
+        """Train, validate, save and resume; or test."""
+        small = made.config
         first = self._build(small)
         if not small.get('train_dataloader'):
             self.stage = 'test'
-            self.metrics = {key: float(value) for key, value in first.test().items()}
+            self.metrics = {key: float(value) for key, value in (first.test() or {}).items()}
             if not self.metrics:
                 raise RuntimeError('the test reported no figure')
             return
         self.stage = 'train'
-        first.train()
-        self._take_results(first)
-        if self.steps < STEPS:
+        self._train(first)
+        loop = small['train_cfg']
+        by_epoch = 'max_epochs' in loop
+        if by_epoch and self.steps < 1:
             raise RuntimeError(f'trained {self.steps} of {STEPS} iterations')
+        if not by_epoch:
+            return  # a loop that counts otherwise is not made longer
         self.stage = 'resume'
         again = dict(small, resume='auto', experiment_name=f'{name}-resumed')
-        again['train_cfg'] = dict(small['train_cfg'], max_epochs=2)
+        again['train_cfg'] = dict(loop, max_epochs=2)
         second = self._build(again)
-        second.train()
-        if second.resume_path is None:
+        self._train(second)
+        if getattr(second, 'resume_path', '') is None:
             raise RuntimeError('the run saved no checkpoint that it can resume from')
-        self._take_results(second)
+
+    def _train(self, runner: Any) -> None:
+        try:
+            runner.train()
+        except BaseException:
+            with contextlib.suppress(Exception):  # what was validated helps to say why
+                self._take_results(runner)
+            raise
+        self._take_results(runner)
 
     def _build(self, config: Mapping[str, Any]) -> Any:
         from mmengine.config import Config

@@ -5,6 +5,7 @@ from typing import Any
 
 from internvideo.datasets.video_dataset import VideoDataset
 from internvideo.registry import DATASETS
+from internvideo.structures.rehearsal import Examples
 
 
 @DATASETS.register_module()
@@ -18,6 +19,12 @@ class GroupedVideoDataset(VideoDataset):
     Raises:
         ValueError: a class is in no group or in two, or a group names an unknown class.
     """
+
+    @classmethod
+    def with_examples(cls, config: Mapping[str, Any], examples: Examples) -> dict[str, Any]:
+        """Offer a rehearsal example rows, of the classes that the groups name."""
+        classes = [name for group in config['groups'].values() for name in group]
+        return VideoDataset.with_examples(dict(config, classes=classes), examples)
 
     def __init__(self, groups: Mapping[str, Sequence[str]], **options: Any) -> None:
         super().__init__(**options)

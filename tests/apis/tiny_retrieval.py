@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from internvideo.datasets.synthetic.media import write_video as write_sounding_video
-from internvideo.rehearsal.vocabularies import write_word_pieces
+from internvideo.models.text.example_vocabularies import write_word_pieces
 from tests.apis.tiny import moving_frames, write_video
 from tests.datasets.media_world import tone
 from tests.models.tasks.retrieval.small_models import AUDIO, BERT, VISION

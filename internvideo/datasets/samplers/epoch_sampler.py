@@ -6,6 +6,7 @@ import torch
 from mmengine.dist import get_dist_info, sync_random_seed
 from torch.utils.data import Sampler
 
+from internvideo.datasets import config_checks
 from internvideo.registry import DATA_SAMPLERS
 
 
@@ -29,6 +30,9 @@ class EpochSampler(Sampler[tuple[int, int]]):
         ValueError: fewer samples than processes while the remainder is dropped, or a mixture
             whose groups share no batch.
     """
+
+    # What the class tells a rehearsal, see docs/rehearsal.md.
+    check_config = staticmethod(config_checks.training_order)
 
     def __init__(
         self,
@@ -102,6 +106,9 @@ class EvalSampler(Sampler[tuple[int, int]]):
     Nothing is padded or repeated: ranks may differ in length by one and together see each row
     exactly once.  ``seed`` is accepted because loaders pass it; nothing is drawn.
     """
+
+    # What the class tells a rehearsal, see docs/rehearsal.md.
+    check_config = staticmethod(config_checks.evaluation_order)
 
     def __init__(self, dataset: Sized, seed: int | None = None) -> None:
         rank, world_size = get_dist_info()

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from internvideo.datasets import config_checks
 from internvideo.datasets.transforms.boxes import BOX_KEYS, move_boxes, moved
 from internvideo.datasets.transforms.resizing import check_interpolation, resize_frames
 from internvideo.registry import TRANSFORMS
@@ -210,6 +211,9 @@ class RandomFlip:
             sample['imgs'] = flipped
             move_boxes(sample, scale=(-1, 1), shift=(imgs.shape[2], 0))
         return sample
+
+    # What the class tells a rehearsal, see docs/rehearsal.md.
+    check_config = staticmethod(config_checks.mirroring)
 
 
 def multi_scale_sizes(

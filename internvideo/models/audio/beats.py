@@ -2,6 +2,7 @@
 
 import math
 import random
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -9,6 +10,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from internvideo.registry import MODELS
+from internvideo.structures.rehearsal import SmallSizes
 
 ACTIVATIONS = ('gelu', 'relu', 'glu')
 
@@ -373,6 +375,17 @@ class BEATs(BaseModule):
         self.post_extract_proj = None
         if embed_dim != self.embed_dim:
             self.post_extract_proj = nn.Linear(embed_dim, self.embed_dim)
+
+    @classmethod
+    def shrink(cls, config: dict[str, Any], small: SmallSizes) -> dict[str, Any]:
+        """Offer a small copy to a rehearsal."""
+        return config | dict(
+            embed_dim=small.width,
+            encoder_layers=small.depth,
+            encoder_embed_dim=small.width,
+            encoder_ffn_embed_dim=2 * small.width,
+            encoder_attention_heads=small.heads,
+        )
 
     def forward(self, bank: Tensor, padding: Tensor | None = None) -> Tensor:
         """Encode a filter bank.

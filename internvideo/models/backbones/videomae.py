@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from internvideo.models.backbones.recomputation import check_recomputation
 from internvideo.models.layers.attention import attend, check_attn_backend
 from internvideo.models.layers.linear import Linear
 from internvideo.models.layers.mlp import Mlp
@@ -15,6 +16,7 @@ from internvideo.models.layers.position import videomae_sinusoid, videomae_table
 from internvideo.models.layers.residual import DropPath
 from internvideo.ops.tokens import gather_visible
 from internvideo.registry import MODELS
+from internvideo.structures.rehearsal import SmallSizes
 
 from .base import EncoderOutput, PositionTable, VideoEncoder
 
@@ -203,6 +205,16 @@ class VideoMAE(VideoEncoder):
     def position_tables(self) -> dict[str, PositionTable]:
         """The constant table, made for the encoder's own grid."""
         return dict(pos_embed=PositionTable(learned=False))
+
+    @classmethod
+    def shrink(cls, config: dict[str, Any], small: SmallSizes) -> dict[str, Any]:
+        """Offer a small copy to a rehearsal."""
+        sizes = dict(embed_dim=small.width, depth=small.depth, num_heads=small.heads, mlp_ratio=2.0)
+        config = {key: value for key, value in config.items() if key not in sizes}
+        config |= dict(arch=sizes, img_size=small.side(config.get('img_size', 224)))
+        return config | (dict(checkpoint_num=1) if config.get('checkpoint_num') else {})
+
+    check_config = staticmethod(check_recomputation)
 
     def forward(
         self,

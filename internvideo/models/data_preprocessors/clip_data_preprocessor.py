@@ -7,6 +7,7 @@ import torch
 from mmengine.model import BaseDataPreprocessor
 from torch import Tensor
 
+from internvideo.models.data_preprocessors import config_checks
 from internvideo.registry import MODELS
 
 IMAGENET_MEAN = (123.675, 116.28, 103.53)
@@ -27,6 +28,9 @@ class ClipDataPreprocessor(BaseDataPreprocessor):
     None when no video of the batch could be read, and comes out as float32.  Data samples stay
     on the CPU, where labels are checked without waiting for the device.
     """
+
+    # What the class tells a rehearsal, see docs/rehearsal.md.
+    check_config = staticmethod(config_checks.pixel_scale)
 
     def __init__(
         self,

@@ -5,6 +5,7 @@ from typing import Any
 
 from torch import Tensor
 
+from internvideo.models.data_preprocessors import config_checks
 from internvideo.models.data_preprocessors.clip_data_preprocessor import (
     IMAGENET_MEAN,
     IMAGENET_STD,
@@ -35,6 +36,9 @@ class MediaTextPreprocessor(ClipDataPreprocessor):
     Raises:
         ValueError: captions without a tokenizer, or of some samples of a batch only.
     """
+
+    # What the class tells a rehearsal, see docs/rehearsal.md.
+    check_config = staticmethod(config_checks.texts)
 
     def __init__(
         self,

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from internvideo.models.data_preprocessors import config_checks
 from internvideo.models.losses.batch_targets import smooth_one_hot, stack_labels
 from internvideo.registry import MODELS
 from internvideo.structures import VideoDataSample
@@ -101,6 +102,9 @@ class MixupCutmix:
     Raises:
         ValueError: unknown ``mode``, or both alphas 0.
     """
+
+    # What the class tells a rehearsal, see docs/rehearsal.md.
+    check_config = staticmethod(config_checks.mixing)
 
     def __init__(
         self,

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor
+from torch.nn.functional import pad
 
 from internvideo.registry import MODELS
 from internvideo.structures import VideoDataSample
@@ -38,6 +39,19 @@ class QuestionPreprocessor(MediaTextPreprocessor):
     ) -> None:  # fmt: skip
         super().__init__(*args, **fields)
         self.max_question_length, self.max_answer_length = max_question_length, max_answer_length
+
+    def longest_inputs(self, inputs: dict[str, Any], training: bool) -> dict[str, Any]:
+        """The inputs of a batch with texts of full length, for a rehearsal of memory."""
+        question = self.max_question_length or self.tokenizer.max_length
+        lengths = dict(question=question, option=question, answer=self.max_answer_length)
+        longest = {
+            name: {
+                key: pad(each, (0, lengths[name] - each.shape[1])) for key, each in tokens.items()
+            }
+            for name, tokens in inputs.items()
+            if name in lengths
+        }
+        return inputs | longest
 
     def forward(self, data: dict[str, Any], training: bool = False) -> dict[str, Any]:
         """See the class."""

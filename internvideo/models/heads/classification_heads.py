@@ -12,6 +12,7 @@ from internvideo.models.layers.mlp import Mlp
 from internvideo.models.losses.batch_targets import stack_targets
 from internvideo.registry import MODELS
 from internvideo.structures import VideoDataSample
+from internvideo.structures.rehearsal import SmallSizes
 
 MERGE_METHODS = ('proj', 'cls_avg1', 'cls_avgN', 'cls_avg1_proj', 'cls_avgN_proj')
 MERGE_NORMS = ('LN', 'BN', 'kaiming_BN')
@@ -53,6 +54,11 @@ class ClassificationHead(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.head = _new_head(in_dim, num_classes, init_scale)
         self.loss_module = MODELS.build(loss or dict(type='SoftTargetCrossEntropy'))
+
+    @classmethod
+    def shrink(cls, config: dict[str, Any], small: SmallSizes) -> dict[str, Any]:
+        """Offer a small copy to a rehearsal."""
+        return small.narrowed(config, 'in_dim')
 
     def forward(self, features: EncoderOutput) -> Tensor:
         """(B, num_classes) logits."""
@@ -145,6 +151,11 @@ class ConcatProbeHead(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.head = _new_head(width, num_classes, init_scale)
         self.loss_module = MODELS.build(loss or dict(type='SoftTargetCrossEntropy'))
+
+    @classmethod
+    def shrink(cls, config: dict[str, Any], small: SmallSizes) -> dict[str, Any]:
+        """Offer a small copy to a rehearsal."""
+        return small.narrowed(config, 'in_dim', 'embed_dim')
 
     def forward(self, features: EncoderOutput) -> Tensor:
         """(B, num_classes) logits.  Raises ValueError for another number of temporal positions."""

@@ -1,5 +1,7 @@
 """Decoders that bring a student's features to the spaces of its teachers."""
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from mmengine.model import BaseModule
@@ -12,6 +14,7 @@ from internvideo.ops.position_tables import PositionTable
 from internvideo.ops.tokens import mean_over_time
 from internvideo.registry import MODELS
 from internvideo.structures.aligned_features import AlignedFeatures
+from internvideo.structures.rehearsal import SmallSizes
 
 
 class LinearDecoder(nn.Module):
@@ -145,6 +148,12 @@ class AlignmentNeck(BaseModule):
             patches = (temporal[0][:, None] + patches).flatten(0, 1)
         cls_row = getattr(self, f'{name}_cls', None)
         return patches if cls_row is None else torch.cat([cls_row[0], patches])
+
+    @classmethod
+    def shrink(cls, config: dict[str, Any], small: SmallSizes) -> dict[str, Any]:
+        """Offer a small copy to a rehearsal."""
+        given = [name for name in ('mae_dim',) if name in config]
+        return small.narrowed(config, 'clip_dim', 'clip_final_dim', *given)
 
     def forward(
         self,

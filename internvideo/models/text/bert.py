@@ -14,6 +14,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from internvideo.registry import MODELS
+from internvideo.structures.rehearsal import SmallSizes
 
 ARCHITECTURES: dict[str, dict[str, int]] = {
     'minilm': dict(
@@ -207,6 +208,25 @@ class FusionBert(BaseModule):
         if isinstance(module, nn.Linear):
             nn.init.zeros_(module.bias)
 
+    @classmethod
+    def shrink(cls, config: dict[str, Any], small: SmallSizes) -> dict[str, Any]:
+        """Offer a small copy to a rehearsal."""
+        return small.with_arch(
+            config,
+            ARCHITECTURES,
+            'large',
+            hidden_size=small.width,
+            num_hidden_layers=small.depth,
+            num_attention_heads=small.heads,
+            intermediate_size=2 * small.width,
+            fusion_layer=1,
+        )
+
+    @property
+    def text_limits(self) -> tuple[int, int]:
+        """Tokens that there are embeddings for, and positions of a text."""
+        return self.config.vocab_size, self.config.max_position_embeddings
+
     def forward(
         self,
         input_ids: Tensor | None = None,
@@ -302,6 +322,9 @@ class FusionBertForMaskedLM(BaseModule):
 
     Args: those of :class:`FusionBert`.
     """
+
+    shrink = FusionBert.shrink
+    text_limits = FusionBert.text_limits
 
     def __init__(
         self, *args: Any, init_cfg: dict | list[dict] | None = None, **kwargs: Any

@@ -8,6 +8,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from internvideo.registry import MODELS
+from internvideo.structures.rehearsal import SmallSizes
 
 ARCHITECTURES: dict[str, dict[str, Any]] = {
     # The 7B model with the vocabulary of Chinese-Alpaca, which InternVL-C was trained with.
@@ -90,6 +91,25 @@ class LlamaText(BaseModule):
             target_modules=list(fields['targets']),
         )
         self.transformer = inject_adapter_in_model(config, self.transformer)
+
+    @classmethod
+    def shrink(cls, config: dict[str, Any], small: SmallSizes) -> dict[str, Any]:
+        """Offer a small copy to a rehearsal."""
+        config = small.with_arch(
+            config,
+            ARCHITECTURES,
+            '7B',
+            hidden_size=small.width,
+            num_hidden_layers=small.depth,
+            num_attention_heads=small.heads,
+            intermediate_size=2 * small.width,
+        )
+        return config | dict(out_dim=small.width)
+
+    @property
+    def text_limits(self) -> tuple[int, int]:
+        """Tokens that there are embeddings for, and positions of a text."""
+        return self.config.vocab_size, self.config.max_position_embeddings
 
     def forward(self, input_ids: Tensor) -> Tensor:
         """(B, L) tokens, 0 = padding -> (B, ``out_dim``) features, not normalised."""

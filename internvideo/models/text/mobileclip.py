@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -9,6 +10,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from internvideo.registry import MODELS
+from internvideo.structures.rehearsal import SmallSizes
 
 NORMS = ('layer_norm', 'layer_norm_fp32')
 
@@ -143,6 +145,24 @@ class MobileCLIPText(BaseModule):
         std = self.projection_layer.shape[0] ** -0.5
         nn.init.normal_(self.embedding_layer.weight, std=std)
         nn.init.normal_(self.projection_layer, std=std)
+
+    @classmethod
+    def shrink(cls, config: dict[str, Any], small: SmallSizes) -> dict[str, Any]:
+        """Offer a small copy to a rehearsal."""
+        return config | dict(
+            dim=small.width,
+            n_transformer_layers=small.depth,
+            n_heads_per_layer=small.heads,
+            ffn_multiplier_per_layer=2.0,
+            projection_dim=small.width,
+        )
+
+    @property
+    def text_limits(self) -> tuple[int, int | None]:
+        """Tokens that there are embeddings for, and positions of a text (None: any number)."""
+        table = self.positional_embedding
+        positions = None if table is None else table['pos_embed'].pos_embed.shape[2]
+        return self.embedding_layer.num_embeddings, positions
 
     def forward(self, input_ids: Tensor) -> Tensor:
         """(B, L) tokens -> (B, ``projection_dim``) features, not normalised."""

@@ -7,13 +7,16 @@ alone; a longer one than ``max_length`` is cut, its last special token kept.  A 
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from internvideo.fileio.packaged import is_packaged, package_path
 from internvideo.registry import TASK_UTILS
+
+from .example_vocabularies import is_here, known_size, write_sentence_pieces, write_word_pieces
 
 Tokens = dict[str, Tensor]
 
@@ -64,6 +67,16 @@ class WordPieceTokenizer:
         ImportError: transformers or the package is not installed.
     """
 
+    # What the class tells a rehearsal, see docs/rehearsal.md.
+    write_examples = staticmethod(write_word_pieces)
+
+    @classmethod
+    def count_tokens(cls, config: Mapping[str, Any]) -> int | None:
+        """Tokens of the tokenizer of ``config``; None when its files are not known here."""
+        if is_here(config):
+            return cls(**{key: value for key, value in config.items() if key != 'type'}).vocab_size
+        return known_size(config.get('source'), 'bert-large-uncased')
+
     def __init__(
         self, source: str | os.PathLike = 'bert-large-uncased', max_length: int = 32
     ) -> None:
@@ -94,6 +107,17 @@ class LlamaTokenizer:
         ValueError: there is no tokenizer at ``source``, or it has no special tokens.
         ImportError: transformers is not installed.
     """
+
+    # What the class tells a rehearsal, see docs/rehearsal.md.
+    write_examples = staticmethod(write_sentence_pieces)
+    keeps_its_length = True
+
+    @classmethod
+    def count_tokens(cls, config: Mapping[str, Any]) -> int | None:
+        """Tokens of the tokenizer of ``config``; None when its files are not known here."""
+        if is_here(config):
+            return cls(**{key: value for key, value in config.items() if key != 'type'}).vocab_size
+        return known_size(config.get('source'), 'bert-large-uncased')
 
     def __init__(
         self, source: str | os.PathLike, max_length: int = 80, prefix: str = 'summarize:'
@@ -129,6 +153,13 @@ class CLIPTokenizer:
     Raises:
         ImportError: open_clip is not installed.
     """
+
+    keeps_its_length = True
+
+    @classmethod
+    def count_tokens(cls, config: Mapping[str, Any]) -> int:
+        """Tokens of the vocabulary, for a rehearsal."""
+        return cls().vocab_size
 
     def __init__(self, max_length: int = 77) -> None:
         from open_clip.tokenizer import SimpleTokenizer

@@ -16,6 +16,8 @@ model = dict(
         loss=dict(type='FocalLoss', gamma=2.0),
     ),
 )
+val_evaluator = dict(topk=(1, 2))
+test_evaluator = dict(topk=(1, 2))
 train_dataloader = dict(dataset=dict(type='GroupedVideoDataset', groups=groups))
 val_dataloader = dict(dataset=dict(type='GroupedVideoDataset', groups=groups))
 test_dataloader = dict(dataset=dict(type='GroupedVideoDataset', groups=groups))

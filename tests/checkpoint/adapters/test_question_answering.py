@@ -9,7 +9,7 @@ from internvideo.checkpoint import LoadReport, load_checkpoint, load_pretrained
 from internvideo.checkpoint.adapters.question_answering import AnsweringAdapter, BertDecoderAdapter
 from internvideo.checkpoint.report import CheckpointMismatchError
 from internvideo.registry import MODELS
-from internvideo.rehearsal.dry_model import build_on_meta
+from internvideo.rehearsal.fake_model import build_on_meta
 from tests.checkpoint.adapters.test_internvideo2_multi import manifest, save, shapes
 from tests.models.tasks.question_answering.small_models import TEXT, model
 from tests.models.tasks.retrieval.small_models import BERT, stage2

@@ -13,9 +13,10 @@ from internvideo.models.tasks.base import VideoModel
 from internvideo.registry import MODELS
 from internvideo.structures import VideoDataSample
 from internvideo.structures.aligned_features import AlignedFeatures
+from internvideo.structures.rehearsal import SmallSizes
 
 from .targets import InlineTeachers, TargetFacts, Targets
-from .teachers import aligned_layers
+from .teachers import aligned_layers, blocks_of
 
 
 @MODELS.register_module()
@@ -126,6 +127,29 @@ class MaskedAlignment(VideoModel):
         if self.masker is None or self.targets.brings_mask:
             return False
         return self.masker.needs_attention
+
+    scales_learning_rate = True
+    """Published rates are those of a batch of 256 clips; a rehearsal looks for ``lr_scaling``."""
+
+    @classmethod
+    def shrink(cls, config: dict[str, Any], small: SmallSizes) -> dict[str, Any]:
+        """Offer a small copy to a rehearsal."""
+        return config
+
+    @classmethod
+    def needed_depth(cls, config: Mapping[str, Any]) -> int:
+        """Blocks that an encoder needs, for a rehearsal."""
+        return max(blocks_of(config.get(name)) for name in ('clip_layers', 'mae_layers'))
+
+    @property
+    def frozen_teachers(self) -> dict[str, Any]:
+        """Teachers, which are no modules of the model, by field of its config."""
+        held = getattr(self.targets, 'frozen_teachers', {})
+        return {f'targets.{name}': teacher for name, teacher in held.items()}
+
+    def skip_loading(self) -> None:
+        """Take the teachers as loaded, for a rehearsal."""
+        self._targets_loaded = True
 
     def init_weights(self) -> None:
         """Initialise the student and load the teachers.

@@ -95,6 +95,12 @@ class InlineTeachers:
         teachers = dict(clip=self.clip, mae=self.mae)
         return {name: teacher.encoder.grid for name, teacher in teachers.items() if teacher}
 
+    @property
+    def frozen_teachers(self) -> dict[str, FrozenTeacher]:
+        """Teachers by field."""
+        teachers = dict(clip=self.clip, mae=self.mae)
+        return {name: teacher for name, teacher in teachers.items() if teacher is not None}
+
     def load(self) -> None:
         """Load the teachers' weights."""
         for teacher in filter(None, (self.clip, self.mae)):

@@ -1,7 +1,7 @@
 """Frozen teachers: loaded once, run without gradient in low precision, kept out of the student."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from internvideo.models.backbones.base import EncoderOutput
 from internvideo.registry import MODELS, WEIGHT_INITIALIZERS
+from internvideo.structures.rehearsal import SmallSizes
 
 DTYPES = {None: None, 'float32': None, 'bfloat16': torch.bfloat16, 'float16': torch.float16}
 
@@ -37,6 +38,15 @@ def aligned_layers(depth: int, layers: Mapping[str, float] | Sequence[int]) -> l
             f'a network of depth {depth}'
         )
     return sorted(chosen)
+
+
+def blocks_of(layers: Mapping[str, float] | Sequence[int] | None) -> int:
+    """Blocks that an encoder must have for ``layers``, see :func:`aligned_layers`."""
+    if not layers:
+        return 0
+    if isinstance(layers, Mapping):
+        return int((layers['count'] - 1) * layers.get('interval', 1)) + 1
+    return max(layers) + 1
 
 
 def resize_clips(video: Tensor, size: tuple[int, int]) -> Tensor:
@@ -105,6 +115,23 @@ class FrozenTeacher:
     def __deepcopy__(self, memo: dict) -> 'FrozenTeacher':
         """Copies of a model (an average of its weights, say) share the teacher."""
         return self
+
+    @classmethod
+    def shrink(cls, config: dict[str, Any], small: SmallSizes) -> dict[str, Any]:
+        """Offer a small copy to a rehearsal."""
+        return config | dict(init_cfg=None)
+
+    @classmethod
+    def needed_depth(cls, config: Mapping[str, Any]) -> int:
+        """Blocks that an encoder needs, for a rehearsal."""
+        return blocks_of(config['layers'])
+
+    def become_fake(self, fake: Callable[[Tensor], Tensor]) -> None:
+        """Take weights without memory and say that they are loaded, for a rehearsal."""
+        if self.dtype is not None:
+            cast_linear_maps(self.encoder, self.dtype)
+        self.encoder._apply(fake)
+        self._digest = 'fake'
 
     def load(self) -> None:
         """Load the weights; once.

@@ -10,6 +10,7 @@ from internvideo.models.tasks.base import VideoModel
 from internvideo.models.tasks.retrieval.freezing import freeze_parts
 from internvideo.registry import MODELS
 from internvideo.structures import VideoDataSample
+from internvideo.structures.rehearsal import SmallSizes
 
 MODES = ('loss', 'tensor', 'predict')
 
@@ -62,6 +63,15 @@ class ClipReader(VideoModel):
         media_dim = av_concat_dim or width
         self.text_encoder = MODELS.build(text_encoder | dict(media_dim=media_dim))
         self.freeze(freeze, unfreeze_keys)
+
+    traced_mode = 'tensor'
+    """Mode in which a rehearsal follows a test batch."""
+
+    @classmethod
+    def shrink(cls, config: dict[str, Any], small: SmallSizes) -> dict[str, Any]:
+        """Offer a small copy to a rehearsal."""
+        given = [name for name in ('av_concat_dim',) if name in config]
+        return small.narrowed(config, *given)
 
     def freeze(self, names: Sequence[str], unfreeze_keys: Sequence[str] = ()) -> None:
         """Stop the learning of parts; see the class."""

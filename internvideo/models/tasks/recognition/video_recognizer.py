@@ -1,6 +1,6 @@
 """Action recognition: an encoder and a head."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -11,6 +11,7 @@ from internvideo.models.tasks.base import VideoModel
 from internvideo.ops.views import merge_views
 from internvideo.registry import MODELS
 from internvideo.structures import VideoDataSample
+from internvideo.structures.rehearsal import SmallSizes
 
 
 @MODELS.register_module()
@@ -52,6 +53,31 @@ class VideoRecognizer(VideoModel):
         options = dict(freeze or {})
         if options.pop('backbone', bool(freeze)):
             self.backbone.freeze(**options)
+
+    scales_learning_rate = True
+    """Published rates are those of a batch of 256 clips; a rehearsal looks for ``lr_scaling``."""
+    traced_mode = 'tensor'
+    """Mode in which a rehearsal follows a test batch."""
+
+    @classmethod
+    def shrink(cls, config: dict[str, Any], small: SmallSizes) -> dict[str, Any]:
+        """Offer a small copy to a rehearsal."""
+        return config
+
+    @classmethod
+    def needed_depth(cls, config: Mapping[str, Any]) -> int:
+        """Blocks that an encoder needs, for a rehearsal."""
+        return (config.get('freeze') or {}).get('open_blocks', 0)
+
+    @classmethod
+    def traced_samples(
+        cls, config: Mapping[str, Any], data_samples: Sequence[VideoDataSample]
+    ) -> None:
+        """Give soft targets to samples whose labels a trace, without numbers, cannot read."""
+        classes = config['head'].get('num_classes')
+        for sample in data_samples if classes else ():
+            if 'gt_score' not in sample:
+                sample.gt_score = torch.zeros(classes)
 
     def forward(
         self,

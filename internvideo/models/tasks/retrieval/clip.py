@@ -13,6 +13,7 @@ from internvideo.models.tasks.base import VideoModel
 from internvideo.registry import MODELS
 from internvideo.structures import VideoDataSample
 from internvideo.structures.encoded import RetrievalModel
+from internvideo.structures.rehearsal import SmallSizes
 
 from .freezing import freeze_parts
 from .samples import pair_ids, set_features
@@ -92,6 +93,15 @@ class InternVideo2CLIP(RetrievalModel, VideoModel):
             opened += ['lora_'] if open_text_lora else []
             self._frozen += freeze_parts(self, ['text_encoder'], opened)
         self._frozen = self._frozen if frozen_eval else []
+
+    traced_mode = 'tensor'
+    """Mode in which a rehearsal follows a test batch."""
+
+    @classmethod
+    def shrink(cls, config: dict[str, Any], small: SmallSizes) -> dict[str, Any]:
+        """Offer a small copy to a rehearsal."""
+        given = [name for name in ('align_dim',) if name in config]
+        return small.narrowed(config, *given)
 
     def forward(
         self,

@@ -3,7 +3,7 @@
 Source: arXiv 2403.15377, section 3.2 and equation 4.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -19,10 +19,11 @@ from internvideo.models.losses.masked_language import (
 from internvideo.models.losses.matching import NegativeSampler, match_logits, matching_loss
 from internvideo.models.masks.token_masks import visible_indices
 from internvideo.models.tasks.base import VideoModel
-from internvideo.models.tasks.pretraining.teachers import aligned_layers
+from internvideo.models.tasks.pretraining.teachers import aligned_layers, blocks_of
 from internvideo.registry import MODELS
 from internvideo.structures import VideoDataSample
 from internvideo.structures.encoded import Encoded, RetrievalModel
+from internvideo.structures.rehearsal import Finding, RehearsedRun, SmallSizes
 
 from .freezing import freeze_parts
 from .objectives import (
@@ -210,6 +211,47 @@ class InternVideo2Stage2(RetrievalModel, VideoModel):
         ):
             raise ValueError(
                 'masked language modelling needs a text encoder of type FusionBertForMaskedLM'
+            )
+
+    traced_mode = 'tensor'
+    """Mode in which a rehearsal follows a test batch."""
+
+    @classmethod
+    def shrink(cls, config: dict[str, Any], small: SmallSizes) -> dict[str, Any]:
+        """Offer a small copy to a rehearsal."""
+        given = [name for name in ('av_concat_dim',) if name in config]
+        return small.narrowed(config, 'embed_dim', *given)
+
+    @classmethod
+    def needed_depth(cls, config: Mapping[str, Any]) -> int:
+        """Blocks that an encoder needs, for a rehearsal."""
+        return blocks_of(config.get('clip_layers'))
+
+    @classmethod
+    def text_kinds(cls, config: Mapping[str, Any]) -> list[str]:
+        """Kinds of caption that the objectives ask for, for a rehearsal."""
+        return list(dict.fromkeys((config.get('loss_captions') or {}).values()))
+
+    @property
+    def frozen_teachers(self) -> dict[str, Any]:
+        """Teachers, which are no modules of the model, by field of its config."""
+        held = getattr(self.targets, 'frozen_teachers', {})
+        return {f'targets.{name}': teacher for name, teacher in held.items()}
+
+    @staticmethod
+    def check_config(config: Mapping[str, Any], field: str, run: RehearsedRun) -> Iterator[Finding]:
+        """Objectives on sound have something that sounds, and it has something that hears it."""
+        hears = config.get('audio_encoder') is not None
+        weights = config.get('loss_weights') or {}
+        lost = [name for name in AUDIO_OBJECTIVES if weights.get(name)]
+        kinds = {name: run.count_items(name).by_kind for name in run.loaders}
+        for name, found in kinds.items():
+            if not hears and any(kind.startswith('audio') for kind in found):
+                yield Finding(f'{name}.dataset', 'has sound, the model has no audio_encoder')
+        trained = kinds.get('train_dataloader')
+        if lost and trained and not any(kind.startswith('audio') for kind in trained):
+            yield Finding(
+                'train_dataloader.dataset', f'no corpus has sound, which {", ".join(lost)} need'
             )
 
     def init_weights(self) -> None:

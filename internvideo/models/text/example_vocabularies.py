@@ -1,8 +1,11 @@
-"""Small vocabularies made on the spot, in place of those that only the hub has."""
+"""Small vocabularies made on the spot, in place of those that only the hub has.
+
+Tokenizers hand these out as ``write_examples``, for a rehearsal.
+"""
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +18,7 @@ WORDS = [
 ]  # fmt: skip
 BERT_SPECIAL = {0: '[PAD]', 100: '[UNK]', 101: '[CLS]', 102: '[SEP]', 103: '[MASK]'}
 """Where BERT has its special tokens, which masked language modelling relies on."""
-
-FIXED_CONTEXT = ('LlamaTokenizer', 'CLIPTokenizer')
-"""Tokenizers that keep their own length, whatever a set of texts wishes for."""
-
-KNOWN_VOCABULARIES = {
+KNOWN_SIZES = {
     'bert-base-uncased': 30522,
     'bert-large-uncased': 30522,
     'bert-base-chinese': 21128,
@@ -53,47 +52,12 @@ def _write_settings(folder: Path, settings: dict[str, Any]) -> None:
     (folder / 'tokenizer_config.json').write_text(json.dumps(settings), encoding='utf-8')
 
 
-WRITERS: dict[str, Callable[[Path], None]] = {
-    'WordPieceTokenizer': write_word_pieces,
-    'LlamaTokenizer': write_sentence_pieces,
-}
-"""Kind of tokenizer that needs files -> what writes them."""
+def known_size(source: Any, usual: str) -> int | None:
+    """Tokens of a public vocabulary; None for another."""
+    return KNOWN_SIZES.get(re.split(r'[\\/]', str(source or usual))[-1])
 
 
-def is_tokenizer(value: Any) -> bool:
-    """Whether a config is that of a tokenizer."""
-    return isinstance(value, Mapping) and str(value.get('type', '')).endswith('Tokenizer')
-
-
-def with_small_vocabularies(value: Any, folder_of: Callable[[str], Path]) -> Any:
-    """``value`` with every tokenizer that needs files reading small ones.
-
-    Args:
-        value: a config.
-        folder_of: kind of tokenizer -> folder of its files, see :data:`WRITERS`.
-    """
-    if isinstance(value, Mapping):
-        changed = {key: with_small_vocabularies(v, folder_of) for key, v in value.items()}
-        if changed.get('type') in WRITERS:
-            changed['source'] = str(folder_of(changed['type']))
-        return changed
-    if isinstance(value, list | tuple):
-        return type(value)(with_small_vocabularies(item, folder_of) for item in value)
-    return value
-
-
-def vocabulary_size(tokenizer: Mapping[str, Any]) -> int | None:
-    """Number of tokens of a tokenizer's config, or None when its files are not known here.
-
-    Raises:
-        ValueError: there are files, and they hold no tokenizer.
-        ImportError: the package that holds them is not installed.
-    """
-    from internvideo.registry import TASK_UTILS
-
-    source = tokenizer.get('source')
-    is_here = source and (Path(source).is_dir() or is_packaged(source))
-    if tokenizer['type'] not in WRITERS or is_here:
-        return TASK_UTILS.build(dict(tokenizer)).vocab_size
-    name = re.split(r'[\\/]', str(source or 'bert-large-uncased'))[-1]
-    return KNOWN_VOCABULARIES.get(name)
+def is_here(config: Mapping[str, Any]) -> bool:
+    """Whether the files of a tokenizer's config are on this machine."""
+    source = config.get('source')
+    return bool(source) and (Path(str(source)).is_dir() or is_packaged(str(source)))
