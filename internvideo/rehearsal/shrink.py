@@ -169,14 +169,15 @@ def shrink_model(model: Any, sizes: SmallSizes = SIZES) -> Any:
     return part_class.shrink(small, sizes) if hasattr(part_class, 'shrink') else small
 
 
-def _shrink_transforms(value: Any) -> Any:
+def small_pictures(value: Any) -> Any:
+    """A config whose transforms make small pictures."""
     if isinstance(value, Mapping):
         return {
-            key: SIZES.side(item) if key in PIXEL_FIELDS else _shrink_transforms(item)
+            key: SIZES.side(item) if key in PIXEL_FIELDS else small_pictures(item)
             for key, item in value.items()
         }
     if isinstance(value, list | tuple):
-        return type(value)(_shrink_transforms(item) for item in value)
+        return type(value)(small_pictures(item) for item in value)
     return value
 
 
@@ -191,7 +192,7 @@ def _small_loader(
     rows = per_part * accumulation if trains else VALIDATED
     dataset = _small_dataset(loader['dataset'], config['model'], rows, work_dir, cache)
     if shrinks_pictures:
-        dataset = _shrink_transforms(dataset)
+        dataset = small_pictures(dataset)
     workers = min(loader.get('num_workers', 0), 1) if trains else 0
     loader |= dict(dataset=dataset, num_workers=workers)
     if not workers:

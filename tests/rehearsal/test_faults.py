@@ -8,8 +8,8 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import DefaultScope, init_default_scope
 
+from internvideo.rehearsal.examples import ConfigExamples, MediaCache, with_examples
 from internvideo.rehearsal.faults import find_faults
-from internvideo.rehearsal.generated_data import MediaCache, generated_dataset
 from internvideo.rehearsal.rehearsal import leaves
 from internvideo.rehearsal.schema import check_schema, fits
 from internvideo.rehearsal.shrink import shrink_model
@@ -151,7 +151,8 @@ def sound_config(cache, folder, mistakes=None):
         loader = config[key]
         loader.batch_size = 2
         loader.dataset.num_classes = 8
-        loader.dataset = generated_dataset(loader.dataset, config.model, rows, cache, folder)
+        examples = ConfigExamples(config.model, cache, folder, rows)
+        loader.dataset = with_examples(loader.dataset, examples).config
         for step in loader.dataset.pipeline:
             step.update({k: 56 for k in ('size', 'short_side') if k in step})
         files[key] = loader.dataset.ann_file

@@ -9,18 +9,23 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
+from internvideo.datasets import item_counts
 from internvideo.registry import MODELS, TASK_UTILS
-from internvideo.rehearsal.dry_model import DryModel, model_activations, without_init
-from internvideo.rehearsal.generated_data import MediaCache, generated_dataset
-from internvideo.rehearsal.generated_media import is_multimodal
+from internvideo.rehearsal.config_rules import parts
+from internvideo.rehearsal.examples import (
+    ConfigExamples,
+    MediaCache,
+    with_example_vocabularies,
+    with_examples,
+)
+from internvideo.rehearsal.fake_model import FakeModel, model_activations, without_init
 from internvideo.rehearsal.hardware import GPUS
-from internvideo.rehearsal.media_items import MediaShape, distinct
-from internvideo.rehearsal.media_rules import MEDIA_RULES
-from internvideo.rehearsal.mixture_plan import MediumCost, plan_mixture
+from internvideo.rehearsal.rehearsed_config import RehearsedConfig
+from internvideo.rehearsal.run_length import ItemCost, run_length
+from internvideo.rehearsal.run_rules import best_checkpoint
 from internvideo.rehearsal.shrink import shrink, shrink_model
-from internvideo.rehearsal.subject import Subject
-from internvideo.rehearsal.vocabularies import vocabulary_size, with_small_vocabularies
 from tests.paths import CONFIGS
+from tests.rehearsal.templates import media_template
 
 MODELS_FOLDER = CONFIGS / '_base_/models'
 TOWERS = ('stage2_1B', 'stage2_6B', 'clip_1B', 'clip_S14')
@@ -41,7 +46,7 @@ def published(name):
 
 
 def small(name, cache):
-    return with_small_vocabularies(shrink_model(published(name)), cache.vocabulary)
+    return with_example_vocabularies(shrink_model(published(name)), cache)
 
 
 @pytest.mark.parametrize('name', TOWERS)
@@ -49,8 +54,9 @@ def test_a_shrunken_model_trains_on_texts_of_its_own_vocabulary(name, cache):
     config = small(name, cache)
     tokens = TASK_UTILS.build(config.pop('data_preprocessor')['tokenizer'])(['a red ball', ''])
     model = MODELS.build(config)
-    video = MediaShape('video', (3, config['vision_encoder']['num_frames'], 56, 56), length=0)
-    inputs, samples = video.batch(2)
+    video = media_template('video', (3, config['vision_encoder']['num_frames'], 56, 56), length=0)
+    batch = video.batch(2)
+    inputs, samples = batch['inputs'], batch['data_samples']
     inputs['text'] = {'avs_captions': tokens} if config.get('loss_captions') else tokens
     losses = model({**inputs, 'video': torch.rand_like(inputs['video'])}, samples, mode='loss')
     sum(losses.values()).backward()
@@ -59,38 +65,39 @@ def test_a_shrunken_model_trains_on_texts_of_its_own_vocabulary(name, cache):
 
 
 @pytest.mark.parametrize('name', TOWERS)
-def test_a_dry_model_is_traced_on_every_medium(name, cache):
+def test_a_fake_model_is_traced_on_every_medium(name, cache):
     config = small(name, cache)
-    dry, kinds = DryModel(config), ('avs_captions',) * bool(config.get('loss_captions'))
+    fake, kinds = FakeModel(config), ('avs_captions',) * bool(config.get('loss_captions'))
     video = (3, config['vision_encoder']['num_frames'], 56, 56)
     shapes = [
-        MediaShape('video', video, kinds=kinds),
-        MediaShape('image', (3, 1, 56, 56), None, 32, kinds),
+        media_template('video', video, kinds=kinds),
+        media_template('image', (3, 1, 56, 56), None, 32, kinds),
     ]
     if config.get('audio_encoder'):
-        shapes.append(MediaShape('audio_video', video, (998, 64), kinds=kinds))
-    peaks = [model_activations(dry, shape)[0].peak(8) for shape in shapes]
+        shapes.append(media_template('audio_video', video, (998, 64), kinds=kinds))
+    peaks = [model_activations(fake, shape)[0].peak(8) for shape in shapes]
     assert peaks[1] < peaks[0] <= peaks[-1] or len(peaks) == 2
-    assert dry.predict(shapes[0].without_text(), 4).flops.backward == 0
+    assert fake.predict(media_template('video', video, length=0), 4).flops.backward == 0
 
 
 def test_the_traced_step_skips_no_layer(cache):
     config = small('stage2_6B', cache)
     config.update(freeze=[])
     config['audio_encoder'].update(encoder_layerdrop=0.9)
-    dry, sound = DryModel(config), MediaShape('audio', audio=(998, 64))
-    assert len({len(dry.trace(sound, clips).moments) for clips in range(1, 9)}) == 1
+    fake, sound = FakeModel(config), media_template('audio', audio=(998, 64))
+    assert len({len(fake.trace(sound, clips).moments) for clips in range(1, 9)}) == 1
 
 
-def test_a_dry_model_needs_no_tokenizer():
+def test_a_fake_model_needs_no_tokenizer():
     assert without_init(published('clip_1B'))['data_preprocessor'] is None
     assert without_init(dict(data_preprocessor=dict(type='X', mean=[1])))['data_preprocessor']
 
 
-def test_shapes_of_one_medium_are_one_with_the_longest_text():
-    first, second = (MediaShape('image', (3, 1, 8, 8), length=n) for n in (32, 64))
-    sound = MediaShape('audio', audio=(998, 64))
-    assert distinct([first, sound, second, first]) == [sound, second]
+def test_batches_that_differ_in_text_alone_are_known_as_one():
+    first, second = (media_template('image', (3, 1, 8, 8), length=n) for n in (32, 64))
+    sound = media_template('audio', audio=(998, 64))
+    assert first.signature == second.signature != sound.signature
+    assert first.numel < second.numel
 
 
 @pytest.mark.parametrize(
@@ -103,7 +110,7 @@ def test_shapes_of_one_medium_are_one_with_the_longest_text():
     ],
 )
 def test_vocabularies_are_known_without_their_files(tokenizer, size):
-    assert vocabulary_size(tokenizer) == size
+    assert TASK_UTILS.get(tokenizer['type']).count_tokens(tokenizer) == size
 
 
 def test_a_leaf_shrinks_with_its_mixture_and_its_sets(cache, tmp_path):
@@ -157,9 +164,9 @@ def sound_config(cache):
 
 
 def findings(config):
-    subject = Subject(config, 1)
-    subject.dry = DryModel(config['model'])
-    found = [finding for rule in MEDIA_RULES for finding in rule(subject)]
+    rehearsed = RehearsedConfig(config, 1)
+    rehearsed.fake = FakeModel(config['model'])
+    found = [*parts(rehearsed), *best_checkpoint(rehearsed)]
     return [finding for finding in found if not finding.is_missing_file]
 
 
@@ -206,7 +213,6 @@ MISTAKES = {
 
 def test_nothing_is_said_against_a_sound_config(sound_config):
     assert findings(sound_config) == []
-    assert is_multimodal(sound_config)
 
 
 @pytest.mark.parametrize('mistake', MISTAKES)
@@ -220,14 +226,15 @@ def test_mistakes_are_found_and_named(mistake, sound_config):
 
 def test_chosen_corpora_are_generated_and_the_others_left(sound_config, cache, tmp_path):
     dataset = sound_config['train_dataloader']['dataset'] | dict(mix=['webvid', 'spoken'])
-    made = generated_dataset(dataset, sound_config['model'], 3, cache, tmp_path)['table']
+    examples = ConfigExamples(sound_config['model'], cache, tmp_path, 3)
+    made = with_examples(dataset, examples).config['table']
     assert made['cc3m'] == dataset['table']['cc3m']
     rows = json.loads(Path(made['spoken']['ann_file']).read_text())
     assert len(rows) == 3 and rows[0]['avs_captions']
     assert (Path(made['spoken']['data_prefix']) / rows[0]['video']).is_file()
 
 
-def test_a_mixture_is_planned_medium_by_medium(tmp_path):
+def test_a_mixture_is_as_long_as_its_media(tmp_path):
     table = {}
     for media, count in (('image', 103), ('video', 41)):
         (tmp_path / f'{media}.json').write_text(json.dumps([dict(video='a.mp4')] * count))
@@ -237,9 +244,10 @@ def test_a_mixture_is_planned_medium_by_medium(tmp_path):
         batch_sampler=dict(batch_size=dict(image=10, video=4)),
     )
     config = dict(train_dataloader=loader, train_cfg=dict(max_epochs=3), optim_wrapper={})
-    costs = dict(image=MediumCost(10, 1e12, 256), video=MediumCost(4, 4e12, 1024))
-    plan = plan_mixture(config, 2, costs, GPUS['A100-80'], 0.4)
-    assert (plan.samples, plan.samples_known) == (144, True)
-    assert plan.steps_per_epoch == 5 + 5
-    assert plan.clips == 3 * 2 * (5 * 10 + 5 * 4)
-    assert plan.exaflops == pytest.approx(3 * 2 * (50 * 1e12 + 20 * 4e12) / 1e18)
+    costs = dict(image=ItemCost(10, 1e12, 256), video=ItemCost(4, 4e12, 1024))
+    count = item_counts.tabled(loader['dataset'])
+    length = run_length(config, 2, costs, count, GPUS['A100-80'], 0.4)
+    assert (length.samples, length.samples_known) == (144, True)
+    assert length.steps_per_epoch == 5 + 5
+    assert length.clips == 3 * 2 * (5 * 10 + 5 * 4)
+    assert length.exaflops == pytest.approx(3 * 2 * (50 * 1e12 + 20 * 4e12) / 1e18)

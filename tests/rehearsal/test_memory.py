@@ -10,9 +10,8 @@ import pytest
 import torch
 from mmengine.registry import DefaultScope, init_default_scope
 
-from internvideo.rehearsal.dry_model import (
-    ClipShape,
-    DryModel,
+from internvideo.rehearsal.fake_model import (
+    FakeModel,
     largest_unit,
     model_activations,
     parameter_counts,
@@ -27,6 +26,7 @@ from internvideo.rehearsal.memory import (
     step_peak,
 )
 from tests.paths import ROOT
+from tests.rehearsal.templates import clip_template
 
 CLASSES = 10
 
@@ -60,8 +60,8 @@ def sizes_of(model):
 
 def test_flops_equal_the_formula_by_hand():
     tokens, dim, hidden, depth, pooled = 4 * 16 + 1, 48, 192, 3, 64
-    dry = DryModel(recognizer(), 'fp32')
-    flops = dry.trace(ClipShape(1, 3, 4, 56, 56, CLASSES), 2).flops
+    fake = FakeModel(recognizer(), 'fp32')
+    flops = fake.trace(clip_template(1, 3, 4, 56, 56, CLASSES), 2).flops
     embed = 2 * (tokens - 1) * dim * 3 * 14 * 14
     block = 2 * tokens * (4 * dim * dim + 2 * dim * hidden) + 4 * tokens**2 * dim
     pool = 2 * (2 * tokens + 1) * dim * dim + 4 * tokens * dim + 2 * dim * pooled
@@ -76,9 +76,9 @@ def test_flops_equal_the_formula_by_hand():
 
 
 def test_recomputation_trades_memory_for_operations():
-    shape = ClipShape(1, 3, 4, 56, 56, CLASSES)
-    kept = DryModel(recognizer()).trace(shape, 2)
-    again = DryModel(recognizer(use_checkpoint=True)).trace(shape, 2)
+    shape = clip_template(1, 3, 4, 56, 56, CLASSES)
+    kept = FakeModel(recognizer()).trace(shape, 2)
+    again = FakeModel(recognizer(use_checkpoint=True)).trace(shape, 2)
     assert again.flops.model == kept.flops.model
     assert 0.5 * again.flops.forward < again.flops.recompute < again.flops.forward
     assert max(m.activations for m in again.moments) < 0.7 * max(
@@ -87,17 +87,17 @@ def test_recomputation_trades_memory_for_operations():
 
 
 def test_gradients_are_counted_apart_and_whole():
-    dry = DryModel(recognizer())
-    moments = dry.trace(ClipShape(1, 3, 4, 56, 56, CLASSES), 2).moments
-    _, trainable = parameter_counts(dry.model)
+    fake = FakeModel(recognizer())
+    moments = fake.trace(clip_template(1, 3, 4, 56, 56, CLASSES), 2).moments
+    _, trainable = parameter_counts(fake.model)
     assert trainable * 4 <= moments[-1].gradients <= trainable * 4 + 512 * len(moments)
 
 
 def test_activations_are_a_straight_line_in_the_clips():
-    dry, shape = DryModel(recognizer()), ClipShape(1, 3, 4, 56, 56, CLASSES)
-    model, _ = model_activations(dry, shape)
+    fake, shape = FakeModel(recognizer()), clip_template(1, 3, 4, 56, 56, CLASSES)
+    model, _ = model_activations(fake, shape)
     for clips in (3, 16):
-        traced = max(moment.activations for moment in dry.trace(shape, clips).moments)
+        traced = max(moment.activations for moment in fake.trace(shape, clips).moments)
         assert model.peak(clips) == pytest.approx(traced, rel=0.01)
 
 
@@ -118,7 +118,7 @@ def test_saved_bytes_equal_those_of_a_real_forward_pass():
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
         model(inputs, samples, mode='loss')
     real = sum(size for pointer, size in saved.items() if pointer not in given)
-    traced = DryModel(config, 'fp32').trace(ClipShape(1, 3, 4, 56, 56, CLASSES), 2)
+    traced = FakeModel(config, 'fp32').trace(clip_template(1, 3, 4, 56, 56, CLASSES), 2)
     first = traced.moments[0].activations - inputs.untyped_storage().nbytes()
     assert first == pytest.approx(real, rel=0.1)
 
@@ -135,9 +135,9 @@ CASES = {
 def test_peak_equals_the_resident_memory_of_a_real_run(case):
     backbone, clips, frames, side = CASES[case]
     config = recognizer(frames, side, **backbone)
-    dry = DryModel(config, 'fp32')
-    activations, _ = model_activations(dry, ClipShape(1, 3, frames, side, side, CLASSES))
-    static = static_bytes(LAYOUTS['single'], sizes_of(dry.model), 1)
+    fake = FakeModel(config, 'fp32')
+    activations, _ = model_activations(fake, clip_template(1, 3, frames, side, side, CLASSES))
+    static = static_bytes(LAYOUTS['single'], sizes_of(fake.model), 1)
     expected = step_peak(static, activations, clips) - static.params
     arguments = dict(config=config, clips=clips, frames=frames, side=side)
     # Every block of more than 64 kB is a mapping of its own, given back at once when freed.
@@ -168,8 +168,8 @@ def test_sharded_training_gathers_whole_weights_to_validate():
     sharded = ('deepspeed_zero3', 'deepspeed_zero3_offload', 'fsdp')
     assert validation == {name: 4000 * (name in sharded) for name in LAYOUTS}
     static = static_bytes(LAYOUTS['fsdp'], sizes, 8)
-    dry = DryModel(recognizer())
-    activations, _ = model_activations(dry, ClipShape(1, 3, 4, 56, 56, CLASSES))
+    fake = FakeModel(recognizer())
+    activations, _ = model_activations(fake, clip_template(1, 3, 4, 56, 56, CLASSES))
     without, large = (replace(static, validation=size) for size in (0, 10**12))
     assert step_peak(large, activations, 1) == static.held + 10**12
     assert step_peak(static, activations, 1) == step_peak(without, activations, 1)
@@ -184,9 +184,9 @@ def test_layout_is_that_of_the_strategy(strategy, world, name):
 
 
 def test_most_clips_is_the_largest_that_fits():
-    dry = DryModel(recognizer())
-    activations, _ = model_activations(dry, ClipShape(1, 3, 4, 56, 56, CLASSES))
-    static = static_bytes(LAYOUTS['single'], sizes_of(dry.model), 1)
+    fake = FakeModel(recognizer())
+    activations, _ = model_activations(fake, clip_template(1, 3, 4, 56, 56, CLASSES))
+    static = static_bytes(LAYOUTS['single'], sizes_of(fake.model), 1)
     clips = most_clips(static, activations, MEMORIES[0])
     assert step_peak(static, activations, clips) <= usable_memory(MEMORIES[0])
     assert step_peak(static, activations, clips + 1) > usable_memory(MEMORIES[0])

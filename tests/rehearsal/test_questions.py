@@ -7,12 +7,18 @@ import pytest
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
-from internvideo.rehearsal.dry_model import DryModel
-from internvideo.rehearsal.generated_data import MediaCache, generated_dataset
-from internvideo.rehearsal.question_items import count_items, question_shape
-from internvideo.rehearsal.question_rules import QUESTION_RULES
-from internvideo.rehearsal.shrink import shrink_model
-from internvideo.rehearsal.subject import Subject, load_item
+from internvideo.datasets import item_counts
+from internvideo.rehearsal.batches import observe
+from internvideo.rehearsal.config_rules import parts
+from internvideo.rehearsal.examples import (
+    ConfigExamples,
+    MediaCache,
+    with_example_vocabularies,
+    with_examples,
+)
+from internvideo.rehearsal.fake_model import FakeModel
+from internvideo.rehearsal.rehearsed_config import RehearsedConfig
+from internvideo.rehearsal.shrink import shrink_model, small_pictures
 from tests.checkpoint.adapters.test_question_answering import FAMILY
 
 
@@ -34,24 +40,33 @@ def config_of(leaf):
 def test_generated_questions_fit_the_shrunken_model(leaf, cache, tmp_path):
     config = config_of(leaf)
     loader, model = config['train_dataloader'], shrink_model(config['model'])
-    dataset = generated_dataset(loader['dataset'], model, 6, cache, tmp_path)
-    item = load_item(dataset)
-    assert item.shape == (1, 3, 4, 224, 224) and item.is_random
-    shape = question_shape(dataset, model, (3, 4, 56, 56))
-    assert (shape.questions, shape.options) == (4, 0 if leaf == '1B_msrvtt' else 5)
-    trace = DryModel(model).trace(shape, 2)
-    assert trace.flops.backward > 0
-    assert count_items(dataset) == (2, True)
+    preprocessor = with_example_vocabularies(config['model']['data_preprocessor'], cache)
+    fake = FakeModel(model, preprocessor=preprocessor)
+    examples = ConfigExamples(model, cache, tmp_path, 4)
+    dataset = with_examples(small_pictures(loader['dataset']), examples).config
+    observed = observe(dict(loader, dataset=dataset), True, fake.prepare)
+    assert observed.shape == (3, 4, 56, 56) and observed.is_random
+    (template,) = observed.templates
+    batch = template.batch(2)
+    count, options = len(batch['data_samples']), 0 if leaf == '1B_msrvtt' else 5
+    assert count == 2 * 4
+    texts = batch['inputs']['option' if options else 'question']['input_ids']
+    longest = config['model']['data_preprocessor'].get('max_question_length') or 32
+    assert texts.shape == (count * max(options, 1), longest)
+    assert fake.trace(template, 2).flops.backward > 0
+    assert item_counts.questions(dataset).by_kind == {'': 4}
 
 
 def test_public_figures_stand_in_for_absent_annotations():
     dataset = dict(ann_file='data/msvd/qa_train.json', questions_per_clip=2)
-    assert count_items(dataset) == (15_450, False)
+    count = item_counts.questions(dataset)
+    assert (count.total, count.is_counted) == (15_450, False)
 
 
 def findings(config):
-    subject = Subject(config, 1)
-    return [str(found) for rule in QUESTION_RULES for found in rule(subject)]
+    rehearsed = RehearsedConfig(config, 1)
+    return [str(found) for found in parts(rehearsed) if '.dataset' in found.field
+            or '.collate_fn' in found.field]  # fmt: skip
 
 
 @pytest.fixture(scope='module')
@@ -60,7 +75,8 @@ def sound(cache, tmp_path_factory):
     config, folder = config_of('1B_msrvtt'), tmp_path_factory.mktemp('lists')
     for name in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
         loader = config[name]
-        loader['dataset'] = generated_dataset(loader['dataset'], config['model'], 3, cache, folder)
+        examples = ConfigExamples(config['model'], cache, folder, 3)
+        loader['dataset'] = with_examples(loader['dataset'], examples).config
     return config
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from internvideo.rehearsal.hardware import gpu_by_name
 from internvideo.rehearsal.memory import ModelSizes
-from internvideo.rehearsal.run_plan import gpu_hours, plan_run
+from internvideo.rehearsal.run_length import ItemCost, gpu_hours, run_length
 from internvideo.rehearsal.scaling import (
     bytes_per_step,
     checkpoint_bytes,
@@ -12,22 +12,24 @@ from internvideo.rehearsal.scaling import (
     scaling_limits,
     smallest_batch,
 )
+from internvideo.structures.rehearsal import ItemCount
 
 GPU = gpu_by_name('A100-80')
 SIZES = ModelSizes(total=6_000_000_000, trainable=6_000_000_000, unit=10**8, group=10**9)
 
 
-def test_plan_counts_steps_clips_and_hours():
+def test_length_counts_steps_clips_and_hours():
     config = dict(
         train_dataloader=dict(batch_size=8, dataset=dict(ann_file='', num_repeats=2)),
         optim_wrapper=dict(accumulative_counts=2),
         train_cfg=dict(max_epochs=3),
     )
-    plan = plan_run(config, 4, 1e12, 100, GPU, 0.5, samples=1000)
-    assert (plan.steps_per_epoch, plan.steps) == (1000 // 4 // 8 // 2, 45)
-    assert plan.clips == 45 * 2 * 8 * 4 * 2
-    assert plan.tokens == 100 * plan.clips
-    assert plan.gpu_hours == pytest.approx(plan.clips * 1e12 / (312e12 * 0.5) / 3600)
+    costs = {'': ItemCost(batch=16, flops=1e12, tokens=100, per_row=2)}
+    length = run_length(config, 4, costs, ItemCount({'': 1000}), GPU, 0.5)
+    assert (length.steps_per_epoch, length.steps) == (1000 // 4 // 8 // 2, 45)
+    assert length.clips == 45 * 2 * 8 * 4 * 2
+    assert length.tokens == 100 * length.clips
+    assert length.gpu_hours == pytest.approx(length.clips * 1e12 / (312e12 * 0.5) / 3600)
     assert gpu_hours(312e12 * 3600, GPU, 1.0) == 1.0
 
 

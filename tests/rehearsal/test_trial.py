@@ -3,9 +3,9 @@
 import pytest
 from mmengine.config import Config
 
-from internvideo.rehearsal.generated_data import MediaCache
+from internvideo.rehearsal.examples import MediaCache
 from internvideo.rehearsal.processes import ProcessFailure, run_apart
-from internvideo.rehearsal.shrink import shrink, shrink_pixels
+from internvideo.rehearsal.shrink import SIZES, shrink
 from internvideo.rehearsal.trial_run import STEPS, try_run
 from tests.paths import CONFIGS
 
@@ -68,7 +68,7 @@ def _sleep(seconds):
 def test_shrinking_keeps_structure(cache, tmp_path):
     config = Config.fromfile(FAMILY / '6B_mit_r336.py')
     small = shrink(config, tmp_path, cache, 'small')
-    assert small['model']['backbone']['img_size'] == shrink_pixels(336) == 84
+    assert small['model']['backbone']['img_size'] == SIZES.side(336) == 84
     assert small['model']['backbone']['num_frames'] == config.model.backbone.num_frames
     assert small['model']['head']['num_classes'] == config.model.head.num_classes
     types = [step['type'] for step in small['train_dataloader']['dataset']['pipeline']]

@@ -63,6 +63,12 @@ def texts(config: Config, field: str, run: RehearsedRun) -> Iterator[Finding]:
     yield from _vocabulary(tokenizer, f'{where}.source', vocabulary)
 
 
+def reads_texts(config: Config, field: str, run: RehearsedRun) -> Iterator[Finding]:
+    """A model that reads texts has a preprocessor with a tokenizer."""
+    if config.get('data_preprocessor') is None:
+        yield Finding(f'{field}.data_preprocessor.tokenizer', 'absent: captions need a tokenizer')
+
+
 def text_limits(run: RehearsedRun) -> tuple[int | None, int | None]:
     """(tokens that the text tower has embeddings for, positions of its table), None if unknown."""
     modules = run.model.modules() if run.model is not None else ()

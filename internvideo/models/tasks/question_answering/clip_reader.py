@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from internvideo.models.data_preprocessors.config_checks import reads_texts
 from internvideo.models.tasks.base import VideoModel
 from internvideo.models.tasks.retrieval.freezing import freeze_parts
 from internvideo.registry import MODELS
@@ -64,6 +65,7 @@ class ClipReader(VideoModel):
         self.text_encoder = MODELS.build(text_encoder | dict(media_dim=media_dim))
         self.freeze(freeze, unfreeze_keys)
 
+    check_config = staticmethod(reads_texts)
     traced_mode = 'tensor'
     """Mode in which a rehearsal follows a test batch."""
 

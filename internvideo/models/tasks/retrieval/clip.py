@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from internvideo.models.data_preprocessors.config_checks import reads_texts
 from internvideo.models.tasks.base import VideoModel
 from internvideo.registry import MODELS
 from internvideo.structures import VideoDataSample
@@ -94,6 +95,7 @@ class InternVideo2CLIP(RetrievalModel, VideoModel):
             self._frozen += freeze_parts(self, ['text_encoder'], opened)
         self._frozen = self._frozen if frozen_eval else []
 
+    check_config = staticmethod(reads_texts)
     traced_mode = 'tensor'
     """Mode in which a rehearsal follows a test batch."""
 

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from internvideo.models.backbones.base import EncoderOutput
+from internvideo.models.data_preprocessors.config_checks import reads_texts
 from internvideo.models.losses.masked_language import (
     TokenMasker,
     masked_language_loss,
@@ -241,6 +242,7 @@ class InternVideo2Stage2(RetrievalModel, VideoModel):
     @staticmethod
     def check_config(config: Mapping[str, Any], field: str, run: RehearsedRun) -> Iterator[Finding]:
         """Objectives on sound have something that sounds, and it has something that hears it."""
+        yield from reads_texts(config, field, run)
         hears = config.get('audio_encoder') is not None
         weights = config.get('loss_weights') or {}
         lost = [name for name in AUDIO_OBJECTIVES if weights.get(name)]
