@@ -23,8 +23,6 @@ class MeanAveragePrecision(GatheredMetric):
     default_prefix = 'map'
     names = ('mAP', 'num_classes', 'num_videos', 'unreadable')
 
-    reported_names = frozenset({'mAP', 'num_classes'})
-
     def record(self, sample: Mapping[str, Any]) -> Record:
         """Path, label and scores of one video."""
         return class_record(sample)

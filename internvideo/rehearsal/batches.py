@@ -168,6 +168,7 @@ class Observed:
         repeats: samples made of one row.
         is_random: other epochs give other items; None when it cannot be asked for them.
         num_classes: what the data set declares, or None.
+        sets: evaluation set -> its task, where the data consist of sets.
     """
 
     templates: list[BatchTemplate] = field(default_factory=list)
@@ -175,6 +176,7 @@ class Observed:
     repeats: int = 1
     is_random: bool | None = None
     num_classes: int | None = None
+    sets: dict[str, str] = field(default_factory=dict)
 
 
 Prepare = Callable[[Any, bool], Any]
@@ -212,6 +214,9 @@ def observe(loader: Mapping[str, Any], is_training: bool, prepare: Prepare) -> O
         repeats=len(samples),
         is_random=_is_random(dataset, groups[0][0], samples),
         num_classes=_class_count(facts),
+        sets={
+            part.name: part.task for part in getattr(dataset, 'sets', ()) if hasattr(part, 'task')
+        },
     )
 
 

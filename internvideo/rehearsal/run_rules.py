@@ -10,6 +10,7 @@ import torch
 
 from internvideo.engine.learning_rate_scaling import lr_factor
 from internvideo.engine.schedulers.step_schedules import Horizon
+from internvideo.evaluation.reported_names import is_reported, names_of
 from internvideo.registry import (
     HOOKS,
     METRICS,
@@ -206,19 +207,13 @@ def hooks(rehearsed: RehearsedConfig) -> Iterator[Finding]:
             yield Finding(f'{name}.amp_dtype', f'{dtype!r}; use bfloat16, float16 or None')
 
 
-def reported_names(evaluator: Any) -> set[str] | None:
+def reported_names(evaluator: Any, sets: Mapping[str, str]) -> list[str] | None:
     """Names of the figures that metrics report; None when one of them does not say."""
     parts = evaluator if isinstance(evaluator, list | tuple) else [evaluator]
-    names: set[str] = set()
-    for part in parts:
-        try:
-            metric = METRICS.build(dict(part))
-            found = metric.reported_names
-        except Exception:  # a metric that does not say, or that cannot be built
-            return None
-        prefix = f'{metric.prefix}/' if metric.prefix else ''
-        names |= {f'{prefix}{name}' for name in found}
-    return names
+    try:
+        return names_of([METRICS.build(dict(part)) for part in parts], sets)
+    except Exception:  # a metric that cannot be built, which is told elsewhere
+        return None
 
 
 def best_checkpoint(rehearsed: RehearsedConfig) -> Iterator[Finding]:
@@ -230,12 +225,14 @@ def best_checkpoint(rehearsed: RehearsedConfig) -> Iterator[Finding]:
         yield Finding(SAVE_BEST, f'{wanted!r}, but nothing is validated')
         return
     evaluator = rehearsed.config.get('val_evaluator')
-    yield from unreported(wanted, reported_names(evaluator) if evaluator else None)
+    found = rehearsed.observed.get('val_dataloader')
+    sets = {} if found is None else found.sets
+    yield from unreported(wanted, reported_names(evaluator, sets) if evaluator else None)
 
 
 def unreported(wanted: str, names: Iterable[str] | None) -> Iterator[Finding]:
     """``save_best`` is among the figures that are reported; None: not known."""
-    if names is not None and not {wanted} & {*names, *(n.rsplit('/', 1)[-1] for n in names)}:
+    if names and not is_reported(wanted, names):
         yield Finding(SAVE_BEST, f'{wanted!r} is not among {", ".join(sorted(names)) or "none"}')
 
 
