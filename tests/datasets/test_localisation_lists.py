@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from internvideo.datasets.synthetic.plans import WorldParameters
 
 from internvideo.datasets.base import BaseDataset
 from internvideo.datasets.collate import collate_clips
