@@ -1,6 +1,7 @@
 """Temporal localisation in a plug-in: a data set, a model with a head, a metric."""
 
 import json
+from pathlib import Path
 
 import torch
 from mmengine.evaluator import BaseMetric
@@ -16,7 +17,7 @@ class SegmentDataset(Dataset):
     """Rows of features with segments ``[start, end, label]`` in steps."""
 
     def __init__(self, ann_file, steps=16, split='train'):
-        with open(ann_file) as file:
+        with Path(ann_file).open() as file:
             self.rows = [row for row in json.load(file) if row['split'] == split]
         self.steps = steps
 
