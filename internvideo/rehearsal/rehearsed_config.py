@@ -106,7 +106,7 @@ class RehearsedConfig:
             if isinstance(node, list | tuple):
                 node = node[int(name)] if name.isdigit() and int(name) < len(node) else None
             else:
-                node = node.get(name) if isinstance(node, Mapping) else None
+                node = node.get(name) if hasattr(node, 'get') else None  # also mmengine's Config
         return node
 
     def module(self, field: str) -> Any:
