@@ -12,7 +12,7 @@ from typing import Any
 
 from internvideo.datasets.formats.annotations import AnnotationList
 from internvideo.registry import DATASETS
-from internvideo.structures.encoded_sets import is_figure_of
+from internvideo.structures.encoded_sets import is_metric_of
 from internvideo.structures.rehearsal import Finding, RehearsedRun
 
 from .example_rows import chosen, entries
@@ -176,7 +176,7 @@ def evaluation_sets(config: Config, field: str, run: RehearsedRun) -> Iterator[F
     if (
         field.startswith(VAL)
         and wanted is not None
-        and not is_figure_of(str(wanted), chosen(config))
+        and not is_metric_of(str(wanted), chosen(config))
     ):
         yield Finding(
             'default_hooks.checkpoint.save_best',
