@@ -20,9 +20,12 @@ class Command(NamedTuple):
 COMMANDS = {
     'train': Command('internvideo.cli.train', 'train the model of a config'),
     'test': Command('internvideo.cli.test', 'test a checkpoint'),
+    'rehearse': Command('internvideo.cli.rehearse', 'check a config before it is queued'),
     'verify': Command('internvideo.cli.verify', 'run reference cases against this build'),
     'recognize': Command('internvideo.cli.recognize', 'recognise actions in videos'),
+    'extract-features': Command('internvideo.cli.extract_features', 'write features of videos'),
     'search': Command('internvideo.cli.search', 'find videos by words or by a video'),
+    'convert': Command('internvideo.cli.convert', 'convert a checkpoint to or from a layout'),
     'precompute': Command('internvideo.cli.precompute', "keep a teacher's features in files"),
     'check-data': Command('internvideo.cli.check_data', 'find missing and broken media'),
     'make-synthetic': Command('internvideo.cli.make_synthetic', 'write the generated world'),

@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from internvideo.cli import extract_features
 from tests.apis.tiny import exit_code, moving_frames, write_checkpoint, write_config, write_video
 from tests.paths import ROOT
-from tools import extract_features
 
 PEAK = """
 import resource, sys
-from tools.extract_features import build_parser, main
+from internvideo.cli.extract_features import build_parser, main
 main(build_parser().parse_args())
 print('peak', resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024, 'MB')
 """
@@ -113,7 +113,7 @@ def test_unknown_model_ends_in_one_line(folder: Path, capsys) -> None:
 
 
 def test_help_needs_no_torch() -> None:
-    code = 'import sys; from tools.extract_features import build_parser\n'
+    code = 'import sys; from internvideo.cli.extract_features import build_parser\n'
     code += 'try: build_parser().parse_args(["--help"])\n'
     code += 'except SystemExit: sys.exit("torch" in sys.modules)'
     assert subprocess.run([sys.executable, '-c', code], cwd=ROOT, check=False).returncode == 0

@@ -1,0 +1,252 @@
+"""Extract features of videos of any length: one file per video, resumable, sharded.
+
+Example: internvideo extract-features internvideo2/1B_k400 videos/ --out features --fps 8
+"""
+
+import argparse
+import multiprocessing
+import os
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from internvideo.engine.command_line import (
+    UsageError,
+    apply_options,
+    guarded,
+    make_projects_importable,
+    split_option,
+)
+
+if TYPE_CHECKING:
+    from internvideo.apis import FeatureExtractor, FeatureSpec
+    from internvideo.datasets.inference.video_lists import NamedVideo
+
+os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
+POOLS = ('pooled', 'cls', 'mean', 'tokens')
+FORMATS = ('npy', 'npz', 'hdf5')
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    add = parser.add_argument
+    add('config', help='model name (see list_models) or config file')
+    add('videos', nargs='+', help='video files, folders, or lists (.txt, .csv: path first)')
+    add('--out', type=Path, required=True, help='folder of the feature files')
+    add('--root', type=Path, help='folder that list entries and output names are relative to')
+    add('--checkpoint', help='weights; by default the published ones of that name')
+    add('--random-weights', action='store_true', help='run without weights, to try things out')
+    add('--window', type=int, help='frames of a window (default: what the encoder takes)')
+    add('--stride', type=int, help='frames between windows (default: the window)')
+    add('--fps', type=float, help='sample this many frames a second (default: every frame)')
+    add('--pool', choices=POOLS, help='what a feature is (default: pooled, without a pooler mean)')
+    add('--layer', type=int, help='block whose tokens are pooled, from 0; -1 is the last')
+    add('--format', choices=FORMATS, default='npy', help='kind of file (default: npy)')
+    add('--shard', metavar='i/n', help='work on share i of n, from 0 (default: SLURM array)')
+    add('--workers', type=int, default=1, help='processes (default: 1)')
+    add('--batch-size', type=int, default=8, help='windows in one forward pass (default: 8)')
+    add('--device', help='torch device; cuda spreads the workers over all GPUs')
+    add('--dtype', choices=('float32', 'bfloat16', 'float16'), default='float32')
+    add('--overwrite', action='store_true', help='replace files made with other settings')
+    add('--cfg-options', nargs='+', default=[], metavar='KEY=VALUE',
+        help='change config values, e.g. model.backbone.num_frames=16')  # fmt: skip
+    add('--debug', action='store_true', help='show the traceback of every error')
+    return parser
+
+
+class Job(NamedTuple):
+    """One video and the file its features go to."""
+
+    video: 'NamedVideo'
+    target: Path
+
+
+class Outcome(NamedTuple):
+    """What became of a job; ``error`` is empty when its file is complete."""
+
+    job: Job
+    windows: int = 0
+    error: str = ''
+
+
+def make_jobs(args: argparse.Namespace) -> tuple[list[Job], str]:
+    """The jobs of this shard, and the name of its list of failures."""
+    from internvideo.datasets.inference.video_lists import collect_videos, failures_file, shard_of
+    from internvideo.fileio.feature_files import SUFFIXES
+
+    index, count = shard_of(args.shard)
+    videos = collect_videos(args.videos, args.root)[index::count]
+    suffix = SUFFIXES[args.format]
+    jobs = [Job(video, args.out / f'{video.name}{suffix}') for video in videos]
+    return jobs, failures_file((index, count))
+
+
+def pending_jobs(jobs: list[Job], args: argparse.Namespace, spec: 'FeatureSpec') -> list[Job]:
+    """Jobs whose file is not there yet, or is of an older version of the video.
+
+    Raises ValueError when files of other settings are there and may not be overwritten.
+    """
+    from internvideo.apis.feature_extractor import same_settings
+    from internvideo.fileio.feature_files import read_metadata
+
+    pending, others = [], []
+    for job in jobs:
+        found = read_metadata(job.target, args.format)
+        if found is None or _is_stale(found, job):
+            pending.append(job)
+        elif not same_settings(found, spec.settings):
+            others.append(job)
+    if others and not args.overwrite:
+        raise ValueError(
+            f'{len(others)} files, such as {others[0].target}, were made with other settings; '
+            'choose another --out, or --overwrite'
+        )
+    return pending + others
+
+
+def _is_stale(metadata: dict, job: Job) -> bool:
+    path = job.video.path
+    return path.is_file() and path.stat().st_size != metadata.get('video_bytes')
+
+
+def run_job(extractor: 'FeatureExtractor', job: Job, kind: str) -> Outcome:
+    """Extract one video; an unreadable one is an outcome, not an exception."""
+    from internvideo.datasets.bad_samples import MediaError
+    from internvideo.fileio.feature_files import open_writer
+
+    try:
+        metadata = extractor.write(job.video.path, open_writer(job.target, kind))
+    except MediaError as error:
+        return Outcome(job, error=error.reason)
+    return Outcome(job, windows=metadata['windows'])
+
+
+class Worker:
+    """State of a worker process: its model, built once."""
+
+    extractor: 'FeatureExtractor | None' = None
+    kind = ''
+
+
+def start_worker(
+    spec: 'FeatureSpec', device: str, batch_size: int, kind: str, threads: int, numbers
+) -> None:
+    """Build the model of a worker; workers share the GPUs and the cores evenly."""
+    import torch
+    from mmengine.utils import import_modules_from_strings
+
+    from internvideo.apis import FeatureExtractor
+
+    make_projects_importable()
+    import_modules_from_strings(**spec.config.get('custom_imports', dict(imports=[])))
+    torch.set_num_threads(threads)
+    number = numbers.get()
+    if device == 'cuda':
+        device = f'cuda:{number % max(1, torch.cuda.device_count())}'
+    Worker.extractor = FeatureExtractor(spec, device, batch_size)
+    Worker.kind = kind
+
+
+def run_in_worker(job: Job) -> Outcome:
+    """One job in a worker process."""
+    return run_job(Worker.extractor, job, Worker.kind)
+
+
+def outcomes(jobs: list[Job], args: argparse.Namespace, spec: 'FeatureSpec') -> Iterator[Outcome]:
+    """Do the jobs, in this process or in several, yielding each as it is done."""
+    from internvideo.apis import FeatureExtractor
+    from internvideo.engine.inference.devices import pick_device
+
+    workers = min(args.workers, len(jobs))
+    device = pick_device(args.device)
+    if workers == 1:
+        extractor = FeatureExtractor(spec, device, args.batch_size)
+        yield from (run_job(extractor, job, args.format) for job in jobs)
+    elif workers > 1:
+        threads = max(1, len(os.sched_getaffinity(0)) // workers)
+        settings = (spec, device, args.batch_size, args.format, threads)
+        yield from _in_processes(jobs, workers, settings)
+
+
+def _in_processes(jobs: list[Job], workers: int, settings: tuple) -> Iterator[Outcome]:
+    # Fresh processes: a forked one cannot use the GPU, nor rely on the parent's threads.
+    context = multiprocessing.get_context('spawn')
+    numbers = context.SimpleQueue()
+    for number in range(workers):
+        numbers.put(number)
+    with ProcessPoolExecutor(workers, context, start_worker, (*settings, numbers)) as pool:
+        running = {pool.submit(run_in_worker, job): job for job in jobs}
+        while running:
+            done, _ = wait(running, return_when=FIRST_COMPLETED)
+            for future in done:
+                job = running.pop(future)
+                try:
+                    yield future.result()
+                except BrokenProcessPool:
+                    yield Outcome(job, error='not done: a worker process died (out of memory?)')
+
+
+def spec_of(args: argparse.Namespace) -> 'FeatureSpec':
+    """Feature spec of the flags."""
+    from internvideo.apis import feature_spec, get_config
+    from internvideo.apis.feature_extractor import find_feature_weights
+
+    make_projects_importable()
+    config = get_config(args.config)
+    apply_options(config, dict(split_option(text) for text in args.cfg_options))
+    weights = None
+    if not args.random_weights:
+        weights = find_feature_weights(args.config, args.checkpoint)
+    return feature_spec(
+        config, weights, args.pool, args.window, args.stride, args.fps, args.dtype,
+        args.random_weights, args.layer,
+    )  # fmt: skip
+
+
+def main(args: argparse.Namespace) -> None:
+    """Extract; exits with 1 when a video failed."""
+    from internvideo.fileio.feature_files import import_h5py
+
+    if args.workers < 1:
+        raise UsageError(f'--workers must be positive, got {args.workers}')
+    if args.format == 'hdf5':
+        import_h5py()
+    start = time.perf_counter()
+    jobs, failures = make_jobs(args)
+    spec = spec_of(args)
+    pending = pending_jobs(jobs, args, spec)
+    args.out.mkdir(parents=True, exist_ok=True)
+    failed = run_jobs(pending, args, spec, args.out / failures)
+    where = f' (see {args.out / failures})' if failed else ''
+    print(
+        f'{len(pending) - failed} extracted, {len(jobs) - len(pending)} already there, '
+        f'{failed} failed{where}; {time.perf_counter() - start:.1f} s'
+    )
+    if failed:
+        sys.exit(1)
+
+
+def run_jobs(jobs: list[Job], args: argparse.Namespace, spec: 'FeatureSpec', failures: Path) -> int:
+    """Do the jobs, print each, list those that fail; the number of these."""
+    from internvideo.fileio.json_files import append_json_line
+
+    failures.unlink(missing_ok=True)
+    failed = 0
+    for count, outcome in enumerate(outcomes(jobs, args, spec), start=1):
+        path = outcome.job.video.path
+        result = f'failed: {outcome.error}' if outcome.error else f'{outcome.windows} windows'
+        print(f'[{count}/{len(jobs)}] {path}: {result}', flush=True)
+        if outcome.error:
+            failed += 1
+            append_json_line(failures, dict(path=str(path), reason=outcome.error))
+    return failed
+
+
+def command(arguments: Sequence[str]) -> int:
+    """Run with these arguments; returns the exit status."""
+    return guarded(main, build_parser(), arguments)
