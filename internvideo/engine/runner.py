@@ -72,7 +72,7 @@ class Runner(MMEngineRunner):
     ``lr_scaling``: ``dict(base_batch_size=256, with_accumulation=True)``: learning rates in the
     config are for steps of that many samples.  ``resume``: True or ``auto`` (the newest whole
     checkpoint of the work directory, if any) or a path.  ``compile``: True or the arguments of
-    ``torch.compile``, applied to the backbone.  ``trusted_pickle``: ``load_from`` may hold any
+    ``torch.compile``, applied to the video encoder.  ``trusted_pickle``: ``load_from`` may hold any
     Python objects.
 
     Random draws: building a model draws alike on all processes; training draws from

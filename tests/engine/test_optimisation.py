@@ -8,7 +8,11 @@ from hypothesis import strategies as st
 from torch import nn
 
 from internvideo.engine.learning_rate_scaling import lr_factor, scale_rates
-from internvideo.engine.optimizers.constructors import LayerDecayConstructor, ModuleLrConstructor
+from internvideo.engine.optimizers.constructors import (
+    LayerDecayConstructor,
+    ModuleLrConstructor,
+    layer_rule,
+)
 from internvideo.engine.optimizers.optim_wrappers import (
     AmpOptimWrapper,
     NonFiniteError,
@@ -24,6 +28,7 @@ from internvideo.engine.schedulers.step_schedules import (
     warmup_length,
 )
 from tests.engine.small_run import VectorRecognizer
+from tests.models.tasks.retrieval.small_models import clip
 
 ADAMW = dict(optimizer=dict(type='AdamW', lr=0.1, weight_decay=0.05))
 
@@ -44,6 +49,20 @@ def test_layer_decay_of_a_recognizer():
         (0.1, 1.0, 0.05, 1),  # head
         (0.1, 1.0, 0.0, 1),
     ]
+
+
+def test_layer_decay_finds_the_encoder_whatever_it_is_called():
+    model = clip(freeze_vision=False)
+    layer_of, last = layer_rule(model)
+    assert last == model.vision_encoder.depth + 1
+    names = ('cls_token', 'blocks.1.norm1.weight', 'clip_projector.cross_attn.q.weight')
+    assert [layer_of(f'vision_encoder.{name}') for name in names] == [0, 2, last]
+    assert layer_of('text_encoder.blocks.0.weight') == last
+
+
+def test_layer_decay_needs_a_video_encoder():
+    with pytest.raises(ValueError, match='Linear is no VideoModel'):
+        LayerDecayConstructor(ADAMW, dict(layer_decay_rate=0.5))(nn.Linear(2, 2))
 
 
 def test_module_learning_rate():
