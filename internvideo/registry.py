@@ -99,7 +99,7 @@ class Registry(MMEngineRegistry):
         return found
 
     def _replacement(self, key: str) -> str | None:
-        """What to write for a name of mmengine's that does not fit, None for any other name."""
+        """Replacement for a name of mmengine's that does not fit, or None."""
         if key in self.module_dict:  # a part of ours, or of a project, may have the same name
             return None
         return self._replaced.get(str(key).removeprefix('mmengine.'))

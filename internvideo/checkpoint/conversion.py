@@ -78,7 +78,7 @@ def convert(
 
 
 def directions_of(adapter: str) -> frozenset[Direction]:
-    """What the adapter of that name can do."""
+    """Directions that the adapter of that name has."""
     return CHECKPOINT_ADAPTERS.get(adapter).directions
 
 

@@ -97,7 +97,7 @@ def load_pretrained(
     trusted_pickle: bool = False,
     **options: Any,
 ) -> LoadReport:
-    """Load a published checkpoint into ``model``; see :func:`load_weights`.
+    """Load a published checkpoint into ``model`` (see :func:`load_weights`).
 
     Args:
         model, source, trusted_pickle: as there.

@@ -52,7 +52,7 @@ def usage() -> str:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run the command that the first argument names; returns its exit status."""
+    """Run the command that the first argument names and return its exit status."""
     if not arguments or arguments[0] in ('-h', '--help'):
         print(usage())
         return 0 if arguments else USAGE_ERROR

@@ -68,7 +68,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 @dataclass(frozen=True)
 class MediaList:
-    """One annotation list and how its media are read; fields as in ``VideoDataset``."""
+    """Annotation list and the reading of its media, with fields as in ``VideoDataset``."""
 
     ann_file: str
     data_prefix: str = ''
@@ -85,7 +85,7 @@ class MediaList:
 
 @dataclass(frozen=True)
 class TextList:
-    """Annotations of media with texts; fields as in the tables of corpora and sets.
+    """Annotations of media with texts, with fields as in the tables of corpora and sets.
 
     Attributes:
         is_set: an evaluation set, in which every medium stands once.
@@ -107,7 +107,7 @@ AnyList = MediaList | TextList
 
 
 class Problem(NamedTuple):
-    """One finding; ``where`` is ``list:line``, ``kind`` of ``KINDS`` or ``TEXT_KINDS``."""
+    """Finding at ``where`` (``list:line``), with a ``kind`` of ``KINDS`` or ``TEXT_KINDS``."""
 
     where: str
     path: str
@@ -248,13 +248,13 @@ def _check_text_row(media: TextList, row: int) -> Iterator[Problem]:
     path = path_of(info, media.data_prefix, media.media_type)
     for detail in text_faults(info, media.max_text_length, media.paragraph):
         yield Problem(where, path, 'caption', detail)
-    fault = _check_medium(media, path)
+    fault = _check_file(media, path)
     if fault is not None:
         yield Problem(where, path, *fault)
 
 
-def _check_medium(media: TextList, path: str) -> tuple[str, str] | None:
-    """Kind and detail of what is wrong with one image, sound or video, its sound included."""
+def _check_file(media: TextList, path: str) -> tuple[str, str] | None:
+    """Kind and detail of the fault of one image, audio file or video, its audio included."""
     if not Path(path).exists():
         return 'missing', 'no such file or folder'
     try:
@@ -262,15 +262,15 @@ def _check_medium(media: TextList, path: str) -> tuple[str, str] | None:
             _decode_image(path)
             return None
         if media.media_type in ('audio', 'audio_video'):
-            heard = _has_sound(path)
-            if not heard and media.media_type == 'audio':
+            has_audio = _has_audio_track(path)
+            if not has_audio and media.media_type == 'audio':
                 return 'silent', 'no audio track'
     except (OSError, ValueError, EOFError) as error:
         return 'broken', str(error)
     if media.media_type == 'audio':
         return None
     fault = _check_media(media, MediaSource(backend=media.backend), path, None)
-    if fault is None and media.media_type == 'audio_video' and not heard:
+    if fault is None and media.media_type == 'audio_video' and not has_audio:
         padded = ', zeros take its place' if media.pad_missing_audio else ''
         return 'silent', f'no audio track{padded}'
     return fault
@@ -283,7 +283,7 @@ def _decode_image(path: str) -> None:
         image.load()
 
 
-def _has_sound(path: str) -> bool:
+def _has_audio_track(path: str) -> bool:
     """Whether there is an audio track that begins with something decodable."""
     import av
 
@@ -355,7 +355,7 @@ def _decode(reader: Reader, count: int, full: bool) -> None:
 
 
 def find_conflicts(media: AnyList) -> Iterator[Problem]:
-    """Rows that give a medium another label than an earlier row does, or repeat its id."""
+    """Rows that give a file another label than an earlier row does, or repeat its id."""
     if isinstance(media, TextList):
         for row, detail in duplicates(_annotations(media), media.is_set):
             yield Problem(_annotations(media).where(row), _path_of(media, row), 'duplicate', detail)
@@ -425,7 +425,7 @@ class Report:
                 file.write(json.dumps(chunk) + '\n')
 
     def complete(self) -> None:
-        """Sort the report; the next check starts anew."""
+        """Sort the report, so that the next check starts anew."""
         ordered = sorted(self.problems, key=lambda p: (p.where.rpartition(':')[0], _line(p)))
         records = [json.dumps(problem._asdict(), ensure_ascii=False) for problem in ordered]
         atomic_write(self.path, ''.join(f'{record}\n' for record in records))
@@ -445,7 +445,7 @@ def _identity(media: AnyList) -> list:
 def run_chunks(
     lists: list[AnyList], chunks: list[Chunk], workers: int
 ) -> Iterator[tuple[Chunk, list[Problem]]]:
-    """Check chunks in several processes; a file that kills a decoder is a problem, not the end."""
+    """Check chunks in several processes, surviving files that kill a decoder."""
     waiting = iter(chunks)
     running: dict[Future, Chunk] = {}
     pool = _new_pool(workers)
@@ -475,7 +475,7 @@ def _new_pool(workers: int) -> ProcessPoolExecutor:
 
 
 def _check_apart(media: AnyList, chunk: Chunk) -> list[Problem]:
-    """Check row by row, each crash in a process of its own."""
+    """Check row by row, each that kills its process in another."""
     problems: list[Problem] = []
     pool = _new_pool(1)
     for row in range(chunk.first, chunk.last):
@@ -485,14 +485,14 @@ def _check_apart(media: AnyList, chunk: Chunk) -> list[Problem]:
             pool.shutdown()
             pool = _new_pool(1)
             where = _annotations(media).where(row)
-            crash = Problem(where, _path_of(media, row), 'broken', 'crashes the decoder')
-            problems.append(crash)
+            problem = Problem(where, _path_of(media, row), 'broken', 'crashes the decoder')
+            problems.append(problem)
     pool.shutdown()
     return problems
 
 
 def make_chunks(lists: list[AnyList]) -> list[Chunk]:
-    """All rows of all lists, in pieces."""
+    """Split the rows of all lists into pieces."""
     return [
         Chunk(number, first, min(first + CHUNK_ROWS, len(_annotations(media))))
         for number, media in enumerate(lists)
@@ -501,7 +501,7 @@ def make_chunks(lists: list[AnyList]) -> list[Chunk]:
 
 
 def main(args: argparse.Namespace) -> None:
-    """Check; exits with 1 when there are problems."""
+    """Check the lists and exit with 1 when there are problems."""
     if args.workers < 1:
         raise UsageError(f'--workers must be positive, got {args.workers}')
     lists = find_lists(args)
@@ -546,5 +546,5 @@ def _print_summary(report: Report, total: int, kinds: Iterable[str]) -> None:
 
 
 def command(arguments: Sequence[str]) -> int:
-    """Run with these arguments; returns the exit status."""
+    """Run with these arguments and return the exit status."""
     return guarded(main, build_parser(), arguments)

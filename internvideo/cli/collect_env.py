@@ -20,7 +20,7 @@ GIGABYTE = 1e9
 
 
 def command(arguments: Sequence[str]) -> int:
-    """Print the facts; returns the exit status."""
+    """Print the facts and return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.partition(':')[0])
     parser.parse_args(arguments)
     for name, text in collect().items():
@@ -60,7 +60,7 @@ def free_space(folder: str) -> str:
 
 
 def output_of(*command: str) -> str:
-    """What a program says, on one line; ``none`` without it."""
+    """Output of a program on one line, or ``none`` without it."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True)
     except (OSError, subprocess.SubprocessError):

@@ -33,7 +33,7 @@ def parse_args(arguments: Sequence[str]) -> argparse.Namespace:
 
 
 def command(arguments: Sequence[str]) -> int:
-    """Write the world; returns the exit status."""
+    """Write the world and return the exit status."""
     args = vars(parse_args(arguments))
     start = time.perf_counter()
     try:

@@ -18,7 +18,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def read_parts(parts: list[Path]) -> list[dict]:
-    """All predictions in the order of the data set.
+    """Read the predictions in the order of the data set.
 
     Raises:
         ValueError: a sample comes twice or is missing.
@@ -33,7 +33,7 @@ def read_parts(parts: list[Path]) -> list[dict]:
     return merged
 
 
-def figures(predictions: list[dict]) -> dict[str, float]:
+def metrics(predictions: list[dict]) -> dict[str, float]:
     """Accuracy over all of them, as the test itself would report it."""
     import numpy as np
 
@@ -53,10 +53,10 @@ def main(args: argparse.Namespace) -> None:
     predictions = read_parts(args.parts)
     if args.out:
         write_json(args.out, predictions, indent=None)
-    for name, value in figures(predictions).items():
+    for name, value in metrics(predictions).items():
         print(f'{name}: {value:g}')
 
 
 def command(arguments: Sequence[str]) -> int:
-    """Run with these arguments; returns the exit status."""
+    """Run with these arguments and return the exit status."""
     return guarded(main, build_parser(), arguments)

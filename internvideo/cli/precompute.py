@@ -44,7 +44,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def find_shard(text: str | None) -> tuple[int, int]:
-    """This job and the number of jobs, from ``--shard`` or the SLURM array; UsageError if bad."""
+    """Number of this job and of jobs, from ``--shard`` or the SLURM array."""
     from internvideo.datasets.inference.video_lists import shard_of
 
     try:
@@ -83,7 +83,7 @@ def build_dataset(config: Any, out: str) -> tuple[Any, int]:
 
 
 def make_manifest(args: argparse.Namespace, model: Any, num_rows: int, seed: int) -> Any:
-    """What the folder is made with."""
+    """Settings that the folder is made with."""
     from internvideo.models.tasks.pretraining.precomputed import TargetManifest
 
     return TargetManifest(
@@ -100,7 +100,7 @@ def make_manifest(args: argparse.Namespace, model: Any, num_rows: int, seed: int
     )
 
 
-def plan(
+def pending_batches(
     manifest: Any, args: argparse.Namespace, index: int, count: int
 ) -> list[tuple[int, list, bool]]:
     """Batches of job ``index`` of ``count``: (part, (crop, row) pairs, whether they end it)."""
@@ -159,12 +159,12 @@ def main(args: argparse.Namespace) -> None:
     model = build_model(config, device)
     manifest = make_manifest(args, model, len(dataset), seed)
     manifest.write(args.out)
-    batches = plan(manifest, args, index, count)
+    batches = pending_batches(manifest, args, index, count)
     if batches:
         compute(model, dataset, batches, args, seed)
     print(f'{args.out}: shard {index}/{count} is complete')
 
 
 def command(arguments: Sequence[str]) -> int:
-    """Run with these arguments; returns the exit status."""
+    """Run with these arguments and return the exit status."""
     return guarded(main, build_parser(), arguments)

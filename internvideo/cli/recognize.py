@@ -76,7 +76,7 @@ def results_of(recognizer: 'ActionRecognizer', args: argparse.Namespace) -> 'Ite
 
 
 def report(results: 'Iterable[Recognition]') -> 'list[Recognition]':
-    """Print each result, until there are no more or the user stops; return all."""
+    """Print each result until there are no more or the user stops, and return all."""
     kept = []
     with suppress(KeyboardInterrupt):
         for result in results:
@@ -94,7 +94,7 @@ def one_line(result: 'Recognition') -> str:
 
 
 def main(args: argparse.Namespace) -> None:
-    """Recognise; exits with 1 when a video could not be read."""
+    """Recognise videos and exit with 1 when one could not be read."""
     if bool(args.videos) == (args.camera is not None):
         raise UsageError('give either videos or --camera')
     make_projects_importable()
@@ -112,5 +112,5 @@ def main(args: argparse.Namespace) -> None:
 
 
 def command(arguments: Sequence[str]) -> int:
-    """Run with these arguments; returns the exit status."""
+    """Run with these arguments and return the exit status."""
     return guarded(main, build_parser(), arguments)

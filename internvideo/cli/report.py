@@ -56,17 +56,17 @@ def film_strip(row: dict, names: list[str], num_frames: int = 4):
     from internvideo.datasets.media.readers import FrameFolderReader, open_video
     from internvideo.visualization.contact_sheet import Strip
 
-    truth, frames, note = names[row['gt_label']], None, row['unreadable'] or ''
+    label, frames, note = names[row['gt_label']], None, row['unreadable'] or ''
     if row['unreadable']:
-        return Strip(None, truth, None, note=note)
+        return Strip(None, label, None, note=note)
     try:
         folder = Path(row['path']).is_dir()
         reader = FrameFolderReader(row['path']) if folder else open_video(row['path'])
         frames = reader.get_batch(np.linspace(0, len(reader) - 1, num_frames).astype(int))
     except MediaError as error:
         note = str(error)
-    guess = row['pred_label']
-    return Strip(frames, truth, names[guess], row['pred_score'][guess], note)
+    predicted = row['pred_label']
+    return Strip(frames, label, names[predicted], row['pred_score'][predicted], note)
 
 
 def draw_all(args: argparse.Namespace, predictions: list[dict], out: Path) -> dict[str, Path]:
@@ -85,8 +85,8 @@ def draw_all(args: argparse.Namespace, predictions: list[dict], out: Path) -> di
         'contact sheet': out / 'contact_sheet.png',
     }
     seen = [row for row in predictions if row['pred_label'] is not None]
-    labels, guesses = [row['gt_label'] for row in seen], [row['pred_label'] for row in seen]
-    counts = confusion_counts(labels, guesses, len(names))
+    labels, predicted = [row['gt_label'] for row in seen], [row['pred_label'] for row in seen]
+    counts = confusion_counts(labels, predicted, len(names))
     draw_confusion_matrix(counts, names, files['confusion matrix'], title)
     scalars = read_scalars(args.work_dir)
     rate = 'base_lr' if 'base_lr' in scalars else 'lr'  # the rate before layer-wise decay
@@ -99,7 +99,7 @@ def draw_all(args: argparse.Namespace, predictions: list[dict], out: Path) -> di
 
 
 def command(arguments: Sequence[str]) -> int:
-    """Draw; returns the exit status."""
+    """Draw the report and return the exit status."""
     args = parse_args(arguments)
     try:
         if not args.work_dir.is_dir():

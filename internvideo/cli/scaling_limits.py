@@ -32,7 +32,7 @@ def markdown(head: tuple[str, ...], rows: list[list[str]]) -> str:
 
 
 def step_row(limits: 'ScalingLimits', sent: float, even: float) -> list[str]:
-    """What a step takes."""
+    """Cost of a step."""
     return [
         limits.layout,
         str(limits.world_size),
@@ -46,7 +46,7 @@ def step_row(limits: 'ScalingLimits', sent: float, even: float) -> list[str]:
 
 
 def loading_row(limits: 'ScalingLimits') -> list[str]:
-    """What loaders and disks must do."""
+    """Load on loaders and disks."""
     return [
         str(limits.world_size),
         f'{limits.clips_per_node:.0f}',

@@ -1,4 +1,4 @@
-"""Search videos by words or by a video; they are encoded once, into an index.
+"""Search of videos by words or by a video, from an index of features.
 
 Example: internvideo search internvideo2/retrieval/clip_S14_msrvtt videos/ --query "dogs"
 """
@@ -72,7 +72,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 class QueryResult(NamedTuple):
-    """What was found for a query: a text, or the path of a video."""
+    """Search results of a query: a text, or the path of a video."""
 
     kind: str
     query: str
@@ -129,7 +129,7 @@ def default_index(args: argparse.Namespace, retriever: 'VideoTextRetriever') -> 
 
 
 def fill_index(args: argparse.Namespace, retriever: 'VideoTextRetriever', folder: Path) -> bool:
-    """Encode what is missing and say what was done; whether all could be read."""
+    """Encode what is missing, report it, and return whether all could be read."""
     from internvideo.datasets.inference.video_lists import failures_file, shard_of
 
     shard = shard_of(args.shard)
@@ -172,7 +172,7 @@ def find(args: argparse.Namespace, retriever: 'VideoTextRetriever') -> list[Quer
 
 
 def table(result: QueryResult, reranked: bool) -> str:
-    """A result as text; paths are shown from the working folder where that is shorter."""
+    """Result as text, with paths from the working folder where that is shorter."""
     head = 'rank  match   cosine  video' if reranked else 'rank  cosine  video'
     lines = [f'{result.kind}: {result.query}', head]
     for rank, match in enumerate(result.matches, start=1):
@@ -218,7 +218,7 @@ def film_strip(rank: int, match: 'VideoMatch') -> 'FoundStrip':
 
 
 def main(args: argparse.Namespace) -> None:
-    """Index and search; without a query exits with 1 when a video could not be read."""
+    """Index and search, and without a query exit with 1 when a video could not be read."""
     check_arguments(args)
     with redirect_stdout(sys.stderr) if args.json else nullcontext():
         retriever = make_retriever(args)
@@ -241,5 +241,5 @@ def main(args: argparse.Namespace) -> None:
 
 
 def command(arguments: Sequence[str]) -> int:
-    """Run with these arguments; returns the exit status."""
+    """Run with these arguments and return the exit status."""
     return guarded(main, build_parser(), arguments)

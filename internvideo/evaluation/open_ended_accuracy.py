@@ -22,7 +22,7 @@ def normalise_answer(text: str) -> str:
 
 
 def answer_score(guess: str, answers: Mapping[str, int]) -> tuple[float, float]:
-    """(1 or 0: ``guess`` is one of the answers; share min(1, n / 3) by the n people who gave it).
+    """Exact match of ``guess`` and its share min(1, n / 3) by the n people who gave it.
 
     Args:
         guess: an answer.

@@ -58,7 +58,7 @@ class QuestionMetric(GatheredMetric):
             raise ValueError(f'{path}: the data sample has no {error.args[0]}') from None
 
     def compute_metrics(self, results: list[Record]) -> dict[str, float]:
-        """Metrics of all questions; writes the files on the way."""
+        """Compute the metrics of all questions and write the files."""
         lost = [record for record in results if record['unreadable'] is not None]
         report_unreadable(lost, self.output_dir)
         if self.dump:

@@ -248,6 +248,6 @@ def published_weights(name_or_config: 'str | os.PathLike | Config') -> str | Non
 
 
 def adapter_name(config: 'Config') -> str | None:
-    """The checkpoint adapter that the config names for its starting weights; None: the default."""
+    """Checkpoint adapter that the config names for its starting weights, or None."""
     init = config.model.get('init_cfg')
     return init.get('adapter') if isinstance(init, Mapping) else None

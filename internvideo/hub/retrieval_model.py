@@ -69,7 +69,7 @@ def _find_weights(
     checkpoint: str | os.PathLike | None,
     random_weights: bool,
 ) -> _Weights:
-    """What :func:`load_retriever` loads; that it is missing need not wait for the model."""
+    """Resolve what :func:`load_retriever` loads, to miss nothing after the model is built."""
     from internvideo.checkpoint.sources import resolve_source
 
     if random_weights:

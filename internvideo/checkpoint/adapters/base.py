@@ -19,7 +19,7 @@ from internvideo.registry import CHECKPOINT_ADAPTERS
 
 
 class Direction(StrEnum):
-    """A way in which an adapter may convert a checkpoint; the value is how a user asks for it."""
+    """Direction in which an adapter may convert a checkpoint, with the user's word as value."""
 
     FIT = '--to internvideo --config FILE'
     RENAME = '--to internvideo'
@@ -27,7 +27,7 @@ class Direction(StrEnum):
 
 
 class DirectionError(ValueError):
-    """A direction that an adapter does not have; names those that it has."""
+    """Direction that an adapter does not have, with those that it has."""
 
 
 class NameTable:

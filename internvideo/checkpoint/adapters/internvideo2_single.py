@@ -140,7 +140,7 @@ class InternVideo2SingleAdapter(CheckpointAdapter):
         return {_our_name(name, is_bare): tensor for name, tensor in state.items()}
 
     def _rename(self, published: Mapping[str, Tensor]) -> State:
-        """Names of a recognizer; decoders are left out."""
+        """Names of a recognizer without decoders."""
         state = extract_stage2_vision(published) if self.stage2 else published
         state = strip_prefixes(state, PREFIXES)
         kept = {name: tensor for name, tensor in state.items() if not is_decoder_part(name)}

@@ -70,7 +70,7 @@ class _EvaluationLoop:
         return names_of(self.evaluator.metrics, {part.name: part.task for part in self.sets})
 
     def run(self) -> dict[str, float]:
-        """Evaluate the whole data set; returns the metrics."""
+        """Evaluate the whole data set and return the metrics."""
         call = self.runner.call_hook
         call(f'before_{self.stage}')
         call(f'before_{self.stage}_epoch')
