@@ -26,6 +26,7 @@ import torch
 from mmengine.logging import print_log
 from torch import Tensor
 
+from internvideo.evaluation.scorers import best_of
 from internvideo.fileio.atomic import is_temporary
 from internvideo.fileio.json_files import write_json
 
@@ -255,8 +256,9 @@ def _search(parts: Sequence[Part], queries: Tensor, top_k: int) -> list[list[Hit
             numbers = torch.arange(start + first, start + first + len(block))
             scores = torch.cat([scores, queries @ block.T], dim=1)
             rows = torch.cat([rows, numbers.expand(len(queries), -1)], dim=1)
-            scores, places = scores.topk(min(top_k, scores.shape[1]), dim=1)
-            rows = rows.gather(1, places)
+            # Of equal scores the first row stays first, which topk would leave open.
+            places = best_of(scores, min(top_k, scores.shape[1]))
+            scores, rows = scores.gather(1, places), rows.gather(1, places)
     places = _places(parts, starts, np.unique(rows.numpy()))
     return [
         [Hit(*places[row], score) for row, score in zip(*pair, strict=True)]
