@@ -69,6 +69,8 @@ def _published_weights(rehearsed: RehearsedConfig) -> Iterator[Finding]:
         path = init.get('checkpoint')
         if not isinstance(path, str) or _is_remote(path) or not Path(path).is_file():
             continue
+        for part in module.modules():
+            part._is_init = True  # there are no numbers to draw on the meta device
         try:
             WEIGHT_INITIALIZERS.build(dict(init))(module)
         except Exception as error:
