@@ -55,7 +55,7 @@ class LayoutFacts:
 
 
 @dataclass(frozen=True)
-class Facts:
+class ConfigFacts:
     """Size and cost of a config's training, or of its test when it does not train.
 
     With several kinds of items, what is said of a clip is said of the kind whose batch takes most
@@ -80,7 +80,7 @@ class Facts:
     kinds: dict[str, ItemCost] = field(default_factory=dict)
 
 
-def gather_facts(rehearsed: RehearsedConfig, options: Options) -> Facts | None:
+def gather_facts(rehearsed: RehearsedConfig, options: Options) -> ConfigFacts | None:
     """Sizes, FLOPs, memory of the strategies, and length of the run; None when not known."""
     if rehearsed.fake is None or rehearsed.untraced or not rehearsed.observed:
         return None
@@ -91,7 +91,7 @@ def gather_facts(rehearsed: RehearsedConfig, options: Options) -> Facts | None:
     return _training_facts(rehearsed, options)
 
 
-def _training_facts(rehearsed: RehearsedConfig, options: Options) -> Facts | None:
+def _training_facts(rehearsed: RehearsedConfig, options: Options) -> ConfigFacts | None:
     config, world, fake = rehearsed.config, rehearsed.world_size, rehearsed.fake
     total, trainable = parameter_counts(fake.model)
     try:
@@ -116,7 +116,7 @@ def _training_facts(rehearsed: RehearsedConfig, options: Options) -> Facts | Non
     found = [layout_facts(each, sizes, traced[each.trace_precision][0], rehearsed, largest)
              for each in used]  # fmt: skip
     cost = costs[largest.kind]
-    return Facts(
+    return ConfigFacts(
         total=total,
         trainable=trainable,
         teacher_bytes=fake.teacher_bytes,
@@ -161,14 +161,14 @@ def _length(
     return run_length(rehearsed.config, world, costs, count, gpu, options.mfu)
 
 
-def _test_facts(rehearsed: RehearsedConfig) -> Facts:
+def _test_facts(rehearsed: RehearsedConfig) -> ConfigFacts:
     """Facts of encoding the media of a test: float32 weights, and one batch under way."""
     (name, observed), fake = next(iter(rehearsed.observed.items())), rehearsed.fake
     total, trainable = parameter_counts(fake.model)
     batch = rehearsed.batch_size(loader=name)
     traces = {each: fake.predict(each, batch * each.per_row) for each in observed.templates}
     largest = max(observed.templates, key=lambda each: traces[each].peak)
-    return Facts(
+    return ConfigFacts(
         total=total,
         trainable=trainable,
         teacher_bytes=fake.teacher_bytes,

@@ -13,7 +13,7 @@ from internvideo.structures.rehearsal import Finding
 
 from .custom_imports import import_custom_parts
 from .examples import MediaCache
-from .facts import Facts, gather_facts, model_sizes
+from .facts import ConfigFacts, gather_facts, model_sizes
 from .fake_model import parameter_counts
 from .faults import find_faults
 from .findings import one_line
@@ -38,7 +38,7 @@ class Rehearsal:
     path: str
     findings: list[Finding] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    facts: Facts | None = None
+    facts: ConfigFacts | None = None
     trial: TrialReport | None = None
     seconds: float = 0.0
     strict: bool = False
@@ -97,7 +97,7 @@ def _unreported_best(config: Any, result: Rehearsal) -> Iterator[Finding]:
 
 def study(
     config: Any, options: Options, cache: MediaCache, path: str | None = None
-) -> tuple[list[Finding], list[str], Facts | None]:
+) -> tuple[list[Finding], list[str], ConfigFacts | None]:
     """Findings, notes and, when nothing is at fault, facts of a config; in this process."""
     from mmengine.registry import init_default_scope
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from typing import Any
 
-from .facts import Facts, LayoutFacts
+from .facts import ConfigFacts, LayoutFacts
 from .hardware import GB, MEMORIES
 from .rehearsal import Rehearsal
 from .run_length import RunLength
@@ -56,7 +56,7 @@ def verdict(rehearsal: Rehearsal) -> str:
     return f'FAILED: {faults} fault(s)' + (', the trial' if trial else '')
 
 
-def describe_facts(facts: Facts) -> Iterator[str]:
+def describe_facts(facts: ConfigFacts) -> Iterator[str]:
     """Size, cost, length and memory."""
     flops = facts.flops
     yield f'parameters: {facts.total:,}, trainable {facts.trainable:,}' + (
@@ -97,7 +97,7 @@ def _describe_length(length: RunLength) -> Iterator[str]:
         )
 
 
-def memory_table(facts: Facts) -> Iterator[str]:
+def memory_table(facts: ConfigFacts) -> Iterator[str]:
     """A row for each strategy: bytes per GPU, and what fits."""
     sizes = [f'{memory // GB} GB' for memory in MEMORIES]
     yield (

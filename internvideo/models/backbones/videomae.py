@@ -12,7 +12,7 @@ from internvideo.models.layers.attention import attend, check_attn_backend
 from internvideo.models.layers.linear import Linear
 from internvideo.models.layers.mlp import Mlp
 from internvideo.models.layers.patch_embed import PatchEmbed3D
-from internvideo.models.layers.position import videomae_sinusoid, videomae_table
+from internvideo.models.layers.position import interleaved_sinusoid, resized_sinusoid
 from internvideo.models.layers.residual import DropPath
 from internvideo.ops.tokens import gather_visible
 from internvideo.registry import MODELS
@@ -194,12 +194,12 @@ class VideoMAE(VideoEncoder):
         side = BASE_SIDES.get(patch_size, 14)
         num_positions, base = steps * height * width, BASE_STEPS * side**2
         if num_positions == base:
-            table = videomae_sinusoid(base, self.embed_dim)[None]
+            table = interleaved_sinusoid(base, self.embed_dim)[None]
             self.register_buffer('pos_embed', table, persistent=False)
             return
         if height != width:
             raise ValueError(f'the position table is resized to squares only, not {height}x{width}')
-        table = videomae_table(num_positions, self.embed_dim, steps, base, BASE_STEPS, side)
+        table = resized_sinusoid(num_positions, self.embed_dim, steps, base, BASE_STEPS, side)
         self.pos_embed = nn.Parameter(table[None], requires_grad=False)
 
     def position_tables(self) -> dict[str, PositionTable]:

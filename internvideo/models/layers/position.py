@@ -58,7 +58,7 @@ def sincos_3d(dim: int, length: int, grid: tuple[int, int], cls_token: bool = Fa
     return _with_cls_row(table, cls_token)
 
 
-def videomae_sinusoid(num_positions: int, dim: int) -> Tensor:
+def interleaved_sinusoid(num_positions: int, dim: int) -> Tensor:
     """(num_positions, dim) VideoMAE table over the flattened position: even sine, odd cosine."""
     pair = torch.arange(dim, dtype=torch.float64, device='cpu') // 2
     position = torch.arange(num_positions, dtype=torch.float64, device='cpu')
@@ -67,7 +67,7 @@ def videomae_sinusoid(num_positions: int, dim: int) -> Tensor:
     return torch.where(even, angle.sin(), angle.cos()).to(torch.float32)
 
 
-def videomae_table(
+def resized_sinusoid(
     num_positions: int,
     dim: int,
     num_steps: int | None = None,
@@ -87,7 +87,7 @@ def videomae_table(
         base_positions: rows of the base table; defaults to its grid's.
     """
     base_positions = base_positions or base_steps * base_grid**2
-    table = videomae_sinusoid(base_positions, dim)
+    table = interleaved_sinusoid(base_positions, dim)
     if num_steps is None:
         return table
     patches = num_positions // num_steps

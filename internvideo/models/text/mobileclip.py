@@ -70,7 +70,7 @@ class Layer(nn.Module):
         return x + self.pre_norm_ffn(x)
 
 
-class PositionTable(nn.Module):
+class LearntPositions(nn.Module):
     """``pos_embed`` (1, 1, length, dim), resized bilinearly to another length."""
 
     def __init__(self, length: int, dim: int) -> None:
@@ -127,7 +127,7 @@ class MobileCLIPText(BaseModule):
         self.positional_embedding = None
         if not no_pos_embedding:
             self.positional_embedding = nn.ModuleDict(
-                dict(pos_embed=PositionTable(context_length, dim))
+                dict(pos_embed=LearntPositions(context_length, dim))
             )
         self.transformer = nn.ModuleList(
             Layer(dim, n_heads_per_layer, width, norm_layer) for width in widths

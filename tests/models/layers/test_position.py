@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from internvideo.models.layers.position import sincos_1d, sincos_2d, sincos_3d, videomae_table
+from internvideo.models.layers.position import resized_sinusoid, sincos_1d, sincos_2d, sincos_3d
 
 
 def test_rectangular_grids_are_row_major():
@@ -20,7 +20,7 @@ def test_joint_table_is_time_major():
 
 
 def test_real_grid_of_patch_14_can_be_resized():
-    table = videomae_table(4 * 25, 24, num_steps=4, base_positions=2048, base_grid=16)
+    table = resized_sinusoid(4 * 25, 24, num_steps=4, base_positions=2048, base_grid=16)
     assert table.shape == (100, 24)
 
 

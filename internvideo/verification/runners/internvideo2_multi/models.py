@@ -50,7 +50,7 @@ VISION = 'vision_encoder.'
 TEACHER = 'clip_teacher.'
 
 
-class GivenMask(Masker):
+class CaseMask(Masker):
     """Mask of a case in place of a drawn one, which keeps the attention it was shown."""
 
     def __init__(self, mask: Tensor, needs_attention: bool) -> None:
@@ -169,7 +169,7 @@ def inject_draws(model: nn.Module, case: Case, env: RunEnv) -> None:
     facts, roles = case.facts, case.roles
     attentive = facts.get('mask_type') == 'attention'
     if facts['masked']:
-        masker = GivenMask(env.tensor(case.role('mask')).bool(), attentive)
+        masker = CaseMask(env.tensor(case.role('mask')).bool(), attentive)
         model.maskers = dict(image=masker, video=masker)
     prefixes = [
         prefix

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from internvideo.models.layers.position import sincos_1d, sincos_2d, sincos_3d, videomae_table
+from internvideo.models.layers.position import resized_sinusoid, sincos_1d, sincos_2d, sincos_3d
 from internvideo.registry import MODELS
 from internvideo.verification.cases import Case, CaseError, RunEnv
 from internvideo.verification.expressions import evaluate
@@ -244,7 +244,7 @@ def _table(facts: Facts) -> Tensor:
     if kind == 'videomae':
         steps = facts['cur_frame'] if facts.get('cur_frame', -1) > 0 else None
         rows, width = facts['n_position'], facts['d_hid']
-        return videomae_table(rows, width, steps, facts.get('pre_n_position', 1568))[None]
+        return resized_sinusoid(rows, width, steps, facts.get('pre_n_position', 1568))[None]
     width, cls_token = facts['embed_dim'], facts.get('cls_token', False)
     if kind == '1d':
         return sincos_1d(width, facts['t_size'], cls_token)
