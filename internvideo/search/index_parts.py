@@ -34,7 +34,7 @@ class IndexedFile(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Part:
+class IndexPart:
     """A complete part of an index.
 
     Attributes:
@@ -46,7 +46,7 @@ class Part:
     rows: int
 
     @classmethod
-    def open(cls, record: Path, has_tokens: bool) -> 'Part':
+    def open(cls, record: Path, has_tokens: bool) -> 'IndexPart':
         """The part of a record.
 
         Raises:
@@ -120,7 +120,7 @@ class PartWriter:
             self.commit()
 
     def _start(self) -> None:
-        part = Part(self.folder / 'features' / f'{uuid.uuid4().hex[:16]}.npy', 0)
+        part = IndexPart(self.folder / 'features' / f'{uuid.uuid4().hex[:16]}.npy', 0)
         targets = [part.file, *([part.tokens_file] if self.has_tokens else [])]
         self._writers = [NpyWriter(target) for target in targets]
         self._started, self._bytes = time.monotonic(), 0

@@ -30,7 +30,7 @@ from internvideo.evaluation.scorers import best_of
 from internvideo.fileio.atomic import is_temporary
 from internvideo.fileio.json_files import write_json
 
-from .index_parts import PART_BYTES, PART_ROWS, IndexedFile, Part, PartWriter
+from .index_parts import PART_BYTES, PART_ROWS, IndexedFile, IndexPart, PartWriter
 
 VERSION = 1
 ORPHAN_SECONDS = 24 * 3600.0
@@ -48,7 +48,7 @@ class IndexMismatchError(ValueError):
 class Hit(NamedTuple):
     """A video found: where it stands in the index, which file it is, and its cosine."""
 
-    part: Part
+    part: IndexPart
     row: int
     path: str
     cosine: float
@@ -129,7 +129,7 @@ class VectorIndex:
                 + '\n  '.join(others)
             )
 
-    def parts(self) -> list[Part]:
+    def parts(self) -> list[IndexPart]:
         """The complete parts, in the order of their names.
 
         Another process may put one part in the place of others while they are opened.  Then they
@@ -143,17 +143,17 @@ class VectorIndex:
         with locked(self.folder):
             return self._open_parts(self._records())
 
-    def _open_parts(self, records: Sequence[Path]) -> list[Part]:
+    def _open_parts(self, records: Sequence[Path]) -> list[IndexPart]:
         return [part for part in map(self._open_part, records) if part is not None]
 
     def _records(self) -> list[Path]:
         found = (self.folder / 'features').glob('*.json')
         return sorted(record for record in found if not is_temporary(record))
 
-    def _open_part(self, record: Path) -> Part | None:
+    def _open_part(self, record: Path) -> IndexPart | None:
         """Open the part of a record, or None when it is damaged or has gone."""
         try:
-            return Part.open(record, self.has_tokens)
+            return IndexPart.open(record, self.has_tokens)
         except (OSError, ValueError, EOFError):
             return None
 
@@ -192,7 +192,7 @@ class VectorIndex:
             self._rewrite(kept)
         return stale
 
-    def _rewrite(self, kept: Mapping[Part, list[int]]) -> None:
+    def _rewrite(self, kept: Mapping[IndexPart, list[int]]) -> None:
         small = [part for part, rows in kept.items() if self._is_small(part, len(rows))]
         reduced = [part for part, rows in kept.items() if len(rows) < part.rows]
         if not reduced and len(small) < 2:
@@ -204,7 +204,7 @@ class VectorIndex:
         for part in chosen:  # only now: a process killed before has written some rows twice
             part.remove()
 
-    def _is_small(self, part: Part, rows: int) -> bool:
+    def _is_small(self, part: IndexPart, rows: int) -> bool:
         size = part.file.stat().st_size
         size += part.tokens_file.stat().st_size if self.has_tokens else 0
         return rows < PART_ROWS / 2 and size < PART_BYTES / 2
@@ -215,7 +215,7 @@ class VectorIndex:
             if self._open_part(record) is None:
                 note = f'{record.stem} of {self.folder} is damaged: its videos are encoded again'
                 print_log(note, logger='current', level=logging.WARNING)
-                Part(record.with_suffix('.npy'), 0).remove()
+                IndexPart(record.with_suffix('.npy'), 0).remove()
         oldest = time.time() - ORPHAN_SECONDS
         for file in [*self.folder.glob('features/*'), *self.folder.glob('tokens/*')]:
             record = (self.folder / 'features' / file.name).with_suffix('.json')
@@ -246,7 +246,7 @@ class VectorIndex:
                 wanted *= 2
 
 
-def _search(parts: Sequence[Part], queries: Tensor, top_k: int) -> list[list[Hit]]:
+def _search(parts: Sequence[IndexPart], queries: Tensor, top_k: int) -> list[list[Hit]]:
     """Best rows for each query, in which a video that is stored twice may occur twice."""
     starts = np.cumsum([0, *(part.rows for part in parts)])
     scores = torch.empty(len(queries), 0)
@@ -276,9 +276,9 @@ def _distinct(hits: Sequence[Hit]) -> Iterator[Hit]:
 
 
 def _places(
-    parts: Sequence[Part], starts: np.ndarray, rows: np.ndarray
-) -> dict[int, tuple[Part, int, str]]:
-    """Part, row in it and path of rows of the whole, reading each record once."""
+    parts: Sequence[IndexPart], starts: np.ndarray, rows: np.ndarray
+) -> dict[int, tuple[IndexPart, int, str]]:
+    """IndexPart, row in it and path of rows of the whole, reading each record once."""
     places, owners = {}, np.searchsorted(starts, rows, side='right') - 1
     for number in np.unique(owners).tolist():
         paths = parts[number].record()['paths']
@@ -295,7 +295,7 @@ def _blocks(features: np.ndarray, num_queries: int) -> Iterator[tuple[int, Tenso
         yield first, torch.from_numpy(np.array(features[first : first + size])).float()
 
 
-def _copy_rows(part: Part, rows: list[int], writer: PartWriter) -> None:
+def _copy_rows(part: IndexPart, rows: list[int], writer: PartWriter) -> None:
     features, own = part.features(), part.files()
     tokens = part.tokens() if writer.has_tokens else None
     row_bytes = features[:1].nbytes + (0 if tokens is None else tokens[:1].nbytes)
