@@ -56,7 +56,7 @@ def build_model(name: str) -> 'nn.Module':
 
 
 def command(arguments: Sequence[str]) -> int:
-    """Convert; returns the exit status."""
+    """Convert and return the exit status."""
     args = parse_args(arguments)
     from internvideo.checkpoint import CheckpointMismatchError
     from internvideo.checkpoint.conversion import convert

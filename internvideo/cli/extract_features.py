@@ -67,7 +67,7 @@ class Job(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What became of a job; ``error`` is empty when its file is complete."""
+    """Outcome of a job, with an empty ``error`` when its file is complete."""
 
     job: Job
     windows: int = 0
@@ -115,7 +115,7 @@ def _is_stale(metadata: dict, job: Job) -> bool:
 
 
 def run_job(extractor: 'FeatureExtractor', job: Job, kind: str) -> Outcome:
-    """Extract one video; an unreadable one is an outcome, not an exception."""
+    """Extract one video, with an outcome and not an exception for an unreadable one."""
     from internvideo.datasets.bad_samples import MediaError
     from internvideo.fileio.feature_files import open_writer
 
@@ -136,7 +136,7 @@ class Worker:
 def start_worker(
     spec: 'FeatureSpec', device: str, batch_size: int, kind: str, threads: int, numbers
 ) -> None:
-    """Build the model of a worker; workers share the GPUs and the cores evenly."""
+    """Build the model of a worker, which has its share of the GPUs and the cores."""
     import torch
     from mmengine.utils import import_modules_from_strings
 
@@ -209,7 +209,7 @@ def spec_of(args: argparse.Namespace) -> 'FeatureSpec':
 
 
 def main(args: argparse.Namespace) -> None:
-    """Extract; exits with 1 when a video failed."""
+    """Extract features and exit with 1 when a video failed."""
     from internvideo.fileio.feature_files import import_h5py
 
     if args.workers < 1:
@@ -232,7 +232,7 @@ def main(args: argparse.Namespace) -> None:
 
 
 def run_jobs(jobs: list[Job], args: argparse.Namespace, spec: 'FeatureSpec', failures: Path) -> int:
-    """Do the jobs, print each, list those that fail; the number of these."""
+    """Do the jobs, print each, list those that fail and return their number."""
     from internvideo.fileio.json_files import append_json_line
 
     failures.unlink(missing_ok=True)
@@ -248,5 +248,5 @@ def run_jobs(jobs: list[Job], args: argparse.Namespace, spec: 'FeatureSpec', fai
 
 
 def command(arguments: Sequence[str]) -> int:
-    """Run with these arguments; returns the exit status."""
+    """Run with these arguments and return the exit status."""
     return guarded(main, build_parser(), arguments)

@@ -39,7 +39,7 @@ class BaseDataset:
             (:class:`AnnotationList`, :class:`TextAnnotations`): workers then share them.
         sampling: Transform that chooses the frames of a video, as a config or a callable.
         pipeline: Transforms of what was read, as configs or callables, run ``num_repeats`` times
-            on one decode; sounds only go through the last, which packs.
+            on one decode; audio only goes through the last, which packs.
         media_type: ``'image'``, ``'video'``, ``'audio'`` or ``'audio_video'``.
         data_prefix: Folder that relative paths start from.
         backend, filename_tmpl: How videos are read, see :class:`OpenVideo`.
@@ -114,7 +114,7 @@ class BaseDataset:
     def get_data_info(self, item: int) -> dict:
         """The row of an item with ``path`` resolved, ``sample_index`` and ``media_type`` added.
 
-        A sound beside a video (``audio`` of the row) becomes ``sound_path``.
+        Audio beside a video (``audio`` of the row) becomes ``sound_path``.
         """
         item = range(len(self))[item]
         row = self.annotations[self.row_of(item)]

@@ -1,4 +1,4 @@
-"""What data sets and transforms hold against a config, for a rehearsal.
+"""Checks of data sets and transforms in a rehearsed config.
 
 Every function takes the config of its part, the dotted field where it stands and the whole run;
 parts hand them out as ``check_config``.
@@ -40,7 +40,7 @@ def labelled_list(config: Config, field: str, run: RehearsedRun) -> Iterator[Fin
 
 
 def role(config: Config, field: str, trains: bool) -> Iterator[Finding]:
-    """Training data is replaced when broken and drawn; evaluation data is neither."""
+    """Check that only training data is drawn and replaced when broken."""
     loader = field.split('.')[0]
     if bool(config.get('test_mode')) == trains:
         word = 'must not' if trains else 'must'
@@ -54,7 +54,7 @@ def role(config: Config, field: str, trains: bool) -> Iterator[Finding]:
 
 
 def split(config: Config, field: str, run: RehearsedRun) -> Iterator[Finding]:
-    """What is evaluated was not trained on."""
+    """Check that evaluation data is not trained on."""
     trained = (run.loaders.get(TRAIN) or {}).get('dataset') or {}
     path = config.get('ann_file')
     if not field.startswith(TRAIN) and path is not None and path == trained.get('ann_file'):

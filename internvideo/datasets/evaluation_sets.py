@@ -19,7 +19,7 @@ from internvideo.registry import DATASETS, near_names
 
 TEXT_KEYS = ('caption', 'option', 'answer')
 MODALITIES = dict(image='vision', video='vision', audio='audio', audio_video='audio_vision')
-"""Kind of medium -> what a model encodes of it."""
+"""Modality of a sample -> what a model encodes of it."""
 CLIP_KEYS = ('video_start_frame', 'video_end_frame')
 
 
@@ -88,7 +88,7 @@ class EvaluationSet(BaseDataset):
         )
         self.texts: list[str] = []
         self._rows: list[int] = []
-        """Row of the annotations that each medium is read by."""
+        """Row of the annotations that each sample is read by."""
         self._read_rows()
 
     def _read_rows(self) -> None:
@@ -111,7 +111,7 @@ class EvaluationSet(BaseDataset):
         clip = CLIP_KEYS if self.clip_from_video else ()
         return (path_of(info, '', self.media_type), *(info.get(key) for key in clip))
 
-    def add(self, medium: int, info: Mapping[str, Any]) -> None:
+    def add(self, sample: int, info: Mapping[str, Any]) -> None:
         """Take the texts of one row.  Raises ValueError when it has none that can be used."""
         raise NotImplementedError
 
@@ -136,22 +136,22 @@ class EvaluationSet(BaseDataset):
     def __len__(self) -> int:
         return len(self._rows)
 
-    def row_of(self, medium: int) -> int:
+    def row_of(self, sample: int) -> int:
         """See :class:`BaseDataset`."""
-        return self._rows[medium]
+        return self._rows[sample]
 
-    def get_data_info(self, medium: int) -> dict:
+    def get_data_info(self, sample: int) -> dict:
         """Annotation of a sample without its texts, see :class:`BaseDataset`."""
-        info = super().get_data_info(medium)
-        sample = {k: v for k, v in info.items() if k not in TEXT_KEYS and 'caption' not in k}
-        return sample | dict(set_name=self.name)
+        info = super().get_data_info(sample)
+        kept = {k: v for k, v in info.items() if k not in TEXT_KEYS and 'caption' not in k}
+        return kept | dict(set_name=self.name)
 
 
 @DATASETS.register_module()
 class RetrievalSet(EvaluationSet):
     """Media and the captions that describe them, to find each other.
 
-    Rows of one medium are merged: it then has several captions.  With ``multi_vision`` equal
+    Rows of one sample are merged: it then has several captions.  With ``multi_vision`` equal
     captions are one, which describes several media.  ``paragraph``: the captions of a row, joined
     by blanks, are one.  ``caption_key``: where rows have captions of several kinds, the kind.
     Further arguments: see :class:`EvaluationSet`.
@@ -177,9 +177,9 @@ class RetrievalSet(EvaluationSet):
         self._number_of: dict[str, int] = {}
         super().__init__(*args, **kwargs)
 
-    def add(self, medium: int, info: Mapping[str, Any]) -> None:
+    def add(self, sample: int, info: Mapping[str, Any]) -> None:
         """See :class:`EvaluationSet`."""
-        if medium == len(self._texts_of):
+        if sample == len(self._texts_of):
             self._texts_of.append([])
         if self.caption_key is not None:
             info = dict(caption=info.get(self.caption_key))
@@ -188,7 +188,7 @@ class RetrievalSet(EvaluationSet):
             if number is None:
                 number = self._number_of[text] = len(self.texts)
                 self.texts.append(text)
-            self._texts_of[medium].append(number)
+            self._texts_of[sample].append(number)
 
     @property
     def ground_truth(self) -> list[list[int]]:
@@ -226,7 +226,7 @@ class ActionSet(EvaluationSet):
         self._class_of: list[str] = []
         super().__init__(*args, **kwargs)
 
-    def add(self, medium: int, info: Mapping[str, Any]) -> None:
+    def add(self, sample: int, info: Mapping[str, Any]) -> None:
         """See :class:`EvaluationSet`."""
         name = info.get('caption')
         if not isinstance(name, str) or not normalise_caption(name):
@@ -236,9 +236,9 @@ class ActionSet(EvaluationSet):
             raise ValueError(
                 f'{name!r} is no class; {f"did you mean {near[0]!r}?" if near else ""}'
             )
-        if medium < len(self._class_of) and self._class_of[medium] != name:
-            raise ValueError(f'the video is {name!r} here and {self._class_of[medium]!r} before')
-        self._class_of += [name] * (medium == len(self._class_of))
+        if sample < len(self._class_of) and self._class_of[sample] != name:
+            raise ValueError(f'the video is {name!r} here and {self._class_of[sample]!r} before')
+        self._class_of += [name] * (sample == len(self._class_of))
 
     def finish(self) -> None:
         """See :class:`EvaluationSet`."""
@@ -262,7 +262,7 @@ class ChoiceSet(EvaluationSet):
 
     ``option`` (or ``caption``) of a row is the list of options, ``answer`` the number of the right
     one, or a 0 or 1 for each.  Equal options are one text.  A row is a question; a video that
-    several ask about is one medium, decoded once.  Further arguments: see :class:`EvaluationSet`.
+    several ask about is one sample, decoded once.  Further arguments: see :class:`EvaluationSet`.
 
     Raises:
         ValueError: options that are no list of texts or of another number than before, or an
@@ -278,14 +278,14 @@ class ChoiceSet(EvaluationSet):
         self._number_of: dict[str, int] = {}
         super().__init__(*args, **kwargs)
 
-    def add(self, medium: int, info: Mapping[str, Any]) -> None:
+    def add(self, sample: int, info: Mapping[str, Any]) -> None:
         """See :class:`EvaluationSet`."""
         options = options_of(info)
         if self.options and len(options) != len(self.options[0]):
             raise ValueError(f'{len(options)} options, expected {len(self.options[0])}')
         self.answers.append(_checked_answer(info.get('answer'), len(options), self.answers))
         self.options.append([self._number(normalise_caption(text)) for text in options])
-        self.samples.append(medium)
+        self.samples.append(sample)
 
     def _number(self, text: str) -> int:
         if text not in self._number_of:

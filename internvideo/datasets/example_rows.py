@@ -30,7 +30,7 @@ FIRST_SECOND = 0.5
 
 
 def columns_of(row: int, num_classes: int, suffix: str, examples: Examples) -> dict[str, str]:
-    """What every known column of a list says in row ``row``."""
+    """Example value of every known column of a list in row ``row``."""
     return dict(
         path=examples.name(row, suffix),
         source='generated',
@@ -84,7 +84,7 @@ def members(config: Config) -> list[Config]:
 
 
 def media_row(row: int, media: str, examples: Examples) -> dict[str, Any]:
-    """A row of a medium and texts that serve any task."""
+    """Example row of a file and texts that serve any task."""
     key, suffix = MEDIA_KEYS.get(media, ('video', '.mp4'))
     caption = CAPTIONS[row % len(CAPTIONS)]
     options = [CAPTIONS[(row + shift) % len(CAPTIONS)] for shift in range(SET_OPTIONS)]
@@ -155,7 +155,7 @@ def chosen(config: Config) -> list[str]:
 
 
 def entries(config: Config) -> Iterator[tuple[str, Config]]:
-    """(name, entry) of what is taken from the table; names that it lacks are left out."""
+    """Names and entries that are chosen from the table, without names that it lacks."""
     table = config.get('table') or {}
     for name in chosen(config):
         if isinstance(table.get(name), Mapping):
@@ -163,7 +163,7 @@ def entries(config: Config) -> Iterator[tuple[str, Config]]:
 
 
 def tabled(config: Config, examples: Examples) -> dict[str, Any]:
-    """A table whose chosen entries have rows of their own; the others are left alone."""
+    """Copy of a table whose chosen entries have example rows."""
     made = {}
     for name, entry in entries(config):
         kind = DATASETS.get(entry['type']) if 'type' in entry else None

@@ -1,4 +1,4 @@
-"""How many items data sets have: counted where their files are, else rounded public figures.
+"""Number of items of data sets, counted in their files or else published.
 
 Data sets hand these functions out as ``count_items``, for a rehearsal.
 """
@@ -122,7 +122,7 @@ def files_of(entry: Config) -> list[Path]:
 
 
 def corpus(name: str, entry: Config) -> tuple[int, bool]:
-    """(items, counted or not) of a corpus; 0 when nothing is known."""
+    """Number of items of a corpus and whether they were counted, 0 when nothing is known."""
     files = files_of(entry)
     known = files and all(file.is_file() for file in files)
     if known and sum(file.stat().st_size for file in files) <= LARGEST_COUNTED:
@@ -131,7 +131,7 @@ def corpus(name: str, entry: Config) -> tuple[int, bool]:
 
 
 def tabled(config: Config) -> ItemCount:
-    """Items of every medium of the chosen entries; weights of a mixture repeat corpora."""
+    """Items of every modality of the chosen entries, with corpora repeated by their weights."""
     weights = config.get('mix') if isinstance(config.get('mix'), Mapping) else {}
     lengths: dict[str, list[int]] = {}
     shares: dict[str, list[float]] = {}
@@ -147,7 +147,7 @@ def tabled(config: Config) -> ItemCount:
 
 
 def _repeated(lengths: Sequence[int], weights: Sequence[float]) -> int:
-    """Rows of corpora of one medium; weights count when their sum is above their number."""
+    """Rows of corpora of one modality, by weight when the weights sum to more than their number."""
     if sum(weights) <= len(weights):
         return sum(lengths)
     return sum(int(n * weight) for n, weight in zip(lengths, weights, strict=True))

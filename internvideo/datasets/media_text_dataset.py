@@ -26,21 +26,21 @@ class MediaTextDataset(BaseDataset):
     An item is what the pipeline returns, ``dict(inputs, data_samples)`` of :class:`PackMedia`
     as a rule.  Its sample has ``path``, ``sample_index``, ``media_type``, ``caption`` (a text, or
     a dict of them with ``caption_choice='avs_all'``), ``max_text_length`` if the corpus has one,
-    and ``pair_id``, a number that all items of one medium (of one caption with
+    and ``pair_id``, a number that all items of one file (of one caption with
     ``multi_vision``) share, in any corpus and process.  Texts that cannot be used count as
     unreadable media do, see :class:`BaseDataset`.
 
     Args:
         ann_file: Annotations, see :class:`TextAnnotations`; several are one list.
         sampling: Transform that chooses the frames of a video, as a config or a callable.
-        pipeline: Transforms of the decoded frames; sounds only go through the last, which packs.
+        pipeline: Transforms of the decoded frames; audio only goes through the last, which packs.
         media_type: ``'image'``, ``'video'``, ``'audio'`` or ``'audio_video'``.
         data_prefix: Folder that relative paths start from.
-        caption_choice, paragraph, prompt: Which captions go with a medium, see
+        caption_choice, paragraph, prompt: Which captions go with a sample, see
             :class:`CaptionChoice`.
         filter_captions: Leave out captions of less than two words.
         multi_text: Every caption of an annotation is an item.
-        multi_vision: Items of one caption, not of one medium, share their ``pair_id``.
+        multi_vision: Items of one caption, not of one file, share their ``pair_id``.
         max_text_length: Tokens that texts are cut to; None: the tokenizer says.
         trimmed_seconds, clip_from_video, audio, audio_from_video, pad_missing_audio, backend,
             filename_tmpl: How media are read, see :class:`MediaLoading`.

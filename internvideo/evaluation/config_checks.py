@@ -1,4 +1,4 @@
-"""What metrics hold against a config, for a rehearsal; they hand it out as ``check_config``."""
+"""Checks of metrics in a rehearsed config, offered as ``check_config``."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any

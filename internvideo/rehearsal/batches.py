@@ -1,4 +1,4 @@
-"""What loaders give, observed: batches of the real pipeline, and fake ones like them."""
+"""Batches of the real pipeline, and fake ones like them."""
 
 import copy
 import inspect
@@ -41,7 +41,7 @@ class _FakeList:
 
 
 class BatchTemplate:
-    """Structure of the batches that a model is given; fake ones of any size are made from it.
+    """Structure of the batches that a model is given, from which fake ones are made.
 
     Items are what the first tensor has one entry of each: clips, several of a row with repeated
     augmentation.
@@ -59,7 +59,7 @@ class BatchTemplate:
         self.per_row = max(self.items // rows, 1)
 
     def batch(self, items: int, dtype: torch.dtype = torch.float32) -> Any:
-        """A batch of ``items`` items; floating-point tensors beside data samples in ``dtype``."""
+        """Make a batch of ``items`` items with floating-point tensors in ``dtype``."""
         return _grown(self.tree, items, self.items, dtype)
 
     @property
@@ -69,7 +69,7 @@ class BatchTemplate:
 
     @property
     def frames(self) -> int:
-        """Frames of a clip (..., C, T, H, W); 0 when the batch holds none."""
+        """Number of frames of a clip (..., C, T, H, W), or 0 when the batch holds none."""
         clips = (tensor.shape for tensor in self.tensors if len(tensor.shape) >= 5)
         return next((shape[-3] for shape in clips), 0)
 
@@ -80,7 +80,7 @@ class BatchTemplate:
 
     @property
     def signature(self) -> tuple:
-        """Kind and shapes of what is not text; equal for batches that cost the same."""
+        """Kind and shapes of all but text, equal for batches that cost the same."""
         shapes = [
             t.shape for t in self.tensors if t.dtype.is_floating_point or t.dtype is torch.uint8
         ]
@@ -104,7 +104,7 @@ def _compare(small: Any, large: Any) -> Any:
 
 
 def _growing(tree: Any) -> Iterator[int]:
-    """How many entries there are of what grows with the batch."""
+    """Number of entries along the axes that grow with the batch."""
     if isinstance(tree, _FakeTensor):
         yield from (size for size, grows in zip(tree.shape, tree.grows, strict=True) if grows)
     elif isinstance(tree, Mapping):
@@ -160,7 +160,7 @@ def _tensors(tree: Any) -> Iterator[_FakeTensor]:
 
 @dataclass(frozen=True)
 class Observed:
-    """What a loader gives.
+    """Items and batches of a loader.
 
     Attributes:
         templates: its batches as the model gets them, one of every kind.
@@ -229,7 +229,7 @@ def _class_count(facts: Any) -> int | None:
 
 
 def _keys(loader: Mapping[str, Any], dataset: Any, count: int) -> Iterator[list[Any]]:
-    """Keys of items; of a batch sampler the first of every batch, else those of one batch."""
+    """Keys of items: of a batch sampler the first of every batch, else those of one batch."""
     batches = loader.get('batch_sampler')
     if isinstance(batches, Mapping) and not loader.get('sampler'):
         arguments = dict(batches)
@@ -252,7 +252,7 @@ def _keys(loader: Mapping[str, Any], dataset: Any, count: int) -> Iterator[list[
 
 
 def collate_of(loader: Mapping[str, Any]) -> Callable[[list], Any]:
-    """What puts items of a loader together, as the runner builds it."""
+    """Build the collate function of a loader as the runner does."""
     given = loader.get('collate_fn') or dict(type='pseudo_collate')
     if callable(given):
         return given

@@ -12,7 +12,7 @@ from .rehearsed_config import TRAIN, RehearsedConfig
 
 
 def parts(rehearsed: RehearsedConfig) -> Iterator[Finding]:
-    """What the parts themselves hold against the config (their offer ``check_config``)."""
+    """Findings of the parts themselves (their offer ``check_config``)."""
     for part in parts_of(rehearsed.config):
         check = part.offer('check_config')
         if check is None:
@@ -43,7 +43,7 @@ def order(rehearsed: RehearsedConfig) -> Iterator[Finding]:
 
 
 def draws(rehearsed: RehearsedConfig) -> Iterator[Finding]:
-    """Evaluation repeats itself; training that repeats an augmentation draws one."""
+    """Check that evaluation is repeatable and repeated augmentation draws."""
     for name, item in rehearsed.observed.items():
         repeats = rehearsed.loaders[name]['dataset'].get('num_repeats', 1)
         if name == TRAIN and repeats > 1 and item.is_random is False:

@@ -12,7 +12,7 @@ from .findings import one_line
 
 
 def import_custom_parts(config: Mapping[str, Any], path: str | Path | None = None) -> list[Finding]:
-    """Import ``custom_imports`` of a config in this process; what fails is a finding.
+    """Import ``custom_imports`` of a config in this process and report what fails.
 
     Args:
         config: the config.

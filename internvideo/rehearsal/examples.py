@@ -42,7 +42,7 @@ def clip_specs() -> list[ClipSpec]:
 
 
 class MediaCache:
-    """Generated clips: videos, folders of frames, images, sounds, and small vocabularies.
+    """Generated videos, folders of frames, images, audio files and small vocabularies.
 
     Made when first asked for; processes may share a folder.
 
@@ -130,7 +130,7 @@ def _save_image(image: np.ndarray, folder: Path, template: str, number: int) -> 
 
 
 class ConfigExamples:
-    """What the data sets of one config are handed; see :class:`Examples`.
+    """Examples for the data sets of one config (see :class:`Examples`).
 
     Args:
         model: config of the model.
@@ -148,7 +148,7 @@ class ConfigExamples:
 
     @property
     def num_classes(self) -> int:
-        """Classes of the model's head; a few where it has none."""
+        """Number of classes of the model's head, or a few where it has none."""
         return class_count(self.model)[1] or len(QUICK_MOTIONS)
 
     @property
@@ -164,7 +164,7 @@ class ConfigExamples:
 
     @property
     def media(self) -> Path:
-        """Folder of videos, images and sounds."""
+        """Folder of videos, images and audio files."""
         return self.cache.media
 
     def frame_folders(self, filename_tmpl: str) -> Path:
@@ -172,7 +172,7 @@ class ConfigExamples:
         return self.cache.frame_folders(filename_tmpl)
 
     def name(self, row: int, suffix: str = '.mp4') -> str:
-        """Name of the medium of a row."""
+        """Name of the file of a row."""
         return f'clip_{row % NUM_CLIPS}{suffix}'
 
     def write(self, name: str, text: str) -> Path:
@@ -184,7 +184,7 @@ class ConfigExamples:
 
 
 def class_count(model: Mapping[str, Any]) -> tuple[str, int | None]:
-    """(field, number) of the classes of a model's config; the number is None without any."""
+    """Field and number of the classes of a model's config, None without any."""
     places = [('model', model)]
     places += [
         (f'model.{key}', part)

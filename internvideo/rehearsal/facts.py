@@ -81,7 +81,7 @@ class ConfigFacts:
 
 
 def gather_facts(rehearsed: RehearsedConfig, options: Options) -> ConfigFacts | None:
-    """Sizes, FLOPs, memory of the strategies, and length of the run; None when not known."""
+    """Sizes, FLOPs, memory of the strategies and length of the run, None when not known."""
     if rehearsed.fake is None or rehearsed.untraced or not rehearsed.observed:
         return None
     if not rehearsed.trains:
@@ -134,7 +134,7 @@ def _training_facts(rehearsed: RehearsedConfig, options: Options) -> ConfigFacts
 def item_costs(
     rehearsed: RehearsedConfig, traces: Mapping[BatchTemplate, StepTrace], options: Options
 ) -> dict[str, ItemCost]:
-    """What a training item of every kind costs."""
+    """Cost of a training item of each kind."""
     counts = rehearsed.count_items(TRAIN).by_kind
     return {
         template.kind: ItemCost(

@@ -163,7 +163,7 @@ class FakeModel:
         return sum(p.numel() * p.element_size() for p in tensors)
 
     def prepare(self, batch: Any, is_training: bool) -> Any:
-        """What the model's preprocessor makes of a batch, texts as long as they can be.
+        """Preprocess a batch with texts as long as they can be.
 
         Raises:
             ValueError: nothing of the batch can be read.
@@ -192,7 +192,7 @@ class FakeModel:
             self.model.zero_grad(set_to_none=True)
 
     def trace(self, template: BatchTemplate, items: int) -> StepTrace:
-        """Trace a training step of ``items`` items; the same step only once."""
+        """Trace a training step of ``items`` items, each kind of step only once."""
         if (template, items) not in self._traces:
             self._traces[template, items] = self._trace(template, items)
         return self._traces[template, items]
@@ -205,7 +205,7 @@ class FakeModel:
         return trace
 
     def predict(self, template: BatchTemplate, items: int = 1) -> StepTrace:
-        """Trace ``items`` items of a test through the model; the same items only once.
+        """Trace ``items`` items of a test through the model, each kind only once.
 
         Raises what the model raises.
         """
@@ -272,7 +272,7 @@ def largest_unit(model: nn.Module) -> int:
 
 
 def tokens_per_clip(model: nn.Module) -> int:
-    """Patch tokens of a clip in the encoder's grid; 0 for a model without one."""
+    """Patch tokens of a clip in the encoder's grid, or 0 for a model without one."""
     steps, rows, columns = getattr(video_encoder_of(model), 'grid', (0, 0, 0))
     return steps * rows * columns
 

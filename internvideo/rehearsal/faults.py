@@ -1,4 +1,4 @@
-"""All that can be said against a config without running it."""
+"""Faults of a config that are found without running it."""
 
 from collections.abc import Mapping
 from pathlib import Path

@@ -8,7 +8,7 @@ from internvideo.registry import DATASETS
 
 @DATASETS.register_module()
 class FirstRows:
-    """A data set of which only the first rows are counted; all else is the data set's own.
+    """Data set of which only the first rows are counted.
 
     Args:
         dataset: its config.

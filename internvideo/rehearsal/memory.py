@@ -17,7 +17,7 @@ OPTIMIZER_STATES = {'AdamW': 2, 'Adam': 2, 'SGD': 0, 'Adagrad': 1, 'RMSprop': 1}
 
 @dataclass(frozen=True)
 class Layout:
-    """How a strategy keeps a model.
+    """Memory layout of a strategy.
 
     Attributes:
         name: as ``_base_/strategies`` files are called.
@@ -206,7 +206,7 @@ def step_peak(
 def most_clips(
     static: StaticBytes, activations: ActivationModel, memory: int, accumulates: bool = False
 ) -> int:
-    """Clips of the largest forward pass that a GPU of ``memory`` bytes can train on; 0 for none."""
+    """Clips of the largest forward pass that a GPU of ``memory`` bytes can train on, or 0."""
     room = usable_memory(memory)
 
     def fits(clips: int) -> bool:

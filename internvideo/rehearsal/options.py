@@ -1,11 +1,11 @@
-"""What a rehearsal assumes and does."""
+"""Assumptions and steps of a rehearsal."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Options:
-    """What a rehearsal assumes and does.
+    """Assumptions and steps of a rehearsal.
 
     Attributes:
         gpus: processes; None takes ``num_gpus`` of the config, or 1.

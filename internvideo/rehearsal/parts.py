@@ -49,7 +49,7 @@ OWN = 'internvideo.'
 
 
 @dataclass(frozen=True)
-class Part:
+class ConfigPart:
     """One part of a config.
 
     Attributes:
@@ -72,12 +72,12 @@ class Part:
         return class_of(self.kind, self.registry)
 
     def offer(self, name: str) -> Any:
-        """What the class offers under ``name``, or None."""
+        """Offer of the class under ``name``, or None."""
         return getattr(self.part_class, name, None)
 
 
 def class_of(kind: Any, expected: Registry) -> Any:
-    """What a ``type`` names, in the registry expected there or else in any; None if in none."""
+    """Find the class that a ``type`` names, in the registry expected there or else in any."""
     if not isinstance(kind, str):
         return kind if callable(kind) else None
     others = [each for each in vars(registry).values() if isinstance(each, Registry)]
@@ -92,7 +92,7 @@ def is_own(part_class: Any) -> bool:
     return str(getattr(part_class, '__module__', '')).startswith(OWN)
 
 
-def parts_of(config: Mapping[str, Any]) -> Iterator[Part]:
+def parts_of(config: Mapping[str, Any]) -> Iterator[ConfigPart]:
     """Every part of a config, outer ones first."""
     for key, value in config.items():
         if key.endswith('_dataloader') and isinstance(value, Mapping):
@@ -101,12 +101,12 @@ def parts_of(config: Mapping[str, Any]) -> Iterator[Part]:
             yield from _walk_part(value, key, REGISTRIES[key], key)
 
 
-def parts_below(value: Any, field: str, current: Registry) -> Iterator[Part]:
+def parts_below(value: Any, field: str, current: Registry) -> Iterator[ConfigPart]:
     """Parts of a config's ``value``, itself included, which stands at ``field``."""
     yield from _walk_part(value, field, current, field.rpartition('.')[2])
 
 
-def _walk(value: Any, path: str, current: Registry | None) -> Iterator[Part]:
+def _walk(value: Any, path: str, current: Registry | None) -> Iterator[ConfigPart]:
     if isinstance(value, Mapping):
         for key, item in value.items():
             named = path in NAMED
@@ -117,8 +117,8 @@ def _walk(value: Any, path: str, current: Registry | None) -> Iterator[Part]:
             yield from _walk_part(item, f'{path}.{index}', current, '')
 
 
-def _walk_part(value: Any, path: str, current: Registry | None, key: str) -> Iterator[Part]:
+def _walk_part(value: Any, path: str, current: Registry | None, key: str) -> Iterator[ConfigPart]:
     kind = value.get('type', DEFAULT_TYPES.get(key)) if isinstance(value, Mapping) else None
     if kind is not None and kind != 'auto' and current is not None:
-        yield Part(path, key, kind, value, current)
+        yield ConfigPart(path, key, kind, value, current)
     yield from _walk(value, path, current)

@@ -33,7 +33,7 @@ _RUNS = itertools.count()
 
 @dataclass
 class Rehearsal:
-    """Everything found out about one config."""
+    """Results of a rehearsal of one config."""
 
     path: str
     findings: list[Finding] = field(default_factory=list)
@@ -50,7 +50,7 @@ class Rehearsal:
 
     @property
     def passed(self) -> bool:
-        """No fault, and a trial that ran, if any was asked for."""
+        """Whether there is no fault and a trial ran, if one was asked for."""
         return not self.faults and (self.trial is None or self.trial.passed)
 
 
@@ -68,7 +68,7 @@ def rehearse(path: str | Path, options: Options, cache: MediaCache) -> Rehearsal
 
 
 def rehearse_config(config: Any, path: str, options: Options, cache: MediaCache) -> Rehearsal:
-    """Rehearse a config that is loaded already; ``path`` is what it is called.
+    """Rehearse a config that is loaded already, under the name ``path``.
 
     Study and trial each run in a process of their own.
     """
@@ -88,7 +88,7 @@ def rehearse_config(config: Any, path: str, options: Options, cache: MediaCache)
 
 
 def _unreported_best(config: Any, result: Rehearsal) -> Iterator[Finding]:
-    """What only the trial knows: which figures its validation has reported."""
+    """Findings that only the trial knows: the metrics that its validation has reported."""
     wanted = ((config.get('default_hooks') or {}).get('checkpoint') or {}).get('save_best')
     said = any(finding.field == SAVE_BEST for finding in result.findings)
     if isinstance(wanted, str) and not said and result.trial.metrics:
@@ -98,7 +98,7 @@ def _unreported_best(config: Any, result: Rehearsal) -> Iterator[Finding]:
 def study(
     config: Any, options: Options, cache: MediaCache, path: str | None = None
 ) -> tuple[list[Finding], list[str], ConfigFacts | None]:
-    """Findings, notes and, when nothing is at fault, facts of a config; in this process."""
+    """Findings, notes and, without faults, facts of a config, from this process."""
     from mmengine.registry import init_default_scope
 
     init_default_scope(config.get('default_scope', 'internvideo'))

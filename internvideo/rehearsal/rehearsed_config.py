@@ -1,4 +1,4 @@
-"""What the rules look at: a config, batches of each of its loaders, and its fake model."""
+"""Config under rehearsal, with batches of each of its loaders and its fake model."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -31,7 +31,7 @@ PATH_FIELDS = ('file', 'prefix', 'root', 'path', 'dir', 'folder')
 
 @dataclass
 class RehearsedConfig:
-    """A config under rehearsal; also the :class:`RehearsedRun` that parts are handed.
+    """Config under rehearsal, which is also the :class:`RehearsedRun` that parts are handed.
 
     Attributes:
         config: the config, resolved.
@@ -51,7 +51,7 @@ class RehearsedConfig:
 
     @property
     def trains(self) -> bool:
-        """Whether the config trains; others only test."""
+        """Whether the config trains rather than only tests."""
         return self.config.get(TRAIN) is not None
 
     @property
@@ -100,7 +100,7 @@ class RehearsedConfig:
         return self.batch_size(template.kind, loader) * template.per_row
 
     def at(self, field: str) -> Any:
-        """The config at a dotted field; None where there is nothing."""
+        """Value of the config at a dotted field, or None."""
         node: Any = self.config
         for name in field.split('.') if field else ():
             if isinstance(node, list | tuple):
@@ -110,7 +110,7 @@ class RehearsedConfig:
         return node
 
     def module(self, field: str) -> Any:
-        """What the model has built from the config at ``field``; None when that is not known."""
+        """Module that the model has built from the config at ``field``, or None."""
         root, *names = field.split('.')
         node = self.model if root == 'model' else None
         for name in names:
@@ -118,7 +118,7 @@ class RehearsedConfig:
         return node
 
     def count_items(self, loader: str) -> ItemCount:
-        """Items of an epoch of a loader; 0 when not known.
+        """Number of items of an epoch of a loader, or 0 when not known.
 
         Raises ValueError when its files are there and unusable.
         """
@@ -135,7 +135,7 @@ class RehearsedConfig:
 def build_fake_model(
     rehearsed: RehearsedConfig, cache: MediaCache, precision: str = 'amp'
 ) -> Iterator[Finding]:
-    """Fill ``rehearsed.fake``; a model that cannot be built is a finding."""
+    """Fill ``rehearsed.fake`` and report a model that cannot be built."""
     model = rehearsed.config['model']
     preprocessor = model.get('data_preprocessor')
     try:
@@ -154,7 +154,7 @@ def build_fake_model(
 def observe_loaders(
     rehearsed: RehearsedConfig, cache: MediaCache, folder: Path
 ) -> Iterator[Finding]:
-    """Fill ``rehearsed.observed``; data that fail are a finding."""
+    """Fill ``rehearsed.observed`` and report data that fail."""
     examples = ConfigExamples(rehearsed.config['model'], cache, folder, ROWS)
     for name, loader in rehearsed.loaders.items():
         field_name = f'{name}.dataset'

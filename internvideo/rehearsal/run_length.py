@@ -1,4 +1,4 @@
-"""How long a run is: epochs, steps, tokens, GPU-hours."""
+"""Length of a run: epochs, steps, tokens, GPU-hours."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -43,7 +43,7 @@ class RunLength:
 
 @dataclass(frozen=True)
 class ItemCost:
-    """What one item of a kind costs.
+    """Cost of one item of a kind.
 
     Attributes:
         batch: items of a batch on one process, those of one row apart.

@@ -208,7 +208,7 @@ def hooks(rehearsed: RehearsedConfig) -> Iterator[Finding]:
 
 
 def reported_names(evaluator: Any, sets: Mapping[str, str]) -> list[str] | None:
-    """Names of the figures that metrics report; None when one of them does not say."""
+    """Names that the metrics report, or None when one of them does not say."""
     parts = evaluator if isinstance(evaluator, list | tuple) else [evaluator]
     try:
         return names_of([METRICS.build(dict(part)) for part in parts], sets)
@@ -231,7 +231,7 @@ def best_checkpoint(rehearsed: RehearsedConfig) -> Iterator[Finding]:
 
 
 def unreported(wanted: str, names: Iterable[str] | None) -> Iterator[Finding]:
-    """``save_best`` is among the figures that are reported; None: not known."""
+    """Check that ``save_best`` is among the metrics that are reported, if known."""
     if names and not is_reported(wanted, names):
         yield Finding(SAVE_BEST, f'{wanted!r} is not among {", ".join(sorted(names)) or "none"}')
 

@@ -11,7 +11,7 @@ from internvideo import registry
 from internvideo.structures.rehearsal import Finding
 
 from .findings import one_line
-from .parts import REGISTRIES, Part, parts_of
+from .parts import REGISTRIES, ConfigPart, parts_of
 
 EXTRA_ARGUMENTS = {
     'optim_wrapper': {'optimizer', 'constructor', 'paramwise_cfg'},
@@ -59,7 +59,7 @@ def _unknown_loader_arguments(key: str, loader: Mapping[str, Any]) -> Iterator[F
             )
 
 
-def _check_part(part: Part) -> Iterator[Finding]:
+def _check_part(part: ConfigPart) -> Iterator[Finding]:
     part_class = part.part_class
     if part_class is None:
         try:
@@ -88,7 +88,7 @@ def unknown_argument(kind: str, name: str, known: typing.Iterable[str]) -> str:
 
 
 def accepted_arguments(part: Callable, value: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Names and annotations of the arguments of ``part``; None when it takes any.
+    """Names and annotations of the arguments of ``part``, or None when it takes any.
 
     ``**kwargs`` are followed to the base classes, and to the checkpoint adapter that ``value``
     names.
@@ -111,7 +111,7 @@ def accepted_arguments(part: Callable, value: Mapping[str, Any]) -> dict[str, An
 
 
 def _wanted(parameter: inspect.Parameter, hints: Mapping[str, Any]) -> Any:
-    """What an argument's annotation wants; a default of another kind is welcome as well."""
+    """Kinds of value that an argument's annotation or default allows."""
     wanted = hints.get(parameter.name, Any)
     if parameter.default is None and wanted is not Any:
         return typing.Optional[wanted]  # noqa: UP045  (the annotation may be a text)
@@ -141,7 +141,7 @@ def _hints(function: Callable) -> dict[str, Any]:
 
 
 def fits(value: Any, wanted: Any) -> bool:
-    """Whether a number, a text or None can be what an annotation wants; others always fit."""
+    """Whether a number, a text or None fits an annotation."""
     if not isinstance(value, str | bool | int | float | None):
         return True
     kinds = _alternatives(wanted)

@@ -29,7 +29,7 @@ SILENT_KEYS = ('data_preprocessor', 'init_cfg')
 
 
 class NotRehearsedError(Exception):
-    """A trial is not possible here, without anything being wrong; says why."""
+    """Reason why a trial is not possible here without a fault."""
 
 
 @dataclass(frozen=True)
@@ -208,7 +208,7 @@ def _small_loader(
 
 
 def _members(dataset: Mapping[str, Any]) -> list[Any]:
-    """What a data set says it is made of, if it says."""
+    """Parts that a data set is made of, if it says."""
     part_class = class_of(dataset.get('type'), DATASETS)
     return part_class.members(dataset) if hasattr(part_class, 'members') else []
 
@@ -235,7 +235,7 @@ def _small_dataset(
 
 
 def _builds(dataset: Mapping[str, Any]) -> Exception | None:
-    """Why a data set cannot be built and its first item not be had; None when they can."""
+    """Reason why a data set or its first item cannot be had, or None."""
     try:
         built = DATASETS.build(copy.deepcopy(dict(dataset)))
         _first(built)

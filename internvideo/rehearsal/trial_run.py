@@ -27,7 +27,7 @@ TIME_LIMIT = 120
 
 @dataclass(frozen=True)
 class TrialReport:
-    """What a trial did.
+    """Results of a trial.
 
     Attributes:
         stage: ``done``, or the stage that failed: ``build``, ``train``, ``resume``, ``test``,
@@ -70,7 +70,7 @@ class TrialReport:
 def try_run(
     config: Mapping[str, Any], cache: MediaCache, name: str, path: str | None = None
 ) -> TrialReport:
-    """Run the shrunken copy of ``config`` in a process of its own; one that only tests is tested.
+    """Run the shrunken copy of ``config``, training or test, in a process of its own.
 
     Two training iterations, a validation, a checkpoint; then another run resumes from it for
     another epoch.  All files are in a temporary folder.
@@ -109,7 +109,7 @@ def run_trial(
 
 
 def _attempt(config: Mapping[str, Any], cache: MediaCache, name: str, folder: Path) -> '_Trial':
-    """Try the shrunken copy; where parts that others wrote are in it, then the model as it is.
+    """Try the shrunken copy and, with parts of others in it, then the model as it is.
 
     Such a part may have sizes that a rehearsal cannot know of.
     """
@@ -143,7 +143,7 @@ class _Trial:
         folder: Path,
         keeps_model: bool | None,
     ) -> None:
-        """Run all stages; what fails is kept."""
+        """Run all stages and keep the first failure."""
         try:
             small = small_config(config, folder, cache, name, keeps_model)
             self.notes, self.is_shrunken = small.notes, small.is_shrunken
@@ -156,7 +156,7 @@ class _Trial:
             self.details = traceback.format_exc(limit=-6)
 
     def run(self, made: SmallConfig, name: str) -> None:
-        """Train, validate, save and resume; or test."""
+        """Train, validate, save and resume, or test."""
         small = made.config
         first = self._build(small)
         if not small.get('train_dataloader'):

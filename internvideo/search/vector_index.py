@@ -278,7 +278,7 @@ def _distinct(hits: Sequence[Hit]) -> Iterator[Hit]:
 def _places(
     parts: Sequence[IndexPart], starts: np.ndarray, rows: np.ndarray
 ) -> dict[int, tuple[IndexPart, int, str]]:
-    """IndexPart, row in it and path of rows of the whole, reading each record once."""
+    """Part, row in it and path of rows of the whole, reading each record once."""
     places, owners = {}, np.searchsorted(starts, rows, side='right') - 1
     for number in np.unique(owners).tolist():
         paths = parts[number].record()['paths']

@@ -1,4 +1,4 @@
-"""What a rehearsal says about a config, and what it hands to the parts that it asks.
+"""Findings of a rehearsal, and the objects that it hands to the parts that it asks.
 
 Any registered class may have class methods that tell a rehearsal about it; all are optional.
 docs/rehearsal.md lists them.
@@ -54,7 +54,7 @@ class ItemCount:
 
 @dataclass(frozen=True)
 class SmallSizes:
-    """What the parts of a shrunken model agree on.
+    """Sizes that the parts of a shrunken model agree on.
 
     Tokens and pooled vectors are equally wide: some encoders pool by a plain mean.
     """
@@ -64,7 +64,7 @@ class SmallSizes:
     depth: int = 2
 
     def side(self, pixels: Any) -> Any:
-        """Sides in pixels, or a pair of them, at a quarter; 56 px and less stay as they are."""
+        """Shrink sides in pixels to a quarter, leaving 56 px and less as they are."""
         if isinstance(pixels, list | tuple):
             return type(pixels)(self.side(each) for each in pixels)
         if not isinstance(pixels, int) or isinstance(pixels, bool) or pixels <= 56:
@@ -78,7 +78,7 @@ class SmallSizes:
     def with_arch(
         self, config: dict[str, Any], known: Mapping[str, Any], usual: str, **sizes: Any
     ) -> dict[str, Any]:
-        """``config`` with ``sizes`` in its ``arch``; what else that says stays.
+        """Return ``config`` with ``sizes`` in its ``arch`` beside what that says already.
 
         Args:
             config: of a part with an argument ``arch``.
@@ -116,13 +116,13 @@ class Examples(Protocol):
     videos: Path
 
     def name(self, row: int, suffix: str = '.mp4') -> str:
-        """Name of the medium that row ``row`` is about."""
+        """Name of the file that row ``row`` is about."""
 
     def frame_folders(self, filename_tmpl: str) -> Path:
         """Folder of folders ``clip_0`` and so on of images, numbered from 1."""
 
     def write(self, name: str, text: str) -> Path:
-        """Write an annotation file of its own; ``name`` ends in its suffix."""
+        """Write an annotation file under ``name``, which ends in its suffix."""
 
 
 class RehearsedRun(Protocol):
@@ -147,7 +147,7 @@ class RehearsedRun(Protocol):
     observed: Mapping[str, Any]
 
     def module(self, field: str) -> Any:
-        """What the model has built from the config at the dotted ``field``, or None."""
+        """Module that the model has built from the config at the dotted ``field``, or None."""
 
     def at(self, field: str) -> Any:
         """The config at the dotted ``field``."""

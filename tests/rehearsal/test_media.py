@@ -203,7 +203,7 @@ MISTAKES = {
     ),
     'no_tokenizer': ('model.data_preprocessor', None, 'captions need a tokenizer'),
     'deaf_model': ('model.audio_encoder', None, 'no audio_encoder'),
-    'no_sound': (f'{TRAIN}.mix', ['cc3m', 'webvid'], 'no corpus has sound, which avtc'),
+    'no_sound': (f'{TRAIN}.mix', ['cc3m', 'webvid'], 'no corpus has audio, which avtc'),
     'undecided_silence': (f'{TRAIN}.table.spoken.pad_missing_audio', None, 'True pads'),
     'best_of_another_set': (
         'default_hooks.checkpoint.save_best', 'didemo_ret_test_match/t2v_r1', 'none of the sets'

@@ -143,7 +143,7 @@ def clip_text_names(names: Collection[str]) -> dict[str, str]:
 
 
 def released_options(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Options for a released file; time steps hold for the file they were said of."""
+    """Options for a released file, whose time steps hold for that file alone."""
     is_released = options.get('kind', KINDS[0]) == KINDS[0]
     kept = {k: v for k, v in options.items() if k == 'orig_t_size' and is_released}
     return dict(kind=KINDS[0]) | kept
@@ -517,7 +517,7 @@ class BertAdapter(CheckpointAdapter):
         return state
 
     def _take(self, published: Mapping[str, Tensor], with_head: bool, report: LoadReport) -> State:
-        """Entries for an encoder with or without masked-language head; the rest is left over."""
+        """Entries for an encoder with or without masked-language head, without the rest."""
         prefix = 'bert.' if with_head else ''
         spare = ('pooler.', 'cls.seq_relationship.') + (() if prefix else ('cls.',))
         state = {}

@@ -82,7 +82,7 @@ def resize_joint_table(
     report: LoadReport,
     extra_rows: int = 1,
 ) -> None:
-    """Bring a table over (time, row, column) to ``grid``; time steps are inferred if not given."""
+    """Resize a table over (time, row, column) to ``grid``, inferring time steps if not given."""
     steps = orig_t_size or infer_time_steps(state[name].shape[1] - extra_rows, grid)
     table = interpolate_joint_table(state[name], steps, grid, extra_rows=extra_rows)
     how = f'interpolated, {steps} to {grid[0]} steps, {grid[1]}x{grid[2]} patches'

@@ -56,7 +56,7 @@ class PositionalConv(nn.Module):
 
 
 class GatedLinear(nn.Module):
-    """``linear`` to twice the width; the first half times the SiLU of the second."""
+    """Gated layer: the first half of ``linear``'s output times the SiLU of the second."""
 
     def __init__(self, in_dim: int, out_dim: int) -> None:
         super().__init__()
@@ -178,7 +178,7 @@ class _ScaledGradient(torch.autograd.Function):
 
 
 class BEATsTransformer(nn.Module):
-    """Positional convolution, norm and layers; see :class:`BEATs` for the fields."""
+    """Positional convolution, norm and layers, with the fields of :class:`BEATs`."""
 
     def __init__(
         self,
@@ -241,7 +241,7 @@ class BEATsTransformer(nn.Module):
                 nn.init.normal_(module.weight, std=0.02)
 
     def position_bias(self, num_tokens: int) -> Tensor | None:
-        """(heads, N, N) bias, row = query; None without relative positions."""
+        """Bias (heads, N, N) with queries as rows, or None without relative positions."""
         if not self.relative_positions:
             return None
         table = self.layers[0].self_attn.relative_attention_bias

@@ -70,7 +70,7 @@ class Block(nn.Module):
 
 @MODELS.register_module()
 class InternVideo2(VideoEncoder):
-    """InternVideo2 encoder: classifier trunk, masked student and teacher are all this class.
+    """InternVideo2 encoder, as classifier backbone, masked student and teacher alike.
 
     Parameters carry the names of the published checkpoints.  There is no norm after the last
     block.  Position tables are trainable and start as sine-cosine tables.
@@ -213,7 +213,7 @@ class InternVideo2(VideoEncoder):
 
     @torch.no_grad()
     def reset_parameters(self) -> None:
-        """Set the class token and the position tables; other modules set their own."""
+        """Initialise the class token and the position tables."""
         nn.init.normal_(self.cls_token, std=0.02)
         steps, *size = self.grid
         if self.sep_pos_embed:

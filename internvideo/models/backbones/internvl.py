@@ -19,7 +19,7 @@ class InternVLVision(InternVideo2):
     """Image encoder that sees each frame on its own, as the CLIP teacher of masked pretraining.
 
     The blocks and the pooler are those of :class:`InternVideo2` on single frames.  The position
-    table (class token and squares) is not trained and is zero until it is loaded.  Over the
+    table (class token and patches) is not trained and is zero until it is loaded.  Over the
     frames of a clip, class tokens and pooled vectors are averaged; patch tokens follow each
     other, time-major.
 

@@ -1,4 +1,4 @@
-"""What a rehearsal checks about activation checkpointing of an encoder."""
+"""Checks of an encoder's activation checkpointing in a rehearsed config."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any

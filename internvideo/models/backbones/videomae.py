@@ -94,7 +94,7 @@ def _scaled(branch: Tensor, gamma: Tensor | None) -> Tensor:
 
 @MODELS.register_module()
 class VideoMAE(VideoEncoder):
-    """VideoMAE encoder without class token; VideoMAEv2-g is the MAE teacher of InternVideo2.
+    """VideoMAE encoder without class token, of which one is the MAE teacher of InternVideo2.
 
     Parameters carry the published names (without the ``encoder.`` of pretraining files).  The
     position table is a constant sinusoid of the base size (16 frames, 224 px); for another size

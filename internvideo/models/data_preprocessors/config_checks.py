@@ -1,4 +1,4 @@
-"""What preprocessors of batches hold against a config, for a rehearsal.
+"""Checks of data preprocessors in a rehearsed config.
 
 They hand these functions out as ``check_config``.
 """
@@ -24,7 +24,7 @@ def pixel_scale(config: Config, field: str, run: RehearsedRun) -> Iterator[Findi
 
 
 def mixing(config: Config, field: str, run: RehearsedRun) -> Iterator[Finding]:
-    """The clips of a batch are paired, so every batch is even; classes are those of the head."""
+    """Check that batches are even, since clips are paired, and classes are those of the head."""
     if config.get('num_classes') not in (None, run.num_classes):
         yield Finding(
             f'{field}.num_classes',
@@ -79,7 +79,7 @@ def text_limits(run: RehearsedRun) -> tuple[int | None, int | None]:
 def _lengths(
     tokenizer: Config, field: str, run: RehearsedRun, positions: int | None
 ) -> Iterator[Finding]:
-    """No text is longer than the table of positions."""
+    """Check that no text is longer than the table of positions."""
     if positions is None:
         return
     lengths = {f'{field}.max_length': tokenizer.get('max_length')}

@@ -21,7 +21,7 @@ MERGE_NORMS = ('LN', 'BN', 'kaiming_BN')
 def classification_loss(
     logits: Tensor, data_samples: Sequence[VideoDataSample], loss: nn.Module
 ) -> dict[str, Tensor]:
-    """``{'loss': ...}`` of (B, K) logits; labels are checked, mixed targets used when present."""
+    """Compute ``{'loss': ...}`` of (B, K) logits against labels or mixed targets."""
     return {'loss': loss(logits, stack_targets(data_samples, logits.shape[1], logits.device))}
 
 

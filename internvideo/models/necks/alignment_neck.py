@@ -118,12 +118,12 @@ class AlignmentNeck(BaseModule):
         self.mae_decoder = nn.ModuleList(MLPDecoder(embed_dim, mae_dim) for _ in range(mae_layers))
 
     def _make_table(self, branch: str, cls_token: bool) -> None:
-        dim, (steps, *squares) = self.embed_dim, self.grid
+        dim, (steps, *sides) = self.embed_dim, self.grid
         name = f'{branch}_pos_embed'
         if not self.sep_pos_embed:
-            self._add(name, sincos_3d(dim, steps, tuple(squares), cls_token))
+            self._add(name, sincos_3d(dim, steps, tuple(sides), cls_token))
             return
-        self._add(f'{name}_spatial', sincos_2d(dim, tuple(squares)))
+        self._add(f'{name}_spatial', sincos_2d(dim, tuple(sides)))
         self._add(f'{name}_temporal', sincos_1d(dim, steps))
         if cls_token:
             self._add(f'{name}_cls', torch.zeros(1, dim, device='cpu'))

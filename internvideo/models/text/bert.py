@@ -246,7 +246,7 @@ class FusionBert(BaseModule):
             media: (M, N, ``media_dim``) tokens.
             media_mask: (M, N), non-zero where there is a token; None: everywhere.
             rows: (B,) which of the M media each text attends to, so that keys and values of a
-                medium are computed once however many texts it meets; None: text b to medium b.
+                clip are computed once however many texts it meets; None: text b to clip b.
             mode: ``'text'``: the layers below ``fusion_layer``; ``'fusion'``: those from it on;
                 ``'multi_modal'``: all.
 

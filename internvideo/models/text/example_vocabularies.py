@@ -53,7 +53,7 @@ def _write_settings(folder: Path, settings: dict[str, Any]) -> None:
 
 
 def known_size(source: Any, usual: str) -> int | None:
-    """Tokens of a public vocabulary; None for another."""
+    """Number of tokens of a public vocabulary, or None for another."""
     return KNOWN_SIZES.get(re.split(r'[\\/]', str(source or usual))[-1])
 
 

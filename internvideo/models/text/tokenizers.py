@@ -72,7 +72,7 @@ class WordPieceTokenizer:
 
     @classmethod
     def count_tokens(cls, config: Mapping[str, Any]) -> int | None:
-        """Tokens of the tokenizer of ``config``; None when its files are not known here."""
+        """Number of tokens of the tokenizer of ``config``, or None when its files are missing."""
         if is_here(config):
             return cls(**{key: value for key, value in config.items() if key != 'type'}).vocab_size
         return known_size(config.get('source'), 'bert-large-uncased')
@@ -114,7 +114,7 @@ class LlamaTokenizer:
 
     @classmethod
     def count_tokens(cls, config: Mapping[str, Any]) -> int | None:
-        """Tokens of the tokenizer of ``config``; None when its files are not known here."""
+        """Number of tokens of the tokenizer of ``config``, or None when its files are missing."""
         if is_here(config):
             return cls(**{key: value for key, value in config.items() if key != 'type'}).vocab_size
         return known_size(config.get('source'), 'bert-large-uncased')

@@ -109,10 +109,10 @@ class MaskedAlignment(VideoModel):
             for name, theirs, ours in zip(TargetFacts._fields, given, wanted, strict=True)
             if theirs != ours
         ]
-        steps, *squares = self.backbone.grid
+        steps, *sides = self.backbone.grid
         for name, grid in self.targets.grids.items():
-            if list(grid[1:]) != squares or grid[0] not in (1, steps):
-                faults.append(f'the {name} teacher has patch grid {grid}, not {(steps, *squares)}')
+            if list(grid[1:]) != sides or grid[0] not in (1, steps):
+                faults.append(f'the {name} teacher has patch grid {grid}, not {(steps, *sides)}')
         if self._wants_attention and not self.targets.has_attention:
             faults.append('the masker needs attention, which these targets do not bring')
         if faults:
@@ -160,7 +160,7 @@ class MaskedAlignment(VideoModel):
         self.load_targets()
 
     def load_targets(self) -> None:
-        """Load the teachers (or the files of their features); once.
+        """Load the teachers (or the files of their features) once.
 
         A resumed run, whose weights are not initialised, gets here with its first step.
 
@@ -181,7 +181,7 @@ class MaskedAlignment(VideoModel):
         data_samples: Sequence[VideoDataSample] | None = None,
         mode: str = 'tensor',
     ) -> EncoderOutput | dict[str, Tensor]:
-        """Run one mode on clips (B, C, F, H, W) or views (B, V, C, F, H, W); see the class.
+        """Run one mode on clips (B, C, F, H, W) or views (B, V, C, F, H, W).
 
         Raises ValueError for an unknown mode or a batch without a readable clip.
         """

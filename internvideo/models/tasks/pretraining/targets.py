@@ -1,4 +1,4 @@
-"""What a student is asked to match, and the source that computes it on the spot."""
+"""Targets of a student, and the source that computes them on the spot."""
 
 import hashlib
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from .teachers import FrozenTeacher, TeacherOutput
 
 
 class TargetFacts(NamedTuple):
-    """Sizes of the targets of a source; 0 stands for an absent branch or vector."""
+    """Sizes of the targets of a source, 0 for an absent branch or vector."""
 
     clip_dim: int
     clip_layers: int
@@ -108,7 +108,7 @@ class InlineTeachers:
 
     @property
     def digest(self) -> str:
-        """A fingerprint of the teachers' weights; equal teachers, equal digest."""
+        """Digest of the teachers' weights."""
         parts = [teacher.digest for teacher in (self.clip, self.mae) if teacher]
         return hashlib.blake2b(' '.join(parts).encode(), digest_size=8).hexdigest()
 
@@ -119,7 +119,7 @@ class InlineTeachers:
         final: bool = True,
         attn: bool = True,
     ) -> Targets:
-        """Targets of clips (B, C, F, H, W); ``final`` and ``attn`` only where they are wanted."""
+        """Compute the targets of clips (B, C, F, H, W), ``final`` and ``attn`` only if wanted."""
         out = self.clip(video, pooled=final, attn=attn)
         mae = TeacherOutput([], None, None) if self.mae is None else self.mae(video)
         return Targets(out.layers, out.pooled if final else None, mae.layers, out.attn)

@@ -134,7 +134,7 @@ class FrozenTeacher:
         self._digest = 'fake'
 
     def load(self) -> None:
-        """Load the weights; once.
+        """Load the weights once.
 
         Raises:
             FileNotFoundError: the checkpoint does not exist.
@@ -155,7 +155,7 @@ class FrozenTeacher:
         return self._digest
 
     def __call__(self, video: Tensor, pooled: bool = False, attn: bool = False) -> TeacherOutput:
-        """Run on clips (B, C, T, H, W) of any size; they are resized to the encoder's.
+        """Run on clips (B, C, T, H, W) of any size, resized to the encoder's.
 
         Args:
             video: normalised clips.

@@ -1,4 +1,4 @@
-"""What question answering has from stage 2: clips, and texts read with them in view."""
+"""Reader of clips and of texts with clips in view, taken from stage 2."""
 
 from collections.abc import Sequence
 from typing import Any, ClassVar
@@ -20,7 +20,7 @@ class ClipReader(VideoModel):
     """The vision tower and the fusion encoder of :class:`InternVideo2Stage2`, by its names.
 
     Args:
-        vision_encoder: config of the trunk; its pooling is not used, so leave it out
+        vision_encoder: config of the video encoder; its pooling is not used, so leave it out
             (``clip_embed_dim=None``).
         text_encoder: config of the text and fusion encoder; its ``media_dim`` is set here.
         av_concat_dim: width to which vision tokens are projected before fusion, as in models that
@@ -76,7 +76,7 @@ class ClipReader(VideoModel):
         return small.narrowed(config, *given)
 
     def freeze(self, names: Sequence[str], unfreeze_keys: Sequence[str] = ()) -> None:
-        """Stop the learning of parts; see the class."""
+        """Freeze parts (see the class)."""
         unknown = sorted(set(names) - set(self.parts))
         if unknown:
             raise ValueError(f'freeze must be of {", ".join(self.parts)}, got {unknown}')
@@ -88,7 +88,7 @@ class ClipReader(VideoModel):
         data_samples: Sequence[VideoDataSample] | None = None,
         mode: str = 'tensor',
     ) -> Any:
-        """Run one mode; see the class.
+        """Run one mode (see the class).
 
         Raises ValueError for an unknown mode or, but for ``'predict'``, nothing readable.
         """
@@ -105,7 +105,7 @@ class ClipReader(VideoModel):
     def predict(
         self, inputs: dict[str, Any] | None, data_samples: Sequence[VideoDataSample]
     ) -> list[VideoDataSample]:
-        """Answer every readable data sample; return all of them in order."""
+        """Answer every readable data sample and return all of them in order."""
         readable = [sample for sample in data_samples if not sample.is_unreadable]
         if inputs and readable:
             self.answer(inputs, readable)
@@ -116,13 +116,13 @@ class ClipReader(VideoModel):
     def loss(
         self, inputs: dict[str, Any], data_samples: Sequence[VideoDataSample]
     ) -> dict[str, Tensor]:
-        """What training minimises."""
+        """Loss that training minimises."""
         raise NotImplementedError
 
     def score(
         self, inputs: dict[str, Any], data_samples: Sequence[VideoDataSample] | None
     ) -> Tensor:
-        """What ``mode='tensor'`` gives."""
+        """Output of ``mode='tensor'``."""
         raise NotImplementedError
 
     def answer(self, inputs: dict[str, Any], data_samples: Sequence[VideoDataSample]) -> None:

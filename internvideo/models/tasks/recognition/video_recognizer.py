@@ -85,7 +85,7 @@ class VideoRecognizer(VideoModel):
         data_samples: Sequence[VideoDataSample] | None = None,
         mode: str = 'tensor',
     ) -> Tensor | dict[str, Tensor] | list[VideoDataSample]:
-        """Run one mode; see the class.
+        """Run one mode (see the class).
 
         Raises ValueError for an unknown mode or, but for ``'predict'``, no readable clip.
         """
@@ -105,7 +105,7 @@ class VideoRecognizer(VideoModel):
         return self.backbone(inputs if inputs.ndim == 5 else inputs.flatten(0, 1))
 
     def loss(self, inputs: Tensor, data_samples: Sequence[VideoDataSample]) -> dict[str, Tensor]:
-        """Losses of the head; each view of a video counts as a clip with the video's target."""
+        """Compute the losses of the head, with each view of a video as a clip of its own."""
         views = 1 if inputs.ndim == 5 else inputs.shape[1]
         per_clip = [sample for sample in data_samples for _ in range(views)]
         return self.head.loss(self.extract_features(inputs), per_clip)
@@ -113,7 +113,7 @@ class VideoRecognizer(VideoModel):
     def predict(
         self, inputs: Tensor | None, data_samples: Sequence[VideoDataSample]
     ) -> list[VideoDataSample]:
-        """Set ``pred_score`` of every readable data sample; return all of them in order."""
+        """Set ``pred_score`` of every readable data sample and return all of them in order."""
         readable = [sample for sample in data_samples if not sample.is_unreadable]
         found = 0 if inputs is None else len(inputs)
         if found != len(readable):

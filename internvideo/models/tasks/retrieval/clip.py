@@ -111,7 +111,7 @@ class InternVideo2CLIP(RetrievalModel, VideoModel):
         data_samples: Sequence[VideoDataSample] | None = None,
         mode: str = 'tensor',
     ) -> dict[str, Tensor] | list[VideoDataSample]:
-        """Run one mode; see the class.  Raises ValueError for an unknown mode or no input."""
+        """Run one mode (see the class).  Raises ValueError for an unknown mode or no input."""
         if mode not in ('loss', 'tensor', 'predict'):
             raise ValueError(f"mode must be 'tensor', 'loss' or 'predict', got {mode!r}")
         if not inputs:
@@ -157,7 +157,7 @@ class InternVideo2CLIP(RetrievalModel, VideoModel):
     def loss(
         self, inputs: dict[str, Any], data_samples: Sequence[VideoDataSample] | None
     ) -> dict[str, Tensor]:
-        """``{'loss_vtc': ...}``; the temperature is clamped in place first."""
+        """Compute ``{'loss_vtc': ...}`` after clamping the temperature in place."""
         with torch.no_grad():
             self.temp.clamp_(min=self.temp_min)
         features = self.encode(inputs)

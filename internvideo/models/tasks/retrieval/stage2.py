@@ -52,7 +52,7 @@ class InternVideo2Stage2(RetrievalModel, VideoModel):
     files keep inside ``vision_encoder``, are ``neck`` here.
 
     Args:
-        vision_encoder: config of the trunk (:class:`InternVideo2`).
+        vision_encoder: config of the video encoder (:class:`InternVideo2`).
         text_encoder: config of the text and fusion encoder; its ``media_dim`` is set here.
             Masked language modelling needs ``FusionBertForMaskedLM``.
         embed_dim: width of the common space.
@@ -182,14 +182,14 @@ class InternVideo2Stage2(RetrievalModel, VideoModel):
     ) -> None:
         self.neck, self.targets = None, None
         if neck is not None:
-            trunk = self.vision_encoder
-            self.clip_layers = aligned_layers(trunk.depth, clip_layers or {})
+            encoder = self.vision_encoder
+            self.clip_layers = aligned_layers(encoder.depth, clip_layers or {})
             sizes = dict(
-                embed_dim=trunk.embed_dim,
-                pooled_dim=trunk.pooled_dim,
-                grid=trunk.grid,
-                sep_pos_embed=trunk.sep_pos_embed,
-                image_pos_embed=trunk.image_pos_embed,
+                embed_dim=encoder.embed_dim,
+                pooled_dim=encoder.pooled_dim,
+                grid=encoder.grid,
+                sep_pos_embed=encoder.sep_pos_embed,
+                image_pos_embed=encoder.image_pos_embed,
                 clip_layers=len(self.clip_layers),
             )
             self.neck = MODELS.build(neck | sizes)
@@ -241,19 +241,19 @@ class InternVideo2Stage2(RetrievalModel, VideoModel):
 
     @staticmethod
     def check_config(config: Mapping[str, Any], field: str, run: RehearsedRun) -> Iterator[Finding]:
-        """Objectives on sound have something that sounds, and it has something that hears it."""
+        """Check that objectives on audio have audio data and an audio encoder."""
         yield from reads_texts(config, field, run)
-        hears = config.get('audio_encoder') is not None
+        has_audio_encoder = config.get('audio_encoder') is not None
         weights = config.get('loss_weights') or {}
         lost = [name for name in AUDIO_OBJECTIVES if weights.get(name)]
         kinds = {name: run.count_items(name).by_kind for name in run.loaders}
         for name, found in kinds.items():
-            if not hears and any(kind.startswith('audio') for kind in found):
-                yield Finding(f'{name}.dataset', 'has sound, the model has no audio_encoder')
+            if not has_audio_encoder and any(kind.startswith('audio') for kind in found):
+                yield Finding(f'{name}.dataset', 'has audio, the model has no audio_encoder')
         trained = kinds.get('train_dataloader')
         if lost and trained and not any(kind.startswith('audio') for kind in trained):
             yield Finding(
-                'train_dataloader.dataset', f'no corpus has sound, which {", ".join(lost)} need'
+                'train_dataloader.dataset', f'no corpus has audio, which {", ".join(lost)} need'
             )
 
     def init_weights(self) -> None:
@@ -262,7 +262,7 @@ class InternVideo2Stage2(RetrievalModel, VideoModel):
         self.load_targets()
 
     def load_targets(self) -> None:
-        """Load the teachers, once; a resumed run gets here with its first step."""
+        """Load the teachers once, in a resumed run with its first step."""
         if self.targets is not None:
             self.targets.load()
 
@@ -272,7 +272,7 @@ class InternVideo2Stage2(RetrievalModel, VideoModel):
         data_samples: Sequence[VideoDataSample] | None = None,
         mode: str = 'tensor',
     ) -> dict[str, Any] | list[VideoDataSample]:
-        """Run one mode; see the class.  Raises ValueError for an unknown mode or no input."""
+        """Run one mode (see the class).  Raises ValueError for an unknown mode or no input."""
         if mode not in ('loss', 'tensor', 'predict'):
             raise ValueError(f"mode must be 'tensor', 'loss' or 'predict', got {mode!r}")
         if not inputs:
@@ -285,7 +285,7 @@ class InternVideo2Stage2(RetrievalModel, VideoModel):
         return set_features({k: v.feature for k, v in encoded.items()}, data_samples)
 
     def encode(self, inputs: dict[str, Any]) -> dict[str, Encoded]:
-        """Every modality that ``inputs`` hold, unmasked; captions of several kinds by kind."""
+        """Encode every modality of ``inputs``, unmasked, with captions of several kinds by kind."""
         encoded = {}
         if inputs.get('video') is not None:
             encoded['vision'] = self.encode_video(inputs['video'])
@@ -329,7 +329,7 @@ class InternVideo2Stage2(RetrievalModel, VideoModel):
         return Encoded(self.av_concat_audio_proj(tokens), feature)
 
     def encode_text(self, input_ids: Tensor, attention_mask: Tensor) -> Encoded:
-        """(B, L) tokens and mask through the text layers; the first token is the feature."""
+        """Encode (B, L) tokens and mask by the text layers, whose first token is the feature."""
         states = self.text_encoder(input_ids, attention_mask, mode='text')
         return Encoded(states, self.text_proj(states[:, 0]), attention_mask, input_ids)
 
@@ -338,15 +338,15 @@ class InternVideo2Stage2(RetrievalModel, VideoModel):
         if not {'audio', 'vision'} <= media.keys():
             return media
         pair = (media['audio'], media['vision'])
-        feature = torch.cat([medium.feature for medium in pair], dim=1)
+        feature = torch.cat([side.feature for side in pair], dim=1)
         if hasattr(self, 'av_fusion'):
             feature = self.av_fusion(feature)
-        tokens = torch.cat([medium.tokens for medium in pair], dim=1)
+        tokens = torch.cat([side.tokens for side in pair], dim=1)
         return media | dict(audio_vision=Encoded(tokens, feature))
 
     @property
     def modalities(self) -> tuple[str, ...]:
-        """See :class:`RetrievalModel`; audio and vision together where both were trained."""
+        """Return the modalities, audio and vision together where both were trained."""
         alone = ('vision',) if self.audio_encoder is None else ('vision', 'audio')
         return (*alone, 'audio_vision') if hasattr(self, 'av_fusion') else alone
 
@@ -376,7 +376,7 @@ class InternVideo2Stage2(RetrievalModel, VideoModel):
         text_rows: Tensor,
         modality: str,
     ) -> Tensor:
-        """(P,) logits of belonging together of P pairs; see :class:`RetrievalModel`.
+        """Logits (P,) of belonging together of P pairs (see :class:`RetrievalModel`).
 
         Text tokens are the states of the text layers, those of samples all unmasked tokens.
         """
@@ -409,7 +409,7 @@ class InternVideo2Stage2(RetrievalModel, VideoModel):
         return losses
 
     def _encode_captions(self, texts: dict[str, Any], active: set[str]) -> dict[str, Encoded]:
-        """Objective -> text; every kind of caption is encoded once."""
+        """Map from objective to its text, encoding every kind of caption once."""
         kinds, encoded = captions_by_kind(texts), {}
         chosen = {}
         for name in sorted(active - {'avc'}):
@@ -428,8 +428,8 @@ class InternVideo2Stage2(RetrievalModel, VideoModel):
         self, video: Tensor, data_samples: Sequence[VideoDataSample] | None
     ) -> tuple[Encoded, dict[str, Tensor]]:
         """The masked video and the alignment loss, if any."""
-        trunk = self.vision_encoder
-        is_image = trunk.is_image(video.shape[2])
+        encoder = self.vision_encoder
+        is_image = encoder.is_image(video.shape[2])
         aligns = self.targets is not None and (is_image or not self.uta_image_only)
         masker = self.maskers['image' if is_image else 'video']
         targets = None
@@ -441,7 +441,7 @@ class InternVideo2Stage2(RetrievalModel, VideoModel):
         mask = self.draw_mask(masker, video, None if targets is None else targets.attn)
         visible = None if masker is None else 1 + masker.num_visible(self._grid_of(video))
         layers = self.clip_layers if aligns else ()
-        out = trunk(video, mask, return_layers=layers, num_visible=visible)
+        out = encoder(video, mask, return_layers=layers, num_visible=visible)
         vision = Encoded(self._media_tokens(out.tokens), self.vision_proj(out.pooled))
         return vision, self._align(out, mask, targets, is_image) if aligns else {}
 
@@ -454,8 +454,8 @@ class InternVideo2Stage2(RetrievalModel, VideoModel):
         return F.pad(mask.to(video.device), (1, 0), value=False)
 
     def _grid_of(self, video: Tensor) -> tuple[int, int, int]:
-        trunk = self.vision_encoder
-        return (video.shape[2] // trunk.tubelet_size, *trunk.grid[1:])
+        encoder = self.vision_encoder
+        return (video.shape[2] // encoder.tubelet_size, *encoder.grid[1:])
 
     def _align(
         self, out: EncoderOutput, mask: Tensor | None, targets: Any, is_image: bool
@@ -496,11 +496,11 @@ class InternVideo2Stage2(RetrievalModel, VideoModel):
     ) -> dict[str, Tensor]:
         losses = {}
         for name in filter(active.__contains__, MATCHING):
-            medium, text = media[MATCHING[name]], texts[name]
-            negatives = self.negative_sampler(medium.feature, text.feature, self.temp, ids)
+            sample, text = media[MATCHING[name]], texts[name]
+            negatives = self.negative_sampler(sample.feature, text.feature, self.temp, ids)
             head = getattr(self, HEADS[name])
             loss = matching_loss(
-                self.text_encoder, head, medium.tokens, text.tokens, text.mask, negatives
+                self.text_encoder, head, sample.tokens, text.tokens, text.mask, negatives
             )
             losses[f'loss_{name}'] = self._weight(name) * loss
         return losses
