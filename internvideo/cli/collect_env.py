@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 PACKAGES = (
-    *('internvideo', 'torch', 'torchvision', 'torchaudio', 'mmengine', 'mmcv-lite', 'timm'),
+    *('internvideo', 'torch', 'torchvision', 'torchaudio', 'mmengine', 'timm'),
     *('transformers', 'deepspeed', 'flash-attn', 'apex', 'decord', 'torchcodec', 'av'),
     *('numpy', 'opencv-python', 'opencv-python-headless'),
 )

@@ -1,7 +1,7 @@
 """The contract of video encoders, and what one hands to heads, decoders and losses."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 import torch
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from internvideo.ops.position_tables import Grid, PositionTable
+from internvideo.structures.rehearsal import Finding, RehearsedRun, SmallSizes
 
 ARCH_FIELDS = ('embed_dim', 'depth', 'num_heads', 'mlp_ratio')
 """What a named size says."""
@@ -133,6 +134,20 @@ class VideoEncoder(BaseModule):
         ``overrides`` come on top; a family whose sizes depend on one another adapts them here.
         """
         return dict(cls.SMALL) | overrides
+
+    @staticmethod
+    def check_config(config: Mapping[str, Any], field: str, run: RehearsedRun) -> Iterator[Finding]:
+        """Check for a rehearsal that ``checkpoint_num`` names blocks that there are."""
+        number = config.get('checkpoint_num')
+        if number is None:
+            return
+        if number and config.get('use_checkpoint') is False:
+            yield Finding(
+                f'{field}.checkpoint_num', f'{number} has no effect with use_checkpoint=False'
+            )
+        depth = getattr(run.module(field), 'depth', None)
+        if depth is not None and not 0 <= number <= depth:
+            yield Finding(f'{field}.checkpoint_num', f'{number} of {depth} blocks')
 
     # --- what it can do -------------------------------------------------------------------------
 
@@ -286,3 +301,11 @@ def patch_grid(
             f'img_size={img_size} by patch_size={patch_size}'
         )
     return num_frames // tubelet_size, height // patch_size, width // patch_size
+
+
+def small_encoder(config: dict[str, Any], small: SmallSizes) -> dict[str, Any]:
+    """A small copy of an encoder that takes ``arch``, ``img_size`` and ``checkpoint_num``."""
+    sizes = dict(embed_dim=small.width, depth=small.depth, num_heads=small.heads, mlp_ratio=2.0)
+    config = {key: value for key, value in config.items() if key not in sizes}
+    config |= dict(arch=sizes, img_size=small.side(config.get('img_size', 224)))
+    return config | (dict(checkpoint_num=1) if config.get('checkpoint_num') else {})

@@ -6,7 +6,6 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from internvideo.models.backbones.recomputation import check_recomputation
 from internvideo.models.layers.attention import Attention
 from internvideo.models.layers.attention_pool import AttentionPooling
 from internvideo.models.layers.kernels import Fused
@@ -24,7 +23,7 @@ from internvideo.ops.tokens import gather_visible, mean_over_time
 from internvideo.registry import MODELS
 from internvideo.structures.rehearsal import SmallSizes
 
-from .base import EncoderOutput, PositionTable, VideoEncoder
+from .base import EncoderOutput, PositionTable, VideoEncoder, small_encoder
 
 
 class Block(nn.Module):
@@ -276,14 +275,10 @@ class InternVideo2(VideoEncoder):
     @classmethod
     def shrink(cls, config: dict[str, Any], small: SmallSizes) -> dict[str, Any]:
         """Offer a small copy to a rehearsal."""
-        sizes = dict(embed_dim=small.width, depth=small.depth, num_heads=small.heads, mlp_ratio=2.0)
-        config = {key: value for key, value in config.items() if key not in sizes}
-        config |= dict(arch=sizes, img_size=small.side(config.get('img_size', 224)))
+        config = small_encoder(config, small)
         if config.get('clip_embed_dim', True):
             config |= dict(clip_embed_dim=small.width, attn_pool_num_heads=small.heads)
-        return config | (dict(checkpoint_num=1) if config.get('checkpoint_num') else {})
-
-    check_config = staticmethod(check_recomputation)
+        return config
 
     def forward(
         self,

@@ -7,7 +7,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from internvideo.models.backbones.recomputation import check_recomputation
 from internvideo.models.layers.attention import attend, check_attn_backend
 from internvideo.models.layers.linear import Linear
 from internvideo.models.layers.mlp import Mlp
@@ -18,7 +17,7 @@ from internvideo.ops.tokens import gather_visible
 from internvideo.registry import MODELS
 from internvideo.structures.rehearsal import SmallSizes
 
-from .base import EncoderOutput, PositionTable, VideoEncoder
+from .base import EncoderOutput, PositionTable, VideoEncoder, small_encoder
 
 LAYOUTS = ('corrected', 'published')
 BASE_STEPS = 8
@@ -209,12 +208,7 @@ class VideoMAE(VideoEncoder):
     @classmethod
     def shrink(cls, config: dict[str, Any], small: SmallSizes) -> dict[str, Any]:
         """Offer a small copy to a rehearsal."""
-        sizes = dict(embed_dim=small.width, depth=small.depth, num_heads=small.heads, mlp_ratio=2.0)
-        config = {key: value for key, value in config.items() if key not in sizes}
-        config |= dict(arch=sizes, img_size=small.side(config.get('img_size', 224)))
-        return config | (dict(checkpoint_num=1) if config.get('checkpoint_num') else {})
-
-    check_config = staticmethod(check_recomputation)
+        return small_encoder(config, small)
 
     def forward(
         self,
