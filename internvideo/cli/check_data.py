@@ -27,7 +27,7 @@ from internvideo.datasets.formats.annotations import AnnotationList
 from internvideo.datasets.formats.text_annotations import SUFFIXES, TextAnnotations, path_of
 from internvideo.datasets.formats.text_checks import duplicates, text_faults
 from internvideo.datasets.media.readers import FrameFolderReader, Reader, open_video
-from internvideo.datasets.media.sources import MediaSource, MediaSources
+from internvideo.datasets.media_sources import MediaSource, MediaSources
 from internvideo.engine.command_line import UsageError, guarded
 from internvideo.fileio.atomic import atomic_write
 

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from internvideo.datasets.bad_samples import BadSampleLog, MediaError, read_or_replace
 from internvideo.datasets.formats.class_names import class_facts
 from internvideo.datasets.formats.text_annotations import MEDIA_KEYS, path_of
-from internvideo.datasets.media.loading import MediaLoading
+from internvideo.datasets.media_loading import MediaLoading
 from internvideo.datasets.seeding import sample_seed
 from internvideo.registry import TRANSFORMS
 from internvideo.structures import VideoDataSample

@@ -13,7 +13,7 @@ from internvideo.datasets.formats.class_names import class_names
 from internvideo.datasets.formats.prompts import fill_prompt, prompt_templates
 from internvideo.datasets.formats.question_rows import options_of, right_option
 from internvideo.datasets.formats.text_annotations import TextAnnotations, path_of
-from internvideo.datasets.media.loading import MediaLoading
+from internvideo.datasets.media_loading import MediaLoading
 from internvideo.datasets.tables import build_entry
 from internvideo.registry import DATASETS, near_names
 

@@ -15,7 +15,7 @@ from internvideo.datasets.base import BaseDataset
 from internvideo.datasets.formats.caption_choice import MIN_WORDS, CaptionChoice
 from internvideo.datasets.formats.row_index import cached_index
 from internvideo.datasets.formats.text_annotations import TextAnnotations
-from internvideo.datasets.media.loading import MediaLoading
+from internvideo.datasets.media_loading import MediaLoading
 from internvideo.registry import DATASETS
 
 

@@ -12,7 +12,7 @@ from internvideo.datasets.bad_samples import MediaError
 from internvideo.datasets.base import BaseDataset
 from internvideo.datasets.formats.question_rows import TASKS, Facts, closed_list
 from internvideo.datasets.formats.text_annotations import TextAnnotations, path_of
-from internvideo.datasets.media.loading import MediaLoading
+from internvideo.datasets.media_loading import MediaLoading
 from internvideo.datasets.seeding import sample_seed
 from internvideo.registry import DATASETS
 from internvideo.structures import VideoDataSample

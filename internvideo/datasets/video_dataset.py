@@ -6,8 +6,8 @@ from pathlib import Path
 from internvideo.datasets import config_checks, example_rows, item_counts
 from internvideo.datasets.base import BaseDataset
 from internvideo.datasets.formats.annotations import AnnotationList
-from internvideo.datasets.media.loading import MediaLoading
-from internvideo.datasets.media.sources import MediaSource, MediaSources
+from internvideo.datasets.media_loading import MediaLoading
+from internvideo.datasets.media_sources import MediaSource, MediaSources
 from internvideo.registry import DATASETS
 
 

@@ -10,7 +10,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from internvideo.datasets.bad_samples import TooManyBadSamples
-from internvideo.datasets.media.loading import MediaLoading
+from internvideo.datasets.media_loading import MediaLoading
 from internvideo.registry import DATASETS, FUNCTIONS
 
 TRAIN = [

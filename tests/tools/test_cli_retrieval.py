@@ -11,7 +11,7 @@ import torch
 from mmengine.config import Config
 
 from internvideo.checkpoint import export_published
-from internvideo.datasets.media.loading import MediaLoading
+from internvideo.datasets.media_loading import MediaLoading
 from internvideo.engine.inference.set_encoder import EncodedTexts
 from internvideo.registry import MODELS
 from tests.datasets.media_world import write_media, write_rows

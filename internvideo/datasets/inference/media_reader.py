@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, Dataset
 from internvideo.datasets.bad_samples import MediaError
 from internvideo.datasets.collate import collate_media
 from internvideo.datasets.media.audio import AudioFeatures
-from internvideo.datasets.media.loading import MediaLoading
+from internvideo.datasets.media_loading import MediaLoading
 from internvideo.registry import TRANSFORMS
 from internvideo.structures import VideoDataSample
 

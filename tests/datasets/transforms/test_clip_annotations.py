@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from internvideo.datasets.bad_samples import MediaError
-from internvideo.datasets.media.loading import MediaLoading
+from internvideo.datasets.media_loading import MediaLoading
 from internvideo.datasets.transforms.clip_annotations import places_in_clip
 from internvideo.datasets.transforms.loading import DecodeFrames
 from internvideo.datasets.transforms.sampling import DenseSample, PretrainSample, UniformSample

@@ -6,13 +6,12 @@ from typing import Any
 import numpy as np
 
 from internvideo.datasets.bad_samples import MediaError
+from internvideo.datasets.media.audio import AudioFeatures
+from internvideo.datasets.media.readers import ImageReader
 from internvideo.datasets.transforms.boxes import move_boxes
 from internvideo.datasets.transforms.interval_sampling import clip_offsets
 from internvideo.datasets.transforms.loading import DecodeFrames, OpenVideo
 from internvideo.registry import TRANSFORMS
-
-from .audio import AudioFeatures
-from .readers import ImageReader
 
 MEDIA_TYPES = ('image', 'video', 'audio', 'audio_video')
 AUDIBLE = ('audio', 'audio_video')

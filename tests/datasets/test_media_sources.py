@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from internvideo.datasets.media.sources import MediaSource, MediaSources
+from internvideo.datasets.media_sources import MediaSource, MediaSources
 from internvideo.registry import DATASETS, FUNCTIONS
 from tests.models.tasks.pretraining.small_models import build, pretraining
 
