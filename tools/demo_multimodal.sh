@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Pictures, sound and text in miniature: trains on scenes of the generated world, then tests on
+# Video, audio and text in miniature: trains on scenes of the generated world, then tests on
 # scenes that were not in training.
 #   tools/demo_multimodal.sh stage2|clip|audio|audio_visual|qa|qa_choice [OUT] [SEED]
 # OUT: default work_dirs/demo_multimodal, which all tasks may share.  SEED: of the world and of the
@@ -24,7 +24,7 @@ export INTERNVIDEO2_MODEL_PATH=$out/checkpoints_$seed
 python=${PYTHON:-python}
 root=$(cd "$(dirname "$0")/.." && pwd)
 
-# learn NAME CONFIG [KEY=VALUE ...]: trains with these changes, tests, prints the figures
+# learn NAME CONFIG [KEY=VALUE ...]: trains with these changes, tests, prints the metrics
 learn() {
     local folder=$out/${1}_$seed config=$root/configs/internvideo2/$2
     shift 2

@@ -41,8 +41,8 @@ def save_json(results: Iterable[Recognition], path: str | os.PathLike) -> None:
 class ActionRecognizer:
     """Recognises actions in files, folders, arrays and streams.
 
-    Whole videos go through the test protocol of the config (its views, averaged); windows of a
-    stream through its validation protocol (one view), which is what can keep up with a camera.
+    Whole videos are seen in the test views of the config, whose results are averaged; windows of
+    a stream in its one validation view, which can keep up with a camera.
 
     Args:
         model: model name (:func:`~internvideo.apis.list_models`), config file or config.

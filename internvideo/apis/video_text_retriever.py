@@ -77,8 +77,9 @@ class VideoTextRetriever:
     """Encodes videos once into an index, and finds those that a text or a video describes.
 
     Args:
-        model: model name or config file of ``configs/internvideo2/{retrieval,clip,stage2,
-            zero_shot}``, or a config.  Its test loader says which frames are seen and how.
+        model: config, config file or model name of a family in
+            ``configs/internvideo2/{retrieval,clip,stage2,zero_shot}``.  Its test loader says which
+            frames are seen and how.
         checkpoint: weights, ours or published; None takes the released files that the config
             names, else the published weights of that name.
         device: torch device; None takes the GPU when there is one.
