@@ -111,8 +111,8 @@ def ranks_of(count: int, entries: int) -> Callable[[], torch.Tensor]:
     """Ranks of ``count`` texts for as many videos, by dual soft-max."""
     torch.manual_seed(0)
     sides = [torch.nn.functional.normalize(torch.randn(count, 512), dim=1) for _ in range(2)]
-    truth = [[i] for i in range(count)]
-    return lambda: streamed_ranks(*sides, truth, dual=True, entries=entries)
+    matches = [[i] for i in range(count)]
+    return lambda: streamed_ranks(*sides, matches, dual=True, entries=entries)
 
 
 def memory_of_ranks(count: int, entries: int) -> float:

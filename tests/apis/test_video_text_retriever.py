@@ -326,7 +326,7 @@ def test_another_models_index_is_refused(retriever, tiny, videos, tmp_path) -> N
 # ---------------------------------------------------------- models and sound
 
 
-def test_sound_is_indexed_where_models_hear(tmp_path) -> None:
+def test_audio_is_indexed_where_models_encode_it(tmp_path) -> None:
     config, weights = tiny_retrieval(tmp_path / 'model', audio=True)
     folder = tmp_path / 'videos'
     sounding = write_videos(folder, 3, sound=True)

@@ -49,7 +49,7 @@ def test_published_round_trip_is_bitwise(published, tmp_path, name):
 @pytest.mark.parametrize(
     'head', [dict(type='AttentiveProbeHead'), dict(type='ConcatProbeHead', embed_dim=16)]
 )
-def test_pretraining_file_gives_a_probe_its_trunk(published, head):
+def test_pretraining_file_gives_a_probe_its_encoder(published, head):
     state = published_state(tiny_recognizer())
     state = {k: v for k, v in state.items() if not k.startswith(('head.', 'fc_norm.'))}
     extra = ('clip_decoder.0.head.weight', 'mae_pos_embed', 'final_clip_decoder.norm.bias')
@@ -87,7 +87,7 @@ def test_reset_keeps_the_new_head_and_loads_the_rest(published):
     assert torch.equal(model.head.fc_norm.weight, state['fc_norm.weight'])
 
 
-def test_bare_encoder_takes_the_trunk_of_a_classifier(published):
+def test_bare_encoder_takes_the_encoder_of_a_classifier(published):
     path, state = published()
     encoder = tiny_recognizer().backbone
     report = load_pretrained(encoder, path)
@@ -118,7 +118,7 @@ def test_patch_kernel_follows_the_tubelet(published, center_init):
     assert bool((kernel[:, :, 0] == 0).all()) == center_init
 
 
-def test_stage2_file_overrides_the_trunk(published):
+def test_stage2_file_overrides_the_encoder(published):
     path, state = published()
     stage2 = {f'vision_encoder.{k}': v + 1 for k, v in state.items() if 'head' not in k}
     stage2['vision_encoder.pos_embed'] = stage2['vision_encoder.pos_embed'][:, :17]

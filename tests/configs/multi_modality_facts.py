@@ -64,9 +64,9 @@ OF_TRAINING = (
 )
 # CLIP models bring tokenizers of their own length.
 OF_STAGE2 = r'max_txt_l|inputs\.max_txt_l\..*'
-# Models without an objective of sound build nothing that hears, as in the published code.
-OF_SOUND = r'model\.audio_encoder\..*|model\.freeze_audio|inputs\.audio_input\..*'
-SOUND = tuple(f'criterion.loss_weight.{name}' for name in AUDIO_OBJECTIVES)
+# Models without an audio objective build no audio encoder, as in the published code.
+OF_AUDIO = r'model\.audio_encoder\..*|model\.freeze_audio|inputs\.audio_input\..*'
+AUDIO = tuple(f'criterion.loss_weight.{name}' for name in AUDIO_OBJECTIVES)
 # What is launched on a file of the wrong model.
 _6B = {'pretrained_path': ('6B_stage2.pth', '1B_stage2_pt.pth')}
 
@@ -78,7 +78,7 @@ def published_sets() -> dict[str, dict[str, Any]]:
 
 # Where a script contradicts its own name the name is the intent: its value, and the script's.
 INTENTS: dict[str, dict[str, tuple[Any, Any]]] = {
-    # The script names the example mixture of the 1B model, without sound.
+    # The script names the example mixture of the 1B model, without audio.
     'pretraining/stage2/6B/config': {
         'train_file': (
             [published_sets()[name] for name in ('cc3m', 'webvid', 'internvid_v2_avs_private')],
@@ -144,7 +144,7 @@ def unexplained(values: dict[str, Any], facts: dict[str, Any]) -> list[str]:
     rules = [*UNSTATED.values()]
     rules += [OF_TRAINING] if values['evaluate'] else []
     rules += [OF_STAGE2] if 'CLIP' in values['model.model_cls'] else []
-    rules += [OF_SOUND] if not any(values.get(name) for name in SOUND) else []
+    rules += [OF_AUDIO] if not any(values.get(name) for name in AUDIO) else []
     return [
         key
         for key in values
@@ -164,20 +164,20 @@ def file_name(path: str | None) -> str:
     return Path(path).name if path else ''
 
 
-def trunk_facts(cfg: Config) -> dict[str, Any]:
+def encoder_facts(cfg: Config) -> dict[str, Any]:
     """The vision encoder."""
-    trunk = full(cfg.model.vision_encoder)
+    encoder = full(cfg.model.vision_encoder)
     same = ('img_size', 'patch_size', 'tubelet_size', 'num_frames', 'clip_embed_dim', 'qkv_bias')
     same += ('attn_pool_num_heads', 'init_values', 'qk_normalization', 'sep_pos_embed')
     same += ('drop_path_rate', 'use_checkpoint')
-    width = InternVideo2.resolve_arch(trunk['arch'])
-    facts = {name: trunk[name] for name in same} | width
+    width = InternVideo2.resolve_arch(encoder['arch'])
+    facts = {name: encoder[name] for name in same} | width
     facts |= dict(
         d_model=width['embed_dim'],
-        in_chans=trunk['in_channels'],
-        checkpoint_num=trunk['checkpoint_num'] or 0,
-        layerscale_no_force_fp32=not trunk['layerscale_force_fp32'],
-        sep_image_video_pos_embed=trunk['image_pos_embed'] == 'separate',
+        in_chans=encoder['in_channels'],
+        checkpoint_num=encoder['checkpoint_num'] or 0,
+        layerscale_no_force_fp32=not encoder['layerscale_force_fp32'],
+        sep_image_video_pos_embed=encoder['image_pos_embed'] == 'separate',
     )
     return facts
 
@@ -186,7 +186,7 @@ def stage2_vision_facts(cfg: Config) -> dict[str, Any]:
     """Trunk, decoders and masks of stage 2."""
     model, neck = cfg.model, full(cfg.model.neck)
     maskers = dict(video=model.video_masker, image=model.image_masker)
-    facts = trunk_facts(cfg) | dict(
+    facts = encoder_facts(cfg) | dict(
         name=f'pretrain_internvideo2_{model.vision_encoder.arch.lower()}_patch14_224',
         pretrained=file_name(model.init_cfg.checkpoint),
         clip_teacher=model.get('targets'),
@@ -197,9 +197,9 @@ def stage2_vision_facts(cfg: Config) -> dict[str, Any]:
         clip_student_return_interval=model.clip_layers.interval,
         only_mask=model.get('targets') is None,
     )
-    for medium, masker in maskers.items():
-        facts[f'{medium}_mask_type'] = MASKS[masker.type]
-        facts[f'{medium}_mask_ratio'] = masker.ratio
+    for modality, masker in maskers.items():
+        facts[f'{modality}_mask_type'] = MASKS[masker.type]
+        facts[f'{modality}_mask_ratio'] = masker.ratio
     return {f'model.vision_encoder.{name}': value for name, value in facts.items()}
 
 
@@ -215,7 +215,7 @@ def stage2_text_facts(cfg: Config) -> dict[str, Any]:
     )
     facts = {f'model.text_encoder.{name}': value for name, value in facts.items()}
     facts['model.multimodal.enable'] = bert.fusion_layer < bert.num_hidden_layers
-    lengths = {f'inputs.max_txt_l.{medium}': tokenizer.max_length for medium in MEDIA}
+    lengths = {f'inputs.max_txt_l.{modality}': tokenizer.max_length for modality in MEDIA}
     return facts | lengths | dict(max_txt_l=tokenizer.max_length)
 
 
@@ -249,10 +249,10 @@ def stage2_loss_facts(cfg: Config) -> dict[str, Any]:
 def stage2_facts(cfg: Config) -> dict[str, Any]:
     """A stage-2 model and the file it starts from."""
     model = cfg.model
-    hears = model.get('av_concat_dim') is not None
+    has_audio = model.get('av_concat_dim') is not None
     facts = {
-        'model.model_cls': 'InternVideo2_Stage2' + ('_audiovisual' if hears else ''),
-        'model.contra_dim' if hears else 'model.embed_dim': model.embed_dim,
+        'model.model_cls': 'InternVideo2_Stage2' + ('_audiovisual' if has_audio else ''),
+        'model.contra_dim' if has_audio else 'model.embed_dim': model.embed_dim,
         'model.av_concat_dim': model.get('av_concat_dim'),
         'model.temp': model.temp,
         'model.freeze_vision': 'vision' in model.get('freeze', ()),
@@ -271,10 +271,10 @@ def clip_facts(cfg: Config) -> dict[str, Any]:
     same = ('temp', 'temp_min', 'freeze_vision', 'open_vision_clip_projector', 'freeze_text')
     same += ('open_text_projection', 'open_text_lora')
     facts = {f'model.{name}': model[name] for name in same}
-    trunk = trunk_facts(cfg) | dict(align_dim=model['align_dim'])
+    encoder = encoder_facts(cfg) | dict(align_dim=model['align_dim'])
     is_large = text.type == 'LlamaText'
-    trunk['name'] = 'internvideo2_6B' if cfg.model.vision_encoder.arch == '6B' else 'internvideo2'
-    facts |= {f'model.vision_encoder.{name}': value for name, value in trunk.items()}
+    encoder['name'] = 'internvideo2_6B' if cfg.model.vision_encoder.arch == '6B' else 'internvideo2'
+    facts |= {f'model.vision_encoder.{name}': value for name, value in encoder.items()}
     facts |= {
         'model.model_cls': 'InternVideo2_CLIP' + ('' if is_large else '_small'),
         'model.vision_ckpt_path': file_name(init.checkpoint),
@@ -349,7 +349,7 @@ def training_facts(cfg: Config) -> dict[str, Any]:
     """Corpora, batches and frames of training."""
     loader = cfg.train_dataloader
     batch = loader.batch_sampler.batch_size
-    facts = {f'inputs.batch_size.{medium}': batch for medium in MEDIA}
+    facts = {f'inputs.batch_size.{modality}': batch for modality in MEDIA}
     table = loader.dataset.table
     return facts | {
         'batch_size': batch,
@@ -372,7 +372,7 @@ def evaluation_facts(cfg: Config, part: str) -> dict[str, Any]:
     facts = {
         f'test_file.{n}.{k}': v for n, f in zip(names, flags, strict=True) for k, v in f.items()
     }
-    facts |= {f'inputs.batch_size_test.{medium}': loader.batch_size for medium in MEDIA}
+    facts |= {f'inputs.batch_size_test.{modality}': loader.batch_size for modality in MEDIA}
     return facts | {
         'test_types': names,
         'batch_size_test': loader.batch_size,

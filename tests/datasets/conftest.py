@@ -21,7 +21,7 @@ def write_video(path: Path, frames: int = 30, size: tuple[int, int] = (64, 48)) 
     return path
 
 
-def write_sound(path: Path) -> Path:
+def write_audio(path: Path) -> Path:
     with av.open(str(path), 'w') as container:
         stream = container.add_stream('aac', rate=16000, layout='mono')
         tone = np.zeros((1, 16000), np.float32)
@@ -55,7 +55,7 @@ def media(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp('media')
     good = write_video(root / 'good.mp4')
     write_video(root / 'short.mp4', frames=3)
-    write_sound(root / 'audio_only.mp4')
+    write_audio(root / 'audio_only.mp4')
     write_empty_stream(root / 'zero_frames.mp4')
     (root / 'text.mp4').write_text('not a video at all\n' * 20)
     (root / 'empty.mp4').touch()

@@ -98,10 +98,10 @@ def test_questions_about_a_video_share_it(root):
     assert made.ground_truth['samples'] == asked
 
 
-def test_sounds_and_videos_that_cannot_be_read(root):
-    heard = build('RetrievalSet', root, [dict(audio='0.wav', caption='a beep')], media_type='audio',
+def test_audio_and_videos_that_cannot_be_read(root):
+    audio = build('RetrievalSet', root, [dict(audio='0.wav', caption='a beep')], media_type='audio',
                   audio=dict(max_seconds=1))  # fmt: skip
-    assert list(heard[0]['inputs']) == ['audio']
+    assert list(audio[0]['inputs']) == ['audio']
     item = build('RetrievalSet', root, [dict(video='broken.mp4', caption='x y')])[0]
     assert item['inputs'] is None and item['data_samples'].unreadable
 

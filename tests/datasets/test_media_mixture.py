@@ -116,20 +116,20 @@ def samplers(sizes: dict, world: int, **fields) -> list[MediaBatchSampler]:
     batch=st.integers(1, 4),
     epoch=st.integers(0, 3),
 )
-def test_ranks_draw_one_medium_and_share_no_row(rows, world, batch, epoch) -> None:
-    sizes = {f'medium{number}': count for number, count in enumerate(rows)}
+def test_ranks_draw_one_modality_and_share_no_row(rows, world, batch, epoch) -> None:
+    sizes = {f'group{number}': count for number, count in enumerate(rows)}
     orders = samplers(sizes, world, batch_size=batch, seed=7)
     for order in orders:
         order.set_epoch(epoch)
     ends = [sum(rows[: number + 1]) for number in range(len(rows))]
 
-    def medium(batch_rows: list) -> int:
+    def group_of(batch_rows: list) -> int:
         (number,) = {next(i for i, end in enumerate(ends) if row < end) for _, row in batch_rows}
         return number
 
     drawn = [list(order) for order in orders]
-    assert len({tuple(map(medium, batches)) for batches in drawn}) == 1
-    counts = Counter(map(medium, drawn[0]))
+    assert len({tuple(map(group_of, batches)) for batches in drawn}) == 1
+    counts = Counter(map(group_of, drawn[0]))
     assert counts == {i: n // world // batch for i, n in enumerate(rows)}
     every = [key for batches in drawn for batch_rows in batches for key in batch_rows]
     assert len(every) == len(set(every)) and {key[0] for key in every} == {epoch}
@@ -187,7 +187,7 @@ def test_processes_of_a_group_take_turns_over_a_mixture(table) -> None:
     assert len(items) == len(set(items)) == 10
 
 
-def test_loaders_are_described_medium_by_medium(table) -> None:
+def test_loaders_are_described_modality_by_modality(table) -> None:
     data = build(table, mix=['images', 'videos'])
     order = MediaBatchSampler(data, dict(image=2, video=3), seed=0)
     facts = loader_facts(SimpleNamespace(dataset=data, batch_sampler=order))

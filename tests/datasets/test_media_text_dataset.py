@@ -50,7 +50,7 @@ def captions(dataset: MediaTextDataset, epochs: int = 12) -> list[set]:
         ('audio_video', dict(video='0.mp4'), dict(video=(3, 2, 32, 32), audio=(48, 64))),
     ],
 )
-def test_every_medium(media, row, shapes, world, tmp_path) -> None:
+def test_every_modality(media, row, shapes, world, tmp_path) -> None:
     rows = [row | dict(caption=CAPTION)]
     item = corpus(world, tmp_path, rows, media_type=media, max_text_length=40)[0]
     facts = item['data_samples']
@@ -90,7 +90,7 @@ def test_prompts_are_drawn_around_the_caption(world, tmp_path) -> None:
     assert all(text == text.lower() and not text.endswith('.') for text in found)
 
 
-def test_items_of_one_medium_or_of_one_caption_share_their_number(world, tmp_path) -> None:
+def test_items_of_one_file_or_of_one_caption_share_their_number(world, tmp_path) -> None:
     rows = [dict(video=f'{i}.mp4', caption=c) for i, c in [(0, THREE[:2]), (1, THREE[:1])]]
     rows.append(dict(video='0.mp4', caption='four of them'))
 
@@ -179,7 +179,7 @@ def test_intervals_of_videos(row, fields, frames, world, tmp_path) -> None:
     assert brightness(corpus(world, tmp_path, rows, **fields)[0]) == frames
 
 
-def test_the_sound_of_a_clip_is_that_of_its_frames(world, tmp_path) -> None:
+def test_the_audio_of_a_clip_is_that_of_its_frames(world, tmp_path) -> None:
     rows = [dict(video='0.mp4', caption=CAPTION, video_start_frame=2, video_end_frame=4)]
     fields = dict(media_type='audio_video', audio=dict(max_seconds=2))
     whole = corpus(world, tmp_path, rows, **fields)[0]['inputs']['audio']

@@ -55,7 +55,7 @@ def evaluate_in_processes(world, folder, indices):
 
 
 @pytest.mark.parametrize('world', [2, 3])
-def test_figures_do_not_depend_on_the_number_of_processes(tmp_path, world):
+def test_metrics_do_not_depend_on_the_number_of_processes(tmp_path, world):
     alone = evaluate(range(NUM_VIDEOS), dump=f'{tmp_path}/alone.json')
     metrics = evaluate_in_processes(world, tmp_path, list(range(NUM_VIDEOS)))
     assert metrics == [alone] * world

@@ -120,7 +120,7 @@ def share_of(rank, folder, kind):
 
 
 @pytest.mark.parametrize('kind', ['open', 'choice'])
-def test_figures_do_not_depend_on_the_number_of_processes(kind, tmp_path):
+def test_metrics_do_not_depend_on_the_number_of_processes(kind, tmp_path):
     samples = [(open_sample if kind == 'open' else choice_sample)(i) for i in range(SIZE)]
     metric = OpenEndedAccuracy if kind == 'open' else ChoiceAccuracy
     alone = evaluate(metric(dump=f'{tmp_path}/alone.json'), samples)

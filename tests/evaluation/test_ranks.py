@@ -36,6 +36,6 @@ def test_recalls_are_percentages_of_both_directions():
 
 def test_scores_that_are_no_number_find_nothing():
     scores, is_true = torch.eye(4), torch.eye(4).bool()
-    scores[0] = torch.nan  # a medium without features
+    scores[0] = torch.nan  # a sample without features
     assert ranks_of_true(scores, is_true).tolist() == [3, 0, 0, 0]
     assert ranks_of_true(torch.full((4, 4), torch.nan), is_true).tolist() == [3, 3, 3, 3]

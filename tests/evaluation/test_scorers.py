@@ -37,8 +37,8 @@ def drawn(queries, candidates, seed):
     generator = torch.Generator().manual_seed(seed)
     sides = [torch.randn(n, 5, generator=generator, dtype=torch.double)
              for n in (queries, candidates)]  # fmt: skip
-    truth = (torch.rand(queries, candidates, generator=generator) < 0.3).tolist()
-    links = [[i for i, true in enumerate(row) if true] for row in truth]
+    is_true = (torch.rand(queries, candidates, generator=generator) < 0.3).tolist()
+    links = [[i for i, true in enumerate(row) if true] for row in is_true]
     return *(torch.nn.functional.normalize(side, dim=-1) for side in sides), links
 
 
@@ -50,11 +50,11 @@ def test_blocks_equal_the_whole_matrix(queries, candidates, entries, dual, seed)
     blocks = list(score_blocks(mine, theirs, dual, entries))
     assert max(len(scores) for _, scores in blocks) * candidates <= max(entries, candidates)
     torch.testing.assert_close(torch.cat([scores for _, scores in blocks]), whole)
-    truth = torch.zeros(whole.shape, dtype=torch.bool)
+    is_true = torch.zeros(whole.shape, dtype=torch.bool)
     for row, columns in enumerate(links):
-        truth[row, columns] = True
+        is_true[row, columns] = True
     ranks = streamed_ranks(mine, theirs, links, dual, entries)
-    expected = ranks_of_true(whole, truth).masked_fill(~truth.any(dim=1), NOT_FOUND)
+    expected = ranks_of_true(whole, is_true).masked_fill(~is_true.any(dim=1), NOT_FOUND)
     assert ranks.tolist() == expected.tolist()
     top = streamed_top(mine, theirs, 3, dual, entries)
     torch.testing.assert_close(whole.gather(1, top), whole.topk(top.shape[1], dim=1).values)

@@ -15,10 +15,12 @@ def unit(rows):
 AXES = [[1, 0, 0], [0, 1, 0], [0, 0, 1]]
 
 
-def encoded(samples=AXES, texts=AXES, rows=None, truth=([0], [1], [2]), **fields):
+def encoded(samples=AXES, texts=AXES, rows=None, ground_truth=([0], [1], [2]), **fields):
     rows = list(range(len(samples))) if rows is None else rows
     base = dict(name='set', files='a.json', samples=unit(samples), rows=torch.tensor(rows))
-    base |= dict(size=len(truth), texts=unit(texts), ground_truth=list(truth), temperature=0.1)
+    base |= dict(
+        size=len(ground_truth), texts=unit(texts), ground_truth=list(ground_truth), temperature=0.1
+    )
     return EncodedSet(**base | fields)
 
 
@@ -68,7 +70,7 @@ def test_only_the_best_candidates_are_judged():
 
 
 def test_unreadable_media_are_not_found():
-    case = encoded(samples=AXES[:2], rows=[0, 2], truth=[[0], [2], [1]],
+    case = encoded(samples=AXES[:2], rows=[0, 2], ground_truth=[[0], [2], [1]],
                    unreadable=[dict(path='b.mp4', reason='broken')])  # fmt: skip
     report, metrics = score('RetrievalMetric', case)
     assert metrics['set_emb/v2t_r1'] == metrics['set_emb/t2v_r1'] == pytest.approx(66.67)
@@ -77,7 +79,7 @@ def test_unreadable_media_are_not_found():
 
 
 def test_nothing_readable_is_nothing_found():
-    case = encoded(rows=[0], truth=[[0], [1], [2]])
+    case = encoded(rows=[0], ground_truth=[[0], [1], [2]])
     case.samples, case.rows = torch.zeros(0, 3), torch.zeros(0, dtype=torch.long)
     case.match = lambda pairs: torch.zeros(len(pairs))
     _, metrics = score('RetrievalMetric', case)
@@ -85,7 +87,7 @@ def test_nothing_readable_is_nothing_found():
 
 
 def test_several_captions_of_a_video_and_several_videos_of_a_caption():
-    case = encoded(samples=[[1, 0, 0], [1, 0.1, 0], [0, 0, 1]], truth=[[0, 1], [0], [2]])
+    case = encoded(samples=[[1, 0, 0], [1, 0.1, 0], [0, 0, 1]], ground_truth=[[0, 1], [0], [2]])
     report, metrics = score('RetrievalMetric', case)
     assert report.facts['captions_per_video'] == '1..2 (mean 1.3)'
     assert report.facts['videos_per_caption'] == '1..2 (mean 1.3)'
@@ -94,21 +96,23 @@ def test_several_captions_of_a_video_and_several_videos_of_a_caption():
 
 
 def test_actions_are_counted_with_their_mean():
-    case = encoded(samples=[*AXES, [1, 0, 0]], texts=AXES, truth=[0, 1, 0, 0], rows=[0, 1, 2, 3])
+    case = encoded(
+        samples=[*AXES, [1, 0, 0]], texts=AXES, ground_truth=[0, 1, 0, 0], rows=[0, 1, 2, 3]
+    )
     _, metrics = score('ZeroShotMetric', case)
     assert metrics == {'set/top1': 75.0, 'set/top5': 100.0, 'set/avg': 87.5}
 
 
 def test_the_mean_of_actions_is_taken_before_rounding():
     texts = [[1, 0, 0], [1, 0.1, 0], [1, 0.2, 0], [1, 0.3, 0], [1, 0.4, 0], [0, 1, 0]]
-    _, metrics = score('ZeroShotMetric', encoded([AXES[0]] * 3, texts, truth=[1, 5, 5]))
+    _, metrics = score('ZeroShotMetric', encoded([AXES[0]] * 3, texts, ground_truth=[1, 5, 5]))
     assert metrics == {'set/top1': 0.0, 'set/top5': 33.33, 'set/avg': 16.67}
 
 
 def test_a_choice_is_right_or_wrong():
-    truth = dict(samples=[0, 1, 2], options=[[0, 1], [1, 2], [0, 2]], answers=[0, 1, 1])
-    case = encoded(samples=AXES[:2], rows=[0, 1], truth=[[0], [0], [0]])
-    case.ground_truth = truth
+    ground_truth = dict(samples=[0, 1, 2], options=[[0, 1], [1, 2], [0, 2]], answers=[0, 1, 1])
+    case = encoded(samples=AXES[:2], rows=[0, 1], ground_truth=[[0], [0], [0]])
+    case.ground_truth = ground_truth
     report, metrics = score('MultipleChoiceMetric', case)
     assert metrics == {'set/accuracy': pytest.approx(33.33)}  # right, wrong, unreadable
     assert report.facts['options'] == 2
@@ -118,7 +122,7 @@ def test_a_choice_is_right_or_wrong():
 
 
 def test_questions_about_one_video_are_asked_of_its_one_feature():
-    case = encoded(samples=AXES[::2], rows=[0, 2], truth=[[0]] * 3)
+    case = encoded(samples=AXES[::2], rows=[0, 2], ground_truth=[[0]] * 3)
     options = [[0, 1], [2, 1], [0, 2], [2, 0], [0, 1]]
     case.ground_truth = dict(samples=[0, 2, 0, 1, 2], options=options, answers=[0, 0, 1, 0, 0])
     judged = []
@@ -131,18 +135,18 @@ def test_questions_about_one_video_are_asked_of_its_one_feature():
 
 
 def test_choices_with_several_answers_have_a_mean_average_precision():
-    truth = dict(
+    ground_truth = dict(
         samples=[0, 1, 2], options=[[0, 1, 2]] * 3, answers=[[1, 0, 0], [0, 1, 0], [1, 0, 1]]
     )
-    case = encoded(truth=[[0], [0], [0]])
-    case.ground_truth = truth
+    case = encoded(ground_truth=[[0], [0], [0]])
+    case.ground_truth = ground_truth
     _, metrics = score('MultipleChoiceMetric', case)
     # The first option is true of the first video and of the third, which ties with the second.
     assert metrics == {'set/mAP': pytest.approx(100 * (5 / 6 + 1 + 1) / 3, abs=0.01)}
 
 
 def test_a_video_without_features_comes_last_among_those_of_an_option():
-    case = encoded(samples=[AXES[0], AXES[1], [float('nan')] * 3], truth=[[0], [0], [0]])
+    case = encoded(samples=[AXES[0], AXES[1], [float('nan')] * 3], ground_truth=[[0], [0], [0]])
     answers = [[1, 0], [0, 1], [1, 0]]
     case.ground_truth = dict(samples=[0, 1, 2], options=[[0, 1]] * 3, answers=answers)
     _, metrics = score('MultipleChoiceMetric', case)
@@ -150,7 +154,7 @@ def test_a_video_without_features_comes_last_among_those_of_an_option():
 
 
 def test_options_of_unreadable_videos_alone_find_nothing():
-    case = encoded(samples=AXES[:1], rows=[0], truth=[[0], [0]])
+    case = encoded(samples=AXES[:1], rows=[0], ground_truth=[[0], [0]])
     case.samples, case.rows = torch.zeros(0, 3), torch.zeros(0, dtype=torch.long)
     case.size = 2
     case.ground_truth = dict(samples=[0, 1], options=[[0, 1]] * 2, answers=[[1, 0], [1, 1]])

@@ -47,8 +47,8 @@ def plain_patches(state: State, video: Tensor) -> Tensor:
 def plain_table(state: State) -> Tensor:
     if 'pos_embed' in state:
         return state['pos_embed'][0]
-    steps, squares = state['pos_embed_temporal'][0], state['pos_embed_spatial'][0]
-    rows = [step + square for step in steps for square in squares]
+    steps, patches = state['pos_embed_temporal'][0], state['pos_embed_spatial'][0]
+    rows = [step + patch for step in steps for patch in patches]
     return torch.cat([state['pos_embed_cls'][0], torch.stack(rows)])
 
 

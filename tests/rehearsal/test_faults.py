@@ -139,7 +139,7 @@ def world(tmp_path_factory):
     return cache, bad
 
 
-def sound_config(cache, folder, mistakes=None):
+def valid_config(cache, folder, mistakes=None):
     """A leaf with a tiny encoder, its lists and media in place, changed by ``mistakes``."""
     config = Config.fromfile(CONFIGS / 'internvideo2' / 'S14_k400.py')
     config.model = shrink_model(config.model)
@@ -168,11 +168,11 @@ def sound_config(cache, folder, mistakes=None):
 
 def faults_of(world, mistakes=None):
     with tempfile.TemporaryDirectory() as lists, tempfile.TemporaryDirectory() as own:
-        config = sound_config(world[0], Path(own), mistakes)
+        config = valid_config(world[0], Path(own), mistakes)
         return find_faults(config, config.num_gpus, world[0], Path(lists))[0]
 
 
-def test_a_sound_config_has_no_fault(world):
+def test_a_valid_config_has_no_fault(world):
     assert faults_of(world) == []
 
 

@@ -65,7 +65,7 @@ def test_a_shrunken_model_trains_on_texts_of_its_own_vocabulary(name, cache):
 
 
 @pytest.mark.parametrize('name', TOWERS)
-def test_a_fake_model_is_traced_on_every_medium(name, cache):
+def test_a_fake_model_is_traced_on_every_modality(name, cache):
     config = small(name, cache)
     fake, kinds = FakeModel(config), ('avs_captions',) * bool(config.get('loss_captions'))
     video = (3, config['vision_encoder']['num_frames'], 56, 56)
@@ -84,8 +84,8 @@ def test_the_traced_step_skips_no_layer(cache):
     config = small('stage2_6B', cache)
     config.update(freeze=[])
     config['audio_encoder'].update(encoder_layerdrop=0.9)
-    fake, sound = FakeModel(config), media_template('audio', audio=(998, 64))
-    assert len({len(fake.trace(sound, clips).moments) for clips in range(1, 9)}) == 1
+    fake, audio = FakeModel(config), media_template('audio', audio=(998, 64))
+    assert len({len(fake.trace(audio, clips).moments) for clips in range(1, 9)}) == 1
 
 
 def test_a_fake_model_needs_no_tokenizer():
@@ -95,8 +95,8 @@ def test_a_fake_model_needs_no_tokenizer():
 
 def test_batches_that_differ_in_text_alone_are_known_as_one():
     first, second = (media_template('image', (3, 1, 8, 8), length=n) for n in (32, 64))
-    sound = media_template('audio', audio=(998, 64))
-    assert first.signature == second.signature != sound.signature
+    audio = media_template('audio', audio=(998, 64))
+    assert first.signature == second.signature != audio.signature
     assert first.numel < second.numel
 
 
@@ -138,7 +138,7 @@ def corpus(media, **fields):
 
 
 @pytest.fixture(scope='module')
-def sound_config(cache):
+def valid_config(cache):
     """A config of the shape that recipes have, with nothing wrong but missing files."""
     model = dict(shrink_model(published('stage2_6B')))
     model['data_preprocessor'] = published('stage2_6B').data_preprocessor
@@ -211,22 +211,22 @@ MISTAKES = {
 }  # fmt: skip
 
 
-def test_nothing_is_said_against_a_sound_config(sound_config):
-    assert findings(sound_config) == []
+def test_nothing_is_said_against_a_valid_config(valid_config):
+    assert findings(valid_config) == []
 
 
 @pytest.mark.parametrize('mistake', MISTAKES)
-def test_mistakes_are_found_and_named(mistake, sound_config):
+def test_mistakes_are_found_and_named(mistake, valid_config):
     path, value, reason = MISTAKES[mistake]
-    config = changed(sound_config, path, value)
+    config = changed(valid_config, path, value)
     if mistake == 'deaf_model':
         config['model'].update(freeze=[], loss_weights=dict(vtc=1.0))
     assert any(reason in finding.reason for finding in findings(config)), findings(config)
 
 
-def test_chosen_corpora_are_generated_and_the_others_left(sound_config, cache, tmp_path):
-    dataset = sound_config['train_dataloader']['dataset'] | dict(mix=['webvid', 'spoken'])
-    examples = ConfigExamples(sound_config['model'], cache, tmp_path, 3)
+def test_chosen_corpora_are_generated_and_the_others_left(valid_config, cache, tmp_path):
+    dataset = valid_config['train_dataloader']['dataset'] | dict(mix=['webvid', 'spoken'])
+    examples = ConfigExamples(valid_config['model'], cache, tmp_path, 3)
     made = with_examples(dataset, examples).config['table']
     assert made['cc3m'] == dataset['table']['cc3m']
     rows = json.loads(Path(made['spoken']['ann_file']).read_text())

@@ -70,7 +70,7 @@ def findings(config):
 
 
 @pytest.fixture(scope='module')
-def sound(cache, tmp_path_factory):
+def valid(cache, tmp_path_factory):
     """A config whose generated files are all there."""
     config, folder = config_of('1B_msrvtt'), tmp_path_factory.mktemp('lists')
     for name in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
@@ -80,8 +80,8 @@ def sound(cache, tmp_path_factory):
     return config
 
 
-def test_nothing_is_said_against_a_sound_config(sound):
-    assert findings(sound) == []
+def test_nothing_is_said_against_a_valid_config(valid):
+    assert findings(valid) == []
 
 
 def change(config, **fields):
@@ -90,18 +90,18 @@ def change(config, **fields):
     return config
 
 
-def test_mistakes_are_found_and_named(sound, tmp_path):
+def test_mistakes_are_found_and_named(valid, tmp_path):
     wrong_rows = tmp_path / 'rows.json'
     wrong_rows.write_text(json.dumps([dict(video='clip_0.mp4', question='what')]))
     mistakes = {
-        "task: 'multiple_choice' are no questions": change(sound, task='multiple_choice'),
-        'ann_file: none.json does not exist': change(sound, ann_file='none.json'),
-        'answers: none.json does not exist': change(sound, answers='none.json'),
-        'no answer but None': change(sound, ann_file=str(wrong_rows)),
-        'cannot be read': change(sound, data_prefix=str(tmp_path)),
-        'no CandidateAnswersHook': dict(sound, custom_hooks=[]),
+        "task: 'multiple_choice' are no questions": change(valid, task='multiple_choice'),
+        'ann_file: none.json does not exist': change(valid, ann_file='none.json'),
+        'answers: none.json does not exist': change(valid, answers='none.json'),
+        'no answer but None': change(valid, ann_file=str(wrong_rows)),
+        'cannot be read': change(valid, data_prefix=str(tmp_path)),
+        'no CandidateAnswersHook': dict(valid, custom_hooks=[]),
         'need collate_questions': dict(
-            sound, val_dataloader=dict(sound['val_dataloader'], collate_fn=dict(type='x'))
+            valid, val_dataloader=dict(valid['val_dataloader'], collate_fn=dict(type='x'))
         ),
     }
     for reason, config in mistakes.items():

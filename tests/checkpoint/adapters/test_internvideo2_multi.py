@@ -32,7 +32,7 @@ TINY_NECK = dict(
     neck=dict(type='AlignmentNeck', clip_dim=6, clip_final_dim=4), clip_layers=dict(count=2)
 )
 LANGUAGE = dict(type='FusionBertForMaskedLM', arch='large')
-CLIP_TRUNK = dict(init_values=0.1, layerscale_force_fp32=False)
+CLIP_ENCODER = dict(init_values=0.1, layerscale_force_fp32=False)
 
 
 def manifest(name):
@@ -50,10 +50,10 @@ def vision(arch, **fields):
 def released(name):
     """Config of the model that a published file was saved from."""
     if name == 'stage2_visual_1b':
-        trunk = vision('1B', num_frames=4, image_pos_embed='separate')
+        encoder = vision('1B', num_frames=4, image_pos_embed='separate')
         own = dict(embed_dim=512)
     elif name == 'stage2_audiovisual_6b':
-        trunk = vision('6B', num_frames=4, image_pos_embed='shared')
+        encoder = vision('6B', num_frames=4, image_pos_embed='shared')
         weights = dict.fromkeys(('vtc', 'mlm', 'vtm', 'avtc', 'avtm', 'avmlm'), 1.0)
         own = dict(
             embed_dim=768, audio_encoder=dict(type='BEATs'), av_concat_dim=768, loss_weights=weights
@@ -61,17 +61,17 @@ def released(name):
     elif name == 'clip_1b':
         text = dict(type='LlamaText', lora=dict())
         return dict(
-            type='InternVideo2CLIP', vision_encoder=vision('1B', **CLIP_TRUNK), text_encoder=text
+            type='InternVideo2CLIP', vision_encoder=vision('1B', **CLIP_ENCODER), text_encoder=text
         )
     else:
         arch = dict(s14='small', l14='large')[name[-3:]]
         return dict(
             type='InternVideo2CLIP',
-            vision_encoder=vision(arch, **CLIP_TRUNK),
+            vision_encoder=vision(arch, **CLIP_ENCODER),
             text_encoder=dict(type='MobileCLIPText'),
             align_dim=512,
         )
-    base = dict(type='InternVideo2Stage2', vision_encoder=trunk, text_encoder=LANGUAGE)
+    base = dict(type='InternVideo2Stage2', vision_encoder=encoder, text_encoder=LANGUAGE)
     return base | dict(neck=NECK, clip_layers=dict(count=6)) | own
 
 
@@ -170,27 +170,30 @@ def test_the_pretraining_build_serves_a_plain_one_with_more_frames(tmp_path):
     )
 
 
-def test_a_model_that_only_sees_leaves_over_what_hears(tmp_path):
+def test_a_model_without_audio_leaves_the_audio_parts_over(tmp_path):
     first = stage2_audio(**TINY_NECK)
     second = stage2(loss_weights=dict(vtc=1, vtm=1), av_concat_dim=14, **TINY_NECK)
     path = save(tmp_path, Stage2Adapter().to_published(first.state_dict()))
     report = load_pretrained(second, path, 'internvideo2_stage2')
     assert not report.new
-    heard = {'audio_encoder', 'audio_proj', 'av_concat_audio_proj', 'av_fusion'}
+    audio_parts = {'audio_encoder', 'audio_proj', 'av_concat_audio_proj', 'av_fusion'}
     left_over = {name.split('.')[0] for name in report.left_over} - {'text_encoder'}
-    assert left_over == heard | {'atm_head', 'avtm_head'}
+    assert left_over == audio_parts | {'atm_head', 'avtm_head'}
 
 
 def test_heads_that_a_file_lacks_are_new_only_where_this_is_said(tmp_path):
     weights = dict(loss_weights=dict(vtc=1.0, atc=1.0, atm=1.0))
-    heard, deaf = stage2_audio(**weights), stage2_audio(loss_weights=dict(vtc=1.0, atc=1.0))
-    file = save(tmp_path, Stage2Adapter().to_published(deaf.state_dict()))
+    with_audio, without_audio = (
+        stage2_audio(**weights),
+        stage2_audio(loss_weights=dict(vtc=1.0, atc=1.0)),
+    )
+    file = save(tmp_path, Stage2Adapter().to_published(without_audio.state_dict()))
     with pytest.raises(CheckpointMismatchError, match='atm_head'):
-        load_pretrained(heard, file, 'internvideo2_stage2')
-    report = load_pretrained(heard, file, 'internvideo2_stage2', new_parts=['atm_head'])
+        load_pretrained(with_audio, file, 'internvideo2_stage2')
+    report = load_pretrained(with_audio, file, 'internvideo2_stage2', new_parts=['atm_head'])
     assert {'atm_head.weight', 'atm_head.bias'} <= set(report.new)
     with pytest.raises(ValueError, match='no avtm_head'):
-        load_pretrained(heard, file, 'internvideo2_stage2', new_parts=['avtm_head'])
+        load_pretrained(with_audio, file, 'internvideo2_stage2', new_parts=['avtm_head'])
 
 
 def stage1_state():

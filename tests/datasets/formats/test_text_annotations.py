@@ -173,5 +173,5 @@ def test_tables_are_one_and_files_are_there(tmp_path) -> None:
     ('media_type', 'expected'),
     [('video', 'root/a.mp4'), ('audio', 'root/a.wav'), ('audio_video', 'root/a.mp4')],
 )
-def test_the_path_is_that_of_the_medium(media_type, expected) -> None:
+def test_the_path_is_that_of_the_modality(media_type, expected) -> None:
     assert path_of(dict(audio='a.wav', video='a.mp4'), 'root', media_type) == expected

@@ -20,18 +20,18 @@ from tests.datasets.media_world import FPS, clip, tone
 RATE = 16000
 
 
-def write_stereo(path: Path, sound: np.ndarray, rate: int = RATE) -> Path:
+def write_stereo(path: Path, waveform: np.ndarray, rate: int = RATE) -> Path:
     """int16 (samples, 2) as wave file."""
     with wave.open(str(path), 'wb') as file:
         file.setparams((2, 2, rate, 0, 'NONE', ''))
-        file.writeframes(sound.astype('<i2').tobytes())
+        file.writeframes(waveform.astype('<i2').tobytes())
     return path
 
 
-def write_flac(path: Path, sound: np.ndarray) -> Path:
+def write_flac(path: Path, waveform: np.ndarray) -> Path:
     with av.open(str(path), 'w') as container:
         stream = container.add_stream('flac', rate=RATE, layout='mono')
-        frame = av.AudioFrame.from_ndarray(sound[None], format='s16', layout='mono')
+        frame = av.AudioFrame.from_ndarray(waveform[None], format='s16', layout='mono')
         frame.sample_rate, frame.pts, frame.time_base = RATE, 0, Fraction(1, RATE)
         container.mux(stream.encode(frame))
         container.mux(stream.encode())
@@ -39,8 +39,8 @@ def write_flac(path: Path, sound: np.ndarray) -> Path:
 
 
 @pytest.fixture(scope='module')
-def sounds(tmp_path_factory) -> Path:
-    root = tmp_path_factory.mktemp('sounds')
+def audio_files(tmp_path_factory) -> Path:
+    root = tmp_path_factory.mktemp('audio_files')
     write_wav(root / 'long.wav', tone(12))
     write_wav(root / 'short.wav', tone(0.5))
     write_wav(root / 'click.wav', tone(0.01))
@@ -51,22 +51,22 @@ def sounds(tmp_path_factory) -> Path:
     return root
 
 
-def test_a_wave_file_is_read_sample_by_sample(sounds) -> None:
-    track = AudioTrack(str(sounds / 'long.wav'))
+def test_a_wave_file_is_read_sample_by_sample(audio_files) -> None:
+    track = AudioTrack(str(audio_files / 'long.wav'))
     assert (track.channels, track.seconds) == (1, 12)
     assert torch.equal(track.read()[0], torch.from_numpy(tone(12) / np.float32(32768)))
 
 
 @pytest.mark.parametrize(('start', 'end'), [(0.0, 1.5), (0.7, 1.9), (5.25, 9.0), (11.5, 13.0)])
-def test_a_part_is_that_part_of_the_whole(start, end, sounds) -> None:
-    track = AudioTrack(str(sounds / 'long.wav'))
+def test_a_part_is_that_part_of_the_whole(start, end, audio_files) -> None:
+    track = AudioTrack(str(audio_files / 'long.wav'))
     expected = track.read()[:, round(start * RATE) : round(end * RATE)]
     assert torch.equal(track.read(start, end), expected)
 
 
-def test_formats_agree_and_rates_are_changed(sounds, tmp_path) -> None:
+def test_formats_agree_and_rates_are_changed(audio_files, tmp_path) -> None:
     flac = write_flac(tmp_path / 'a.flac', tone(0.5))
-    own = AudioTrack(str(sounds / 'short.wav')).read()
+    own = AudioTrack(str(audio_files / 'short.wav')).read()
     assert torch.equal(AudioTrack(str(flac)).read(), own)
     other = np.repeat(tone(1), 3)[: 3 * RATE, None].repeat(2, axis=1)
     read = AudioTrack(str(write_stereo(tmp_path / 'a.wav', other, 3 * RATE))).read()
@@ -90,22 +90,22 @@ def test_excerpts_are_drawn_padded_or_left() -> None:
     assert asked == [(0, 5), (0, 5)]
 
 
-def test_ten_seconds_are_998_frames(sounds) -> None:
+def test_ten_seconds_are_998_frames(audio_files) -> None:
     assert num_filter_frames(10 * RATE) == 998
     features = AudioFeatures()
     random.seed(0)
-    bank = features(str(sounds / 'long.wav'))
+    bank = features(str(audio_files / 'long.wav'))
     random.seed(0)
     start = random.randint(0, 2 * RATE)
-    whole = AudioTrack(str(sounds / 'long.wav')).read()[0]
+    whole = AudioTrack(str(audio_files / 'long.wav')).read()[0]
     assert bank.shape == (998, 64)
     assert torch.equal(bank, log_mel_filter_bank(whole[start : start + 10 * RATE], 64))
-    first = AudioFeatures(random_crop=False)(str(sounds / 'long.wav'))
+    first = AudioFeatures(random_crop=False)(str(audio_files / 'long.wav'))
     assert torch.equal(first, log_mel_filter_bank(whole[: 10 * RATE], 64))
 
 
-def test_short_sounds_are_filled_before_or_behind_the_filter_bank(sounds) -> None:
-    path, features = str(sounds / 'short.wav'), AudioFeatures(max_seconds=1)
+def test_short_audio_is_filled_before_or_behind_the_filter_bank(audio_files) -> None:
+    path, features = str(audio_files / 'short.wav'), AudioFeatures(max_seconds=1)
     wave = AudioTrack(path).read()[0]
     before = features(path)
     behind = features(path, pad_bank=True)
@@ -114,12 +114,12 @@ def test_short_sounds_are_filled_before_or_behind_the_filter_bank(sounds) -> Non
     assert torch.equal(before, log_mel_filter_bank(torch.cat([wave, torch.zeros(8000)]), 64))
 
 
-def test_a_missing_track_is_zeros_where_that_is_allowed(sounds) -> None:
+def test_a_missing_track_is_zeros_where_that_is_allowed(audio_files) -> None:
     features = AudioFeatures()
-    assert not features(str(sounds / 'mute.mp4'), pad_missing=True).any()
+    assert not features(str(audio_files / 'mute.mp4'), pad_missing=True).any()
     with pytest.raises(MediaError, match=r'mute\.mp4: no audio track'):
-        features(str(sounds / 'mute.mp4'))
-    assert features(str(sounds / 'tone.mp4'), pad_missing=True, pad_bank=True)[:100].any()
+        features(str(audio_files / 'mute.mp4'))
+    assert features(str(audio_files / 'tone.mp4'), pad_missing=True, pad_bank=True)[:100].any()
 
 
 @pytest.mark.parametrize(
@@ -132,9 +132,9 @@ def test_a_missing_track_is_zeros_where_that_is_allowed(sounds) -> None:
         ('short.wav', dict(start=3.0), 'no sound from second 3 on'),
     ],
 )
-def test_unreadable_sounds_are_named(name, options, reason, sounds) -> None:
+def test_unreadable_audio_is_named(name, options, reason, audio_files) -> None:
     with pytest.raises(MediaError, match=f'{name}: {reason}'):
-        AudioFeatures()(str(sounds / name), **options)
+        AudioFeatures()(str(audio_files / name), **options)
 
 
 @pytest.mark.parametrize('field', ['sample_rate', 'max_seconds', 'num_mel_bins'])

@@ -61,8 +61,8 @@ def test_showing_all_tokens_is_no_mask():
 @pytest.mark.parametrize('sep_pos_embed', [False, True])
 def test_hidden_patches_have_no_influence(sep_pos_embed):
     model, video, mask = build(sep_pos_embed=sep_pos_embed).eval(), clips(), some_mask()
-    squares = video.unflatten(4, (2, 14)).unflatten(3, (2, 14)).permute(0, 2, 3, 5, 1, 4, 6)
-    changed = squares.flatten(1, 3).clone()
+    patches = video.unflatten(4, (2, 14)).unflatten(3, (2, 14)).permute(0, 2, 3, 5, 1, 4, 6)
+    changed = patches.flatten(1, 3).clone()
     changed[mask[:, 1:]] += 1.0
     changed = changed.unflatten(1, (4, 2, 2)).permute(0, 4, 1, 2, 5, 3, 6).reshape_as(video)
     one, two = model(video, mask), model(changed, mask, num_visible=7)

@@ -54,10 +54,10 @@ def test_the_longest_wish_of_a_batch_is_its_length():
 
 
 def test_captions_of_several_kinds_are_tokens_by_kind():
-    captions = [dict(seen='a', heard='bc', more='d'), dict(seen='e', heard='f')]
+    captions = [dict(vision='a', audio='bc', more='d'), dict(vision='e', audio='f')]
     text = build()(batch(*captions))['inputs']['text']
-    assert list(text) == ['seen', 'heard']
-    assert text['heard']['attention_mask'].sum(dim=1).tolist() == [2, 1]
+    assert list(text) == ['vision', 'audio']
+    assert text['audio']['attention_mask'].sum(dim=1).tolist() == [2, 1]
 
 
 def test_media_without_captions_have_no_text():

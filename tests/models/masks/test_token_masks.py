@@ -39,7 +39,7 @@ def test_attention_per_frame_shows_the_same_number_in_each_frame():
     assert ((~mask).unflatten(1, (3, 8)).sum(2) == visible_count(8, 0.8)).all()
 
 
-def test_tubes_hide_the_same_squares_at_every_time():
+def test_tubes_hide_the_same_patches_at_every_time():
     mask = build('TubeMask', ratio=0.5)(None, 4, GRID, 'cpu').unflatten(1, (3, 8))
     assert (mask == mask[:, :1]).all()
 

@@ -49,7 +49,7 @@ def test_rows_let_texts_share_media():
     torch.testing.assert_close(shared[0], model(ids, mask, media=media[rows][:, :2])[0])
 
 
-def test_a_single_medium_is_shared_without_copies():
+def test_a_single_clip_is_shared_without_copies():
     model, (ids, mask), media = build(), texts(), torch.randn(1, 5, 8)
     seen, rows = torch.tensor([[1, 1, 1, 0, 1]]), torch.zeros(3, dtype=torch.long)
     shared = model(ids, mask, media=media, media_mask=seen, rows=rows)

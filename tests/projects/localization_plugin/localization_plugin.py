@@ -40,11 +40,11 @@ class SegmentLocalizer(BaseModel):
 
     def __init__(self, num_classes, width=8, hidden=32, data_preprocessor=None):
         super().__init__(data_preprocessor)
-        self.trunk = nn.Sequential(nn.Conv1d(width, hidden, 3, padding=1), nn.ReLU())
+        self.encoder = nn.Sequential(nn.Conv1d(width, hidden, 3, padding=1), nn.ReLU())
         self.head = nn.Conv1d(hidden, num_classes, 1)
 
     def forward(self, features, target=None, mode='tensor'):
-        logits = self.head(self.trunk(features.transpose(1, 2)))
+        logits = self.head(self.encoder(features.transpose(1, 2)))
         if mode == 'loss':
             return dict(loss=nn.functional.cross_entropy(logits, target))
         steps = logits.argmax(dim=1)
