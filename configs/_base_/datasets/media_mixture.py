@@ -1,4 +1,4 @@
-# Training on a mixture of corpora: batches of one medium each, in the published order.
+# Training on a mixture of corpora: batches of one modality each, in the published order.
 _base_ = './corpora.py'
 
 train_dataloader = dict(

@@ -1,4 +1,4 @@
-# CLIP of a stage-2 trunk and the text tower of InternVL-C, both frozen: the pooler learns, and the
+# CLIP of a stage-2 encoder and the text tower of InternVL-C, both frozen: the pooler learns, and the
 # temperature.
 root = '{{$INTERNVIDEO2_MODEL_PATH:checkpoints}}'
 model = dict(

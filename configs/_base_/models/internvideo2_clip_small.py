@@ -1,4 +1,4 @@
-# CLIP of a distilled trunk and MobileCLIP-B's text tower, both frozen: the pooler, the projection
+# CLIP of a distilled encoder and MobileCLIP-B's text tower, both frozen: the pooler, the projection
 # behind it and the temperature learn.
 root = '{{$INTERNVIDEO2_MODEL_PATH:checkpoints}}'
 model = dict(

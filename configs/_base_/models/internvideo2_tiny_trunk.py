@@ -1,4 +1,4 @@
-# The trunk of the tiny models of media and texts, for the generated world; random weights to start
+# The encoder of the tiny models of media and texts, for the generated world; random weights to start
 # from.  Clips of 8 frames of 64 px are 2 x 8 x 8 tokens.
 model = dict(
     data_preprocessor=dict(

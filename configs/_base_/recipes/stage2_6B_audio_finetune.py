@@ -1,4 +1,4 @@
-# Fine-tuning the 6B model for retrieval of sounds: what hears and what reads learns.
+# Fine-tuning the 6B model for retrieval of audio: audio and text encoders learn.
 _base_ = ['../models/internvideo2_stage2_6B.py', './stage2_finetune.py']
 
 checkpoint = '{{$INTERNVIDEO2_MODEL_PATH:checkpoints}}/6B_stage2.pth'

@@ -1,4 +1,4 @@
-# Sounds and their captions in miniature: what hears and what reads learns, nothing is seen.
+# Audio and its captions in miniature: audio and text encoders learn, without frames.
 #   tools/demo_multimodal.sh audio
 _base_ = [
     '../../_base_/models/internvideo2_tiny_stage2_audio.py',
