@@ -82,6 +82,7 @@ class IndexPart:
 
     def remove(self) -> None:
         """Delete the part, its record first."""
+        # Without its record a part does not exist: readers never see one that is half removed.
         for file in (self.file, self.tokens_file):
             file.with_suffix('.json').unlink(missing_ok=True)
             file.unlink(missing_ok=True)
@@ -136,6 +137,7 @@ class PartWriter:
                 writer.abandon()
             return
         paths, sizes, times = zip(*files, strict=True)
+        # The features' record comes last: it makes the part exist.
         for writer in writers[1:]:
             writer.finish({})
         for writer in writers[:1]:

@@ -243,7 +243,7 @@ class VectorIndex:
                     len(hits) >= top_k for hits in found
                 ):
                     return [hits[:top_k] for hits in found]
-                wanted *= 2
+                wanted *= 2  # videos that are stored twice took the places of others
 
 
 def _search(parts: Sequence[IndexPart], queries: Tensor, top_k: int) -> list[list[Hit]]:
@@ -292,6 +292,7 @@ def _blocks(features: np.ndarray, num_queries: int) -> Iterator[tuple[int, Tenso
     """First row and float32 rows of every block."""
     size = max(1, min(MAX_BLOCK_ROWS, BLOCK_SCORES // max(1, num_queries)))
     for first in range(0, len(features), size):
+        # A copy in memory: torch warns of mapped arrays, which it may not write to.
         yield first, torch.from_numpy(np.array(features[first : first + size])).float()
 
 

@@ -84,6 +84,7 @@ class AudioTrack:
     def _resampled(self, container, start: float, end: float | None) -> tuple[float, list[Tensor]]:
         """(second at which the first sample lies, samples) of the frames that reach the span."""
         stream = container.streams.audio[0]
+        # Seeking leads to a frame at or before the time; read() cuts off what lies in between.
         if start > SEEK_FROM:
             container.seek(int(start / stream.time_base), stream=stream)
         resampler = self._av.AudioResampler(format='fltp', rate=self.rate)
@@ -98,6 +99,7 @@ class AudioTrack:
                 first = time if first is None else first
                 parts += resampler.resample(frame)
             time = following
+        # The filter of the resampler still holds the last samples.
         parts += resampler.resample(None) if parts else []
         return first or 0.0, [torch.from_numpy(part.to_ndarray()) for part in parts]
 
@@ -190,6 +192,7 @@ class AudioFeatures:
             if error.reason != NO_TRACK or not pad_missing:
                 raise
             wave = torch.zeros(1, 0)
+        # As published, a missing track is zeros of the bank, not the bank of silence.
         if wave.shape[1] < WINDOW and pad_missing:
             return torch.zeros(max(self.num_frames, 1), self.num_mel_bins)
         if wave.shape[1] == 0:

@@ -81,6 +81,7 @@ class TorchCodecReader:
         except (RuntimeError, ValueError) as error:
             raise MediaError(path, decoder_reason(error, 'no readable video stream')) from None
         self.fps = float(self._decoder.metadata.average_fps or 0.0)
+        # Exact mode counts what is there, so that a file that was cut off is noticed.
         stated = self._decoder.metadata.num_frames_from_header or 0
         if len(self) < COMPLETE_SHARE * stated:
             raise MediaError(path, f'file is cut off: {len(self)} of {stated} frames')
@@ -110,7 +111,7 @@ class PyAVReader:
         return self._count
 
     def get_batch(self, indices: Sequence[int]) -> np.ndarray:
-        wanted = {int(i) for i in indices}
+        wanted = {int(i) for i in indices}  # an index may come several times, in any order
         with self._open() as container:
             frames = {}
             for number, frame in enumerate(self._decode(container)):
@@ -133,7 +134,7 @@ class PyAVReader:
         if not container.streams.video:
             raise MediaError(self.path, 'no video stream')
         stream = container.streams.video[0]
-        stream.thread_count = 1
+        stream.thread_count = 1  # loader workers are the parallelism: threads would compete
         return stream
 
     def _decode(self, container):
@@ -212,6 +213,7 @@ def decode_image(file: Path) -> np.ndarray | None:
     """Read an image upright as uint8 (H, W, 3) RGB, or None when the file holds none."""
     import cv2
 
+    # From memory: cv2.imread warns on stderr of a file that it cannot read.
     content = np.fromfile(file, np.uint8)
     image = cv2.imdecode(content, cv2.IMREAD_COLOR) if len(content) else None
     return None if image is None else cv2.cvtColor(image, cv2.COLOR_BGR2RGB)

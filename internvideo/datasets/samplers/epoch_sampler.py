@@ -89,12 +89,14 @@ class EpochSampler(Sampler[tuple[int, int]]):
 
     def _rows(self) -> torch.Tensor:
         order = self._order()
+        # Without drop_last the first rows come again, so that all ranks have as many.
         order = torch.cat([order, order])[: len(self) * self.world_size]
         return order[self.rank :: self.world_size]
 
     def _order(self) -> torch.Tensor:
         if not self.shuffle:
             return torch.arange(self.num_rows)
+        # One permutation for all ranks, a function of the epoch alone: resuming repeats it.
         generator = torch.Generator().manual_seed(self.seed + self.epoch)
         return torch.randperm(self.num_rows, generator=generator)
 

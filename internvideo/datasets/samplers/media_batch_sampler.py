@@ -114,6 +114,8 @@ class MediaBatchSampler(Sampler[list[tuple[int, int]]]):
             yield [(epoch, row) for row in rows]
 
     def _order(self) -> list[int]:
+        # The same on all ranks: batches of another modality would train other parameters, for
+        # whose gradients the ranks would wait in vain.
         counts = list(self.num_batches.values())
         return group_order(counts, random.Random(self.seed + self.epoch))
 

@@ -31,6 +31,7 @@ def update_average(target: nn.Module, source: nn.Module, momentum: float) -> Non
     pairs = _paired(dict(target.named_parameters()), dict(source.named_parameters()))
     if momentum == 1.0 or not pairs:
         return
+    # One kernel for all parameters: a loop over them would launch two for each.
     ours, theirs = (list(side) for side in zip(*pairs, strict=True))
     torch._foreach_mul_(ours, momentum)
     torch._foreach_add_(ours, theirs, alpha=1.0 - momentum)
