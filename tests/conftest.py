@@ -3,6 +3,8 @@ same examples unless HYPOTHESIS_PROFILE=explore."""
 
 import os
 import random
+import signal
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -21,3 +23,12 @@ def pytest_runtest_setup() -> None:
     random.seed(SEED)
     np.random.seed(SEED)
     torch.manual_seed(SEED)
+
+
+@pytest.fixture(autouse=True)
+def signal_handlers() -> Iterator[None]:
+    """Restore what a run that a signal stopped leaves handled: forked pools end by SIGTERM."""
+    before = {signum: signal.getsignal(signum) for signum in (signal.SIGTERM, signal.SIGUSR1)}
+    yield
+    for signum, handler in before.items():
+        signal.signal(signum, handler)

@@ -13,8 +13,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from torch import nn
 
-os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
-
 
 def parse_args(arguments: Sequence[str]) -> argparse.Namespace:
     from mmengine.config import DictAction
@@ -57,6 +55,8 @@ def build_model(name: str) -> 'nn.Module':
 
 def command(arguments: Sequence[str]) -> int:
     """Convert and return the exit status."""
+    # Before torch is imported: idle threads of OpenMP spin otherwise.
+    os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
     args = parse_args(arguments)
     from internvideo.checkpoint import CheckpointMismatchError
     from internvideo.checkpoint.conversion import convert

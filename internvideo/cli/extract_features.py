@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from internvideo.apis import FeatureExtractor, FeatureSpec
     from internvideo.datasets.inference.video_lists import NamedVideo
 
-os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
 POOLS = ('pooled', 'cls', 'mean', 'tokens')
 FORMATS = ('npy', 'npz', 'hdf5')
 
@@ -249,4 +248,6 @@ def run_jobs(jobs: list[Job], args: argparse.Namespace, spec: 'FeatureSpec', fai
 
 def command(arguments: Sequence[str]) -> int:
     """Run with these arguments and return the exit status."""
+    # Before torch is imported: idle threads of OpenMP spin otherwise.
+    os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
     return guarded(main, build_parser(), arguments)

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
     from internvideo.apis import ActionRecognizer, Recognition
 
-os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
-
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line."""
@@ -113,4 +111,6 @@ def main(args: argparse.Namespace) -> None:
 
 def command(arguments: Sequence[str]) -> int:
     """Run with these arguments and return the exit status."""
+    # Before torch is imported: idle threads of OpenMP spin otherwise.
+    os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
     return guarded(main, build_parser(), arguments)

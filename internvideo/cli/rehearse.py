@@ -12,8 +12,6 @@ from collections.abc import Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 
-os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
-
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line."""
@@ -60,6 +58,8 @@ def config_paths(args: argparse.Namespace) -> list[Path]:
 
 def command(arguments: Sequence[str]) -> int:
     """Rehearse and report."""
+    # Before torch is imported: idle threads of OpenMP spin otherwise.
+    os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
     parser = build_parser()
     args = parser.parse_args(arguments)
     from internvideo.engine.command_line import make_projects_importable

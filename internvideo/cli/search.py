@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from internvideo.apis import VideoMatch, VideoTextRetriever
     from internvideo.visualization.contact_sheet import FoundStrip
 
-os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
 MODALITIES = ('vision', 'audio', 'audio_vision')
 PROGRESS_SECONDS = 5.0
 FRAMES_SHOWN = 4
@@ -242,4 +241,6 @@ def main(args: argparse.Namespace) -> None:
 
 def command(arguments: Sequence[str]) -> int:
     """Run with these arguments and return the exit status."""
+    # Before torch is imported: idle threads of OpenMP spin otherwise.
+    os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
     return guarded(main, build_parser(), arguments)

@@ -42,7 +42,7 @@ from internvideo.checkpoint.training_state.run_state import (
     unpack_messages,
 )
 from internvideo.engine.console import keep_dumps_in_file, loader_facts, model_facts
-from internvideo.engine.hooks.interrupt_hook import shield_worker
+from internvideo.engine.hooks.interrupt_hook import Interrupted, shield_worker
 from internvideo.engine.learning_rate_scaling import batch_size_of, lr_factor, scale_rates
 from internvideo.engine.schedulers.step_schedules import Horizon
 from internvideo.engine.strategies.strategy import Strategy
@@ -275,8 +275,10 @@ class Runner(MMEngineRunner):
             self._scale_learning_rates()
         try:
             model = super().train()
-        except BaseException:
+        except BaseException as error:
             self._finish_quietly()
+            if not isinstance(error, Interrupted):  # that one ends the process: it stays shielded
+                self.call_hook('after_failure')
             raise
         self.finish_saving()
         return model

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from .judging import Verdict
 
-os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
 DTYPE_NAMES = {
     'float32': 'float32',
     'fp32': 'float32',
@@ -152,6 +151,8 @@ def run(args: argparse.Namespace) -> int:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command line ``argv`` (by default the process's) and return the exit status."""
+    # Before torch is imported: idle threads of OpenMP spin otherwise.
+    os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
     parser = build_parser()
     args = parser.parse_args(argv)
     try:

@@ -61,6 +61,16 @@ def test_crash_at_any_iteration(tmp_path, uninterrupted, iteration):
     assert_equal_states(final_state(tmp_path), uninterrupted)
 
 
+def test_a_failed_run_gives_its_signals_back(tmp_path):
+    before = {signum: signal.getsignal(signum) for signum in (signal.SIGTERM, signal.SIGUSR1)}
+    runner = build(config_of(tmp_path))
+    runner.register_hook(Crash(1))
+    with pytest.raises(InterruptedError):
+        runner.train()
+    # A caller that goes on, or forks, would otherwise shrug signals off for ever.
+    assert {signum: signal.getsignal(signum) for signum in before} == before
+
+
 def test_crash_in_validation_validates_again(tmp_path, uninterrupted):
     crash_and_resume(tmp_path, Crash(in_validation=True))
     assert_equal_states(final_state(tmp_path), uninterrupted)

@@ -71,8 +71,12 @@ class InterruptHook(Hook):
 
     def after_train(self, runner: Any) -> None:
         """Restore the previous handlers."""
-        for signum, handler in self._previous.items():
-            signal.signal(signum, handler)
+        while self._previous:
+            signal.signal(*self._previous.popitem())
+
+    def after_failure(self, runner: Any) -> None:
+        """Restore the previous handlers of a caller that outlives a failed training."""
+        self.after_train(runner)
 
     def _note(self, signum: int, frame: FrameType | None) -> None:
         # Python runs handlers between any two instructions, so nothing is saved from here.
