@@ -278,7 +278,7 @@ class Runner(MMEngineRunner):
         except BaseException as error:
             self._finish_quietly()
             if not isinstance(error, Interrupted):  # that one ends the process: it stays shielded
-                self.call_hook('after_failure')
+                self.call_hook('release_process')
             raise
         self.finish_saving()
         return model

@@ -74,7 +74,7 @@ class InterruptHook(Hook):
         while self._previous:
             signal.signal(*self._previous.popitem())
 
-    def after_failure(self, runner: Any) -> None:
+    def release_process(self, runner: Any) -> None:
         """Restore the previous handlers of a caller that outlives a failed training."""
         self.after_train(runner)
 
