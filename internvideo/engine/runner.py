@@ -13,7 +13,7 @@ import torch
 from mmengine.dist import barrier, broadcast_object_list, get_world_size, is_main_process
 from mmengine.evaluator import Evaluator
 from mmengine.logging import MMLogger
-from mmengine.optim import OptimWrapper
+from mmengine.optim import OptimWrapper, OptimWrapperDict
 from mmengine.runner import BaseLoop
 from mmengine.runner import Runner as MMEngineRunner
 from mmengine.visualization import Visualizer
@@ -51,6 +51,7 @@ from internvideo.registry import (
     DATA_SAMPLERS,
     DATASETS,
     FUNCTIONS,
+    LOOPS,
     PARAM_SCHEDULERS,
     RUNNERS,
     STRATEGIES,
@@ -181,7 +182,7 @@ class Runner(MMEngineRunner):
         """Build the epoch loop, unless the config names another.
 
         Raises:
-            ValueError: ``by_epoch=False``.
+            ValueError: ``by_epoch=False``, or a loop that cannot say and restore its progress.
         """
         if isinstance(loop, BaseLoop):
             return loop
@@ -189,6 +190,7 @@ class Runner(MMEngineRunner):
         if not config.pop('by_epoch', True):
             raise ValueError('train_cfg: training is counted in epochs; set max_epochs')
         config.setdefault('type', 'TrainLoop')
+        _check_train_loop(config['type'])
         built = super().build_train_loop(config)
         dataset = built.dataloader.dataset
         if getattr(dataset, 'bad_samples_file', '') is None:
@@ -213,10 +215,20 @@ class Runner(MMEngineRunner):
         return built
 
     def build_optim_wrapper(self, optim_wrapper: OptimWrapper | dict) -> OptimWrapper:
-        """Build the optimiser and join it with the model as the strategy needs it."""
+        """Build the optimiser and join it with the model as the strategy needs it.
+
+        Raises:
+            ValueError: several optimisers.
+        """
         if isinstance(optim_wrapper, OptimWrapper):
             return optim_wrapper
         built = super().build_optim_wrapper(optim_wrapper)
+        if isinstance(built, OptimWrapperDict):
+            raise ValueError(
+                f'optim_wrapper builds {len(built.optim_wrappers)} optimisers '
+                f'({", ".join(built.optim_wrappers)}), but checkpoints and resuming know one: use '
+                'one, with a parameter group for each part (a constructor can make them)'
+            )
         # While the model is whole, since the strategy may shard it: mmengine loads weights after
         # the optimiser is built.
         self._init_model_weights()
@@ -610,7 +622,22 @@ def _with_batch_sampler(config: dict, seed: int | None) -> dict:
     dataset = DATASETS.build(dataset) if isinstance(dataset, Mapping) else dataset
     built = DATA_SAMPLERS.build(dict(sampler), default_args=dict(dataset=dataset, seed=seed))
     # mmengine copies a config before it builds it; a function is not copied, a long list would be.
-    return config | dict(dataset=dict(type=lambda: dataset), sampler=None, batch_sampler=built)
+    made = dict(dataset=dict(type=lambda: dataset), sampler=None, batch_sampler=built)
+    # A config that inherits a batch size can only set it to None; torch refuses even that.
+    kept = {name: value for name, value in config.items() if (name, value) != ('batch_size', None)}
+    return kept | made
+
+
+def _check_train_loop(kind: Any) -> None:
+    """Raise ValueError for a loop that checkpoints and resuming cannot ask, as mmengine's own."""
+    # A project's loop may derive from anything, if it has these two.
+    found = LOOPS.get(kind) if isinstance(kind, str) else kind
+    lacks = [name for name in ('progress', 'restore') if not hasattr(found, name)]
+    if found is not None and lacks:
+        raise ValueError(
+            f'train_cfg.type={found.__name__} has no {" and no ".join(lacks)}, which checkpoints '
+            'and resuming need: use TrainLoop, or derive yours from it'
+        )
 
 
 def _with_type(loop: Any, name: str) -> Any:

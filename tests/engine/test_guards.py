@@ -7,9 +7,13 @@ from types import SimpleNamespace
 import pytest
 import torch
 from mmengine.hooks import Hook
+from mmengine.optim import OptimWrapperDict, build_optim_wrapper
+from mmengine.runner import EpochBasedTrainLoop
 
 from internvideo.engine.hooks.heartbeat_hook import Beat, HeartbeatHook, is_collective_failure
 from internvideo.engine.optimizers.optim_wrappers import NonFiniteError
+from internvideo.engine.runner import Runner
+from internvideo.registry import DATA_SAMPLERS, LOOPS, OPTIM_WRAPPER_CONSTRUCTORS
 from tests.engine.small_run import WIDTH, VectorClips, build, small_config
 from tests.processes import in_processes
 
@@ -143,3 +147,45 @@ def test_heart_stops_with_training():
 )
 def test_collective_failures_are_recognised(error, counts):
     assert is_collective_failure(error) is counts
+
+
+def test_a_loop_that_cannot_be_resumed_is_refused(tmp_path):
+    @LOOPS.register_module(force=True)
+    class BareLoop(EpochBasedTrainLoop):
+        pass
+
+    config = small_config(tmp_path, **{'train_cfg.type': 'BareLoop'})
+    with pytest.raises(ValueError, match='BareLoop has no progress and no restore'):
+        build(config).train()
+
+
+def test_several_optimisers_are_refused(tmp_path):
+    def constructor(*_, **__):
+        def make(model):
+            parts = dict(left=model.backbone, right=model.head)
+            cfg = dict(optimizer=dict(type='SGD', lr=0.1))
+            return OptimWrapperDict(**{k: build_optim_wrapper(v, cfg) for k, v in parts.items()})
+
+        return make
+
+    OPTIM_WRAPPER_CONSTRUCTORS.register_module(name='Several', force=True)(constructor)
+    config = small_config(tmp_path, **{'optim_wrapper.constructor': 'Several'})
+    with pytest.raises(ValueError, match=r'2 optimisers \(left, right\)'):
+        build(config).train()
+
+
+def test_a_batch_size_set_to_none_makes_room_for_a_batch_sampler():
+    dataset = [0, 1, 2, 3]
+    sampler = dict(type='BatchesOfTwo')
+
+    @DATA_SAMPLERS.register_module(force=True)
+    class BatchesOfTwo:
+        def __init__(self, dataset, seed=None):
+            self.dataset = dataset
+
+        def __iter__(self):
+            return iter([[0, 1], [2, 3]])
+
+    config = dict(dataset=dataset, batch_size=None, sampler=None, batch_sampler=sampler)
+    loader = Runner.build_dataloader(dict(config, collate_fn=dict(type='pseudo_collate')))
+    assert [list(batch) for batch in loader] == [[0, 1], [2, 3]]

@@ -1,5 +1,6 @@
 """Classifiers on top of a video encoder: one linear map, an attentive probe, a merging probe."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -23,6 +24,15 @@ def classification_loss(
 ) -> dict[str, Tensor]:
     """Compute ``{'loss': ...}`` of (B, K) logits against labels or mixed targets."""
     return {'loss': loss(logits, stack_targets(data_samples, logits.shape[1], logits.device))}
+
+
+def check_width(norm: nn.LayerNorm, pooled: Tensor) -> None:
+    """Raise ValueError for a pooled vector that is not as wide as the head's ``in_dim``."""
+    (width,) = norm.normalized_shape
+    if pooled.shape[-1] != width:
+        raise ValueError(
+            f'head.in_dim={width}, but the pooled vector of the encoder is {pooled.shape[-1]} wide'
+        )
 
 
 def _new_head(in_dim: int, num_classes: int, init_scale: float) -> Linear:
@@ -61,7 +71,8 @@ class ClassificationHead(nn.Module):
         return small.narrowed(config, 'in_dim')
 
     def forward(self, features: EncoderOutput) -> Tensor:
-        """(B, num_classes) logits."""
+        """(B, num_classes) logits.  Raises ValueError for a pooled vector of another width."""
+        check_width(self.fc_norm, features.pooled)
         return self.head(self.dropout(self.fc_norm(features.pooled)))
 
     def loss(
@@ -93,6 +104,7 @@ class AttentiveProbeHead(ClassificationHead):
 
     def forward(self, features: EncoderOutput) -> Tensor:
         pooled = features.pooled
+        check_width(self.fc_norm, pooled)
         return super().forward(features._replace(pooled=pooled + self.extra_mlp(pooled)))
 
 
@@ -158,11 +170,17 @@ class ConcatProbeHead(nn.Module):
         return small.narrowed(config, 'in_dim', 'embed_dim')
 
     def forward(self, features: EncoderOutput) -> Tensor:
-        """(B, num_classes) logits.  Raises ValueError for another number of temporal positions."""
+        """(B, num_classes) logits.
+
+        Raises:
+            ValueError: another number of temporal positions, another width of the pooled vector,
+                or an encoder without class token.
+        """
         parts = []
         if self.merges_tokens:
             parts.append(self._merge(features))
         if self.uses_pooled:
+            check_width(self.fc_norm, features.pooled)
             parts.append(self.fc_norm(features.pooled))
         return self.head(self.dropout(torch.cat(parts, dim=-1)))
 
@@ -171,6 +189,13 @@ class ConcatProbeHead(nn.Module):
             raise ValueError(
                 f'the head has num_steps={self.num_steps}, the encoder {features.grid[0]} '
                 'temporal positions'
+            )
+        # Without this check the first patch would pass for the class token.
+        prefix = features.tokens.shape[1] - math.prod(features.grid)
+        if prefix != 1:
+            raise ValueError(
+                f'ConcatProbeHead merges one class token and the patches, the encoder gives '
+                f"{prefix} such tokens: use merge_method='proj'"
             )
         cls_token, patches = features.tokens[:, :1], features.tokens[:, 1:]
         steps = self.num_steps if self.per_step else 1

@@ -86,3 +86,18 @@ def test_missing_label_names_the_sample():
     head = MODELS.build(dict(type='ClassificationHead', num_classes=5, in_dim=8))
     with pytest.raises(ValueError, match=r'b\.mp4: label None'):
         head.loss(features(batch=1), [VideoDataSample(metainfo=dict(path='b.mp4'))])
+
+
+@pytest.mark.parametrize('kind', ['ClassificationHead', 'AttentiveProbeHead', 'ConcatProbeHead'])
+def test_pooled_vectors_of_another_width_are_refused(kind):
+    tokens = dict(embed_dim=16, num_steps=2) if kind == 'ConcatProbeHead' else {}
+    head = MODELS.build(dict(type=kind, num_classes=5, in_dim=12, **tokens))
+    with pytest.raises(ValueError, match=r'in_dim=12, but the pooled vector .* is 8 wide'):
+        head(features())
+
+
+@pytest.mark.parametrize('method', ['cls_avg1', 'cls_avgN_proj'])
+def test_concat_probe_refuses_an_encoder_without_class_token(method):
+    given = features()
+    with pytest.raises(ValueError, match='0 such tokens'):
+        concat_head(method, 'LN')(given._replace(tokens=given.tokens[:, 1:]))

@@ -18,6 +18,8 @@ from internvideo.structures.rehearsal import SmallSizes
 class VideoRecognizer(VideoModel):
     """Classifies videos from one or more views (clips) each.
 
+    Heads read the pooled vector; where an encoder has none, the mean of its patch tokens.
+
     Args:
         backbone: config of a :class:`VideoEncoder`.
         head: config of a head ``EncoderOutput -> (B, K)`` with a ``loss`` method.
@@ -102,7 +104,11 @@ class VideoRecognizer(VideoModel):
 
     def extract_features(self, inputs: Tensor) -> EncoderOutput:
         """Encode clips (B, C, T, H, W), or views (B, V, C, T, H, W) as B*V clips."""
-        return self.backbone(inputs if inputs.ndim == 5 else inputs.flatten(0, 1))
+        features = self.backbone(inputs if inputs.ndim == 5 else inputs.flatten(0, 1))
+        if features.pooled is not None:
+            return features
+        patches = features.tokens[:, self.backbone.num_prefix_tokens :]
+        return features._replace(pooled=patches.mean(dim=1))
 
     def loss(self, inputs: Tensor, data_samples: Sequence[VideoDataSample]) -> dict[str, Tensor]:
         """Compute the losses of the head, with each view of a video as a clip of its own."""
@@ -127,5 +133,5 @@ class VideoRecognizer(VideoModel):
         views = inputs[:, None] if inputs.ndim == 5 else inputs
         clips = views.flatten(0, 1)
         chunks = clips.split(self.max_views_per_forward or len(clips))
-        logits = torch.cat([self.head(self.backbone(chunk)) for chunk in chunks])
+        logits = torch.cat([self.head(self.extract_features(chunk)) for chunk in chunks])
         return merge_views(logits.unflatten(0, views.shape[:2]))

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from internvideo.models.backbones.videomae import VideoMAE
 from internvideo.registry import MODELS
 from internvideo.structures import VideoDataSample
 from tests.models.backbones.test_internvideo2 import TINY
@@ -74,6 +75,18 @@ def test_probing_trains_what_is_open(open_pooler):
 def test_more_open_blocks_than_blocks_is_refused():
     with pytest.raises(ValueError, match='open_blocks=4'):
         build(freeze=dict(open_blocks=4))
+
+
+@pytest.mark.parametrize('head_type', ['ClassificationHead', 'AttentiveProbeHead'])
+def test_an_encoder_without_pooler_is_pooled_by_the_mean_of_its_patches(head_type):
+    backbone = dict(VideoMAE.small(), type='VideoMAE')
+    head = dict(type=head_type, num_classes=3, in_dim=32)
+    model = build(backbone=backbone, head=head, freeze=dict(open_blocks=0)).eval()
+    clips = torch.randn(2, 3, 4, 28, 28)
+    features = model.extract_features(clips)
+    torch.testing.assert_close(features.pooled, model.backbone(clips).tokens.mean(dim=1))
+    assert model(clips, samples(2), mode='loss')['loss'].requires_grad
+    assert model(clips, samples(2), mode='predict')[0].pred_score.shape == (3,)
 
 
 @pytest.mark.parametrize('open_blocks', [0, 1])
