@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from internvideo.datasets.formats.annotations import AnnotationList
-from internvideo.registry import DATASETS
+from internvideo.registry import DATASETS, MODELS
 from internvideo.structures.encoded_sets import is_metric_of
 from internvideo.structures.rehearsal import Finding, RehearsedRun
 
@@ -118,6 +118,7 @@ def questions(config: Config, field: str, run: RehearsedRun) -> Iterator[Finding
     loader = field.split('.')[0]
     yield from role(config, field, loader == TRAIN)
     yield from split(config, field, run)
+    yield from _answered(config, field, run)
     lost = [
         Finding(f'{field}.{name}', f'{config[name]} does not exist', True)
         for name in ('ann_file', 'answers')
@@ -137,6 +138,15 @@ def questions(config: Config, field: str, run: RehearsedRun) -> Iterator[Finding
     collate = ((run.loaders.get(loader) or {}).get('collate_fn') or {}).get('type')
     if collate != 'collate_questions':
         yield Finding(f'{loader}.collate_fn', f'{collate}; questions need collate_questions')
+
+
+def _answered(config: Config, field: str, run: RehearsedRun) -> Iterator[Finding]:
+    """Questions are of the kind that the model says it answers."""
+    kind, task = run.config['model'].get('type'), config.get('task', 'open_ended')
+    model = MODELS.get(kind) if isinstance(kind, str) and kind in MODELS else kind
+    answered = getattr(model, 'answered_task', task)
+    if answered != task:
+        yield Finding(f'{field}.task', f'{task!r} are no questions for {kind}')
 
 
 def _builds(config: Config, field: str) -> Iterator[Finding]:

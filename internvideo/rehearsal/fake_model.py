@@ -129,9 +129,9 @@ class FakeModel:
         self.model = build_on_meta(config, built)
         self.preprocessor = copy.deepcopy(getattr(self.model, 'data_preprocessor', None))
         self.teachers = list(getattr(self.model, 'frozen_teachers', {}).values())
+        for teacher in self.teachers:
+            teacher.become_fake(self._fake_alike)
         with self.mode:
-            for teacher in self.teachers:
-                teacher.become_fake(lambda t: torch.empty(t.shape, dtype=t.dtype, device='cpu'))
             self.model._apply(self._fake).train()
             self._fake_attributes()
         if hasattr(self.model, 'skip_loading'):
@@ -139,6 +139,10 @@ class FakeModel:
         for module in self.all_modules():
             if getattr(module, 'backend', None) in GPU_BACKENDS:
                 module.backend = 'sdpa'  # what a GPU would take, in memory and operations
+
+    def _fake_alike(self, tensor: Tensor) -> Tensor:
+        with self.mode:
+            return torch.empty(tensor.shape, dtype=tensor.dtype, device='cpu')
 
     def _fake(self, tensor: Tensor) -> Tensor:
         dtype = self.dtype if tensor.is_floating_point() else tensor.dtype

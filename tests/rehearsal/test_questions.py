@@ -51,7 +51,8 @@ def test_generated_questions_fit_the_shrunken_model(leaf, cache, tmp_path):
     count, options = len(batch['data_samples']), 0 if leaf == '1B_msrvtt' else 5
     assert count == 2 * 4
     texts = batch['inputs']['option' if options else 'question']['input_ids']
-    longest = config['model']['data_preprocessor'].get('max_question_length') or 32
+    own = config['model']['data_preprocessor']
+    longest = own.get('max_question_length') or own['tokenizer']['max_length']
     assert texts.shape == (count * max(options, 1), longest)
     assert fake.trace(template, 2).flops.backward > 0
     assert item_counts.questions(dataset).by_kind == {'': 4}

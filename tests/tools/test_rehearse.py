@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
+from internvideo.cli import rehearse as TOOL
 from tests.paths import ROOT
-from tests.tools.test_cli import load
 
 LEAF = 'configs/internvideo2/S14_k400.py'
 
@@ -66,7 +66,7 @@ def test_bad_arguments_are_one_line(arguments, message):
 
 
 def test_paths_can_be_left_out_of_a_sweep():
-    tool = load('rehearse')
+    tool = TOOL
     parse = tool.build_parser().parse_args
     folder = 'configs/internvideo2/clip'
     every = {path.stem for path in tool.config_paths(parse(['--all', folder]))}

@@ -1,7 +1,7 @@
 """Targets of a student, and the source that computes them on the spot."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -72,6 +72,12 @@ class InlineTeachers:
     def __init__(self, clip: dict[str, Any], mae: dict[str, Any] | None = None) -> None:
         self.clip = _build_teacher(clip)
         self.mae = None if mae is None else _build_teacher(mae)
+
+    @classmethod
+    def needed_depth(cls, config: Mapping[str, Any]) -> int:
+        """Blocks that the teachers' encoders need, for a rehearsal."""
+        teachers = filter(None, (config.get('clip'), config.get('mae')))
+        return max(FrozenTeacher.needed_depth(teacher) for teacher in teachers)
 
     def __deepcopy__(self, memo: dict) -> 'InlineTeachers':
         return self

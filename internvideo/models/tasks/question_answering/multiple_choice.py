@@ -30,6 +30,9 @@ class VideoMultipleChoice(ClipReader):
     all options.
     """
 
+    answered_task = 'multiple_choice'
+    """The task of the questions that this model answers, as data sets call it."""
+
     def __init__(self, *args: Any, **fields: Any) -> None:
         super().__init__(*args, **fields)
         self.itm_head = nn.Linear(self.text_encoder.hidden_size, 2)

@@ -47,6 +47,9 @@ class VideoQuestionAnswering(ClipReader):
 
     parts: ClassVar[dict[str, str]] = ClipReader.parts | dict(decoder='answer_decoder')
 
+    answered_task = 'open_ended'
+    """The task of the questions that this model answers, as data sets call it."""
+
     def __init__(
         self,
         *args: Any,
