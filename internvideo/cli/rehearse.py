@@ -16,7 +16,7 @@ from pathlib import Path
 def build_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('configs', nargs='*', metavar='CONFIG', help='config files')
+    parser.add_argument('configs', nargs='*', metavar='CONFIG', help='config files, or names')
     parser.add_argument(
         '--all', nargs='+', metavar='DIR', help='every config below these folders, as a table'
     )
@@ -39,18 +39,17 @@ def config_paths(args: argparse.Namespace) -> list[Path]:
     """The configs that the arguments name.
 
     Raises:
-        ValueError, FileNotFoundError: none, or one that does not exist.
+        ValueError: none.
+        UsageError: one that does not exist.
     """
+    from internvideo.cli.config_names import named_config
     from internvideo.rehearsal.rehearsal import leaves
 
     if not args.configs and not args.all:
         raise ValueError('name a CONFIG, or --all DIR')
     found = leaves(*args.all) if args.all else []
     found = [path for path in found if not any(fnmatch(str(path), glob) for glob in args.exclude)]
-    paths = [Path(path) for path in args.configs] + found
-    missing = [str(path) for path in paths if not path.is_file()]
-    if missing:
-        raise FileNotFoundError(f'config file {", ".join(missing)} does not exist')
+    paths = [Path(named_config(name)) for name in args.configs] + found
     if not 0 < args.mfu <= 1:
         raise ValueError(f'--mfu {args.mfu} must lie in (0, 1]')
     return paths
@@ -62,7 +61,7 @@ def command(arguments: Sequence[str]) -> int:
     os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
     parser = build_parser()
     args = parser.parse_args(arguments)
-    from internvideo.engine.command_line import make_projects_importable
+    from internvideo.engine.command_line import UsageError, make_projects_importable
     from internvideo.rehearsal.examples import MediaCache
     from internvideo.rehearsal.options import Options
     from internvideo.rehearsal.rehearsal import rehearse_all
@@ -87,8 +86,8 @@ def command(arguments: Sequence[str]) -> int:
                 results.append(result)
                 if not args.all or not result.passed:
                     print('\n'.join(describe(result)), flush=True)
-    except (ValueError, FileNotFoundError) as error:
-        parser.exit(2, f'rehearse.py: {error}\n')
+    except (ValueError, FileNotFoundError, UsageError) as error:
+        parser.exit(2, f'{parser.prog}: {error}\n')
     if args.all:
         print('\n'.join(sweep_table(results)))
     if args.json:

@@ -1,6 +1,7 @@
 """A config's model without its memory, and the steps traced on it."""
 
 import copy
+import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -121,6 +122,8 @@ class FakeModel:
         preprocessor: Mapping[str, Any] | None = None,
     ) -> None:
         self.config = config
+        # It logs a traceback for what the rehearsal reports as a fault in one line.
+        logging.getLogger(FakeTensorMode.__module__).setLevel(logging.CRITICAL)
         self.mode = FakeTensorMode()
         self._traces: dict[tuple[BatchTemplate, int], StepTrace] = {}
         self.autocast = torch.bfloat16 if precision == 'amp' else None

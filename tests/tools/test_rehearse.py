@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from internvideo.cli import rehearse as TOOL
+from internvideo.cli.rehearse import build_parser, config_paths
 from tests.paths import ROOT
 
 LEAF = 'configs/internvideo2/S14_k400.py'
@@ -53,6 +53,7 @@ def test_sweep_prints_a_row_for_every_leaf():
     [
         ((), 'name a CONFIG'),
         (('gone.py',), 'gone.py does not exist'),
+        (('internvideo2/S14_k40',), 'did you mean internvideo2/S14_k400'),
         (('--all', 'docs'), 'no config below docs'),
         ((LEAF, '--gpu', 'H999'), "GPU 'H999' is not known"),
         ((LEAF, '--mfu', '2'), '--mfu 2.0'),
@@ -65,10 +66,15 @@ def test_bad_arguments_are_one_line(arguments, message):
     assert 'Traceback' not in done.stderr
 
 
+def test_names_stand_for_configs():
+    name = 'internvideo2/tiny_synthetic'
+    (path,) = config_paths(build_parser().parse_args([name]))
+    assert path.samefile(ROOT / 'configs' / f'{name}.py')
+
+
 def test_paths_can_be_left_out_of_a_sweep():
-    tool = TOOL
-    parse = tool.build_parser().parse_args
+    parse = build_parser().parse_args
     folder = 'configs/internvideo2/clip'
-    every = {path.stem for path in tool.config_paths(parse(['--all', folder]))}
-    kept = {p.stem for p in tool.config_paths(parse(['--all', folder, '--exclude', '*/[16]B*']))}
+    every = {path.stem for path in config_paths(parse(['--all', folder]))}
+    kept = {p.stem for p in config_paths(parse(['--all', folder, '--exclude', '*/[16]B*']))}
     assert every - kept == {'1B', '6B'}
