@@ -18,5 +18,5 @@ def test_a_mix_of_lists_of_many_sources_is_generated(tmp_path: Path) -> None:
     examples = ConfigExamples({}, MediaCache(tmp_path), tmp_path / 'lists', 8)
     config = with_examples(mix, examples).config
     data = DATASETS.build(config)
-    assert len(data) == 16 and data.sizes == [12, 4]
+    assert len(data) == 16 and data.rows.sizes == [12, 4]
     assert data[1, 15]['inputs'].shape == (1, 3, 16, 224, 224)

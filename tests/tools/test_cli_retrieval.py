@@ -286,8 +286,8 @@ def test_metrics_that_do_not_fit_the_sets_are_refused(world, tmp_path, capsys, m
 
 
 def test_several_metrics_score_one_set(world, tmp_path):
-    metrics = [MATCHED, dict(PLAIN, label='plain')]
-    file = write_config(tmp_path, STAGE2, world, ['seen'], metrics=metrics)
+    both = [MATCHED, dict(PLAIN, label='plain')]
+    file = write_config(tmp_path, STAGE2, world, ['seen'], metrics=both)
     assert call(TEST, file, tmp_path / 'model.pth', '--work-dir', tmp_path / 'run') == 0
     found = metrics(tmp_path / 'run')
     kinds = ('sim', 'dsl', 'match', 'plain_emb', 'plain')

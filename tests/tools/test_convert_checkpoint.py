@@ -1,5 +1,4 @@
 import re
-import runpy
 import subprocess
 import sys
 
@@ -7,6 +6,7 @@ import pytest
 import torch
 
 from internvideo.checkpoint.files import read_state_dict, write_state_dict
+from internvideo.cli.convert import command
 from tests.checkpoint.models import published_state, tiny_recognizer
 from tests.paths import TOOLS
 
@@ -27,19 +27,18 @@ def convert(*args):
     return done.returncode, done.stdout + done.stderr
 
 
-def convert_here(monkeypatch, *args):
+def convert_here(*args):
     """The same in this process, for what does not build a model (which sets the global scope)."""
-    monkeypatch.setattr(sys, 'argv', [str(TOOL), *map(str, args)])
-    return runpy.run_path(str(TOOL))['main']()
+    return command([*map(str, args)])
 
 
-def test_renaming_there_and_back_is_bitwise(tmp_path, monkeypatch):
+def test_renaming_there_and_back_is_bitwise(tmp_path):
     state = published_state(tiny_recognizer())
     source = write_state_dict(state, tmp_path / 'a.pth', container='model')
     ours, back = tmp_path / 'ours.pth', tmp_path / 'back.safetensors'
-    assert convert_here(monkeypatch, source, ours, '--to', 'internvideo') == 0
+    assert convert_here(source, ours, '--to', 'internvideo') == 0
     assert set(read_state_dict(ours)) == set(tiny_recognizer().state_dict())
-    assert convert_here(monkeypatch, ours, back, '--to', 'published') == 0
+    assert convert_here(ours, back, '--to', 'published') == 0
     result = read_state_dict(back)
     assert set(result) == set(state) and all(torch.equal(result[k], state[k]) for k in state)
 
@@ -71,12 +70,12 @@ def test_config_checks_and_adapts(tmp_path):
         ('a.pth', ('--config', 'empty.py'), r'.*empty\.py has no `model`'),
     ],
 )
-def test_bad_input_ends_in_one_line(tmp_path, monkeypatch, capsys, source, options, reason):
+def test_bad_input_ends_in_one_line(tmp_path, capsys, source, options, reason):
     (tmp_path / 'text.pth').write_text('no checkpoint')
     (tmp_path / 'empty.py').write_text('')
     write_state_dict(published_state(tiny_recognizer()), tmp_path / 'a.pth', container='model')
     options = [tmp_path / text if text == 'empty.py' else text for text in options]
     args = (tmp_path / source, tmp_path / 'x.pth', '--to', 'internvideo', *options)
-    assert convert_here(monkeypatch, *args) == 1
+    assert convert_here(*args) == 1
     assert re.fullmatch(f'error: {reason}\n', capsys.readouterr().err)
     assert not (tmp_path / 'x.pth').exists()
