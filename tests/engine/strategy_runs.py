@@ -12,10 +12,11 @@ from pathlib import Path
 import torch
 from mmengine.dist import all_reduce, get_rank, get_world_size
 from mmengine.hooks import Hook
-from mmengine.model import BaseModel
 from torch import nn
 
 from internvideo.engine.distributed import init_process_group, leave_process_group
+from internvideo.models.backbones.base import VideoEncoder
+from internvideo.models.tasks.base import VideoModel
 from internvideo.registry import MODELS
 from tests.engine.small_run import NUM_CLASSES, WIDTH, build, small_config
 from tests.paths import ROOT
@@ -42,11 +43,11 @@ STRATEGIES = {
 }
 
 
-class Encoder(nn.Module):
+class Encoder(VideoEncoder):
     """Odd sizes, so that no share is even; the input layer is frozen."""
 
     def __init__(self):
-        super().__init__()
+        super().__init__(13, 2, img_size=1, patch_size=1, num_frames=1)
         self.patch_embed = nn.Linear(WIDTH, 13).requires_grad_(False)
         self.cls_token = nn.Parameter(torch.full((1, 1, 13), 0.1))
         self.blocks = nn.ModuleList(nn.Linear(13, 13) for _ in range(2))
@@ -60,7 +61,7 @@ class Encoder(nn.Module):
 
 
 @MODELS.register_module(force=True)
-class PlainRecognizer(BaseModel):
+class PlainRecognizer(VideoModel):
     """Nothing random, so that the number of processes makes no difference.
 
     The two heads share a weight, and the temperature has no axes.

@@ -143,7 +143,8 @@ def layer_rule(model: nn.Module) -> tuple[Callable[[str], int], int]:
     if not isinstance(model, VideoModel):
         raise ValueError(
             f'layer decay needs a model with a video encoder, and {type(model).__name__} is no '
-            'VideoModel: set paramwise_cfg.layer_decay_rate=1'
+            'VideoModel: derive it from that (docs/encoders.md), or set '
+            'paramwise_cfg.layer_decay_rate=1'
         )
     encoder, prefix = model.video_encoder, f'{model.encoder_field}.'
     last = encoder.get_layer_depth('')[1] - 1
