@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from mmengine.model import BaseModel
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
@@ -101,6 +102,12 @@ def forward_on(model: nn.Module, batch: Any, mode: str) -> Any:
     if isinstance(batch, list | tuple):
         return model(*batch, mode=mode)
     return model(batch, mode=mode)
+
+
+def has_own_step(model: nn.Module) -> bool:
+    """Whether training does not go by mode ``loss`` of a model."""
+    own = getattr(type(model), 'train_step', BaseModel.train_step)
+    return own is not BaseModel.train_step
 
 
 class FakeModel:

@@ -7,7 +7,7 @@ from typing import Any
 from internvideo.structures.rehearsal import Finding
 
 from .batches import BatchTemplate
-from .fake_model import parameter_counts, wants_numbers
+from .fake_model import has_own_step, parameter_counts, wants_numbers
 from .findings import one_line
 from .rehearsed_config import TRAIN, RehearsedConfig
 
@@ -24,6 +24,10 @@ def items_fit(rehearsed: RehearsedConfig) -> Iterator[Finding]:
             if key in seen:
                 continue
             seen.add(key)
+            if name == TRAIN and has_own_step(fake.model):
+                rehearsed.notes.append(f'{name}: the model has a train_step of its own: not traced')
+                rehearsed.untraced.add(name)
+                continue
             run = fake.trace if name == TRAIN else fake.predict
             items = 2 * template.per_row if name == TRAIN else template.per_row
             yield from _attempt(rehearsed, name, template, partial(run, template, items))

@@ -11,7 +11,7 @@ from internvideo import registry
 from internvideo.structures.rehearsal import Finding
 
 from .findings import one_line
-from .parts import REGISTRIES, ConfigPart, parts_of
+from .parts import REGISTRIES, ConfigPart, class_of, is_own, parts_of
 
 EXTRA_ARGUMENTS = {
     'optim_wrapper': {'optimizer', 'constructor', 'paramwise_cfg'},
@@ -67,6 +67,8 @@ def _check_part(part: ConfigPart) -> Iterator[Finding]:
         except KeyError as error:
             yield Finding(f'{part.field}.type', one_line(error))
         return
+    if _is_read_by_foreign_constructor(part):
+        return
     kind = part.kind if isinstance(part.kind, str) else part_class.__name__
     arguments = accepted_arguments(part_class, part.config)
     extra = EXTRA_ARGUMENTS.get(part.key, set())
@@ -78,6 +80,14 @@ def _check_part(part: ConfigPart) -> Iterator[Finding]:
         elif arguments is not None and not fits(argument, arguments[name]):
             wanted = getattr(arguments[name], '__name__', str(arguments[name]))
             yield Finding(f'{part.field}.{name}', f'{kind} wants {wanted} here, got {argument!r}')
+
+
+def _is_read_by_foreign_constructor(part: ConfigPart) -> bool:
+    """Whether an optimiser wrapper has a constructor of others, which may read keys of its own."""
+    if part.key != 'optim_wrapper' or part.config.get('constructor') is None:
+        return False
+    found = class_of(part.config['constructor'], registry.OPTIM_WRAPPER_CONSTRUCTORS)
+    return found is not None and not is_own(found) and not found.__module__.startswith('mmengine.')
 
 
 def unknown_argument(kind: str, name: str, known: typing.Iterable[str]) -> str:

@@ -87,3 +87,45 @@ def test_the_example_project_has_no_fault(cache):
     path = ROOT / 'projects/example_project/configs/grouped_synthetic.py'
     result = rehearse(path, Options(), cache)
     assert result.passed and result.trial.ran, result.findings
+
+
+OWN_STEP = """
+from mmengine.optim import DefaultOptimWrapperConstructor
+from internvideo.registry import MODELS, OPTIM_WRAPPER_CONSTRUCTORS
+from localization_plugin import SegmentLocalizer
+
+
+@MODELS.register_module(force=True)
+class SteppingLocalizer(SegmentLocalizer):
+    def train_step(self, data, optim_wrapper):
+        losses = self.loss_of(**self.data_preprocessor(data, True))
+        optim_wrapper.update_params(losses)
+        return dict(loss=losses)
+
+    def loss_of(self, **batch):
+        return super().forward(**batch, mode='loss')['loss']
+
+    def forward(self, *args, mode='tensor', **kwargs):
+        assert mode != 'loss', 'has no such mode'
+        return super().forward(*args, mode=mode, **kwargs)
+
+
+@OPTIM_WRAPPER_CONSTRUCTORS.register_module(force=True)
+class WarmConstructor(DefaultOptimWrapperConstructor):
+    def __init__(self, optim_wrapper_cfg, paramwise_cfg=None):
+        optim_wrapper_cfg.pop('heat')
+        super().__init__(optim_wrapper_cfg, paramwise_cfg)
+"""
+
+
+@pytest.mark.slow
+def test_a_step_and_keys_of_ones_own_are_no_fault(plugin, cache):
+    (plugin / 'own_step.py').write_text(OWN_STEP)
+    config = (plugin / 'config.py').read_text()
+    config = config.replace("'localization_plugin'", "'localization_plugin', 'own_step'")
+    config += "\nmodel['type'] = 'SteppingLocalizer'\n"
+    config += "optim_wrapper.update(constructor='WarmConstructor', heat=3)\n"
+    (plugin / 'config.py').write_text(config)
+    result = rehearse(plugin / 'config.py', Options(), cache)
+    assert result.faults == [] and result.passed, (result.findings, result.trial)
+    assert any('train_step of its own' in note for note in result.notes)
