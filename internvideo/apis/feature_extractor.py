@@ -292,7 +292,7 @@ def weights_sha256(weights: EncoderWeights) -> str:
     from internvideo.checkpoint.sources import resolve_source
 
     found = []
-    for source in filter(None, (weights.source, weights.options.get('extra'))):
+    for source in filter(None, (weights.source, (weights.options or {}).get('extra'))):
         with Path(resolve_source(source)).open('rb') as file:
             found.append(hashlib.file_digest(file, 'sha256').hexdigest())
     return found[0] if len(found) == 1 else hashlib.sha256(''.join(found).encode()).hexdigest()

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .model_zoo import (
@@ -28,12 +27,12 @@ class EncoderWeights(NamedTuple):
     Attributes:
         source: path or address of a checkpoint of the whole model, ours or published.
         adapter: checkpoint adapter of a published one; None: the default.
-        options: its options.
+        options: its options, if any.
     """
 
     source: str
     adapter: str | None
-    options: Mapping[str, Any] = MappingProxyType({})
+    options: Mapping[str, Any] | None = None  # as plain data: jobs in processes are pickled
 
 
 def get_encoder(
@@ -132,5 +131,5 @@ def _load(encoder: 'VideoEncoder', field: str, config: 'Config', weights: Encode
     fields = dict(config.model) | {k: v for k, v in unused.items() if k in config.model}
     with torch.device('meta'):
         whole = MODELS.build(fields)
-    adapter = build_adapter(weights.adapter, **weights.options)
+    adapter = build_adapter(weights.adapter, **(weights.options or {}))
     load_weights(encoder, weights.source, adapter, layout='either', field=field, whole=whole)

@@ -1,3 +1,4 @@
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +30,12 @@ def test_windows_equal_the_encoder_on_the_same_frames(
     np.testing.assert_allclose(features[1], expected[0], atol=1e-5)
     assert (metadata['frames'], metadata['windows'], metadata['padded']) == (30, 6, 3)
     assert metadata['shape'] == list(features.shape) == [6, 16]
+
+
+def test_a_spec_travels_to_worker_processes(tiny: tuple[Path, Path]) -> None:
+    spec = feature_spec(*tiny)
+    copy = pickle.loads(pickle.dumps(spec))
+    assert copy.settings == spec.settings and copy.weights == spec.weights
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,7 @@ def test_faults_and_strictness_decide_the_exit_code(tmp_path):
     broken.write_text(f'_base_ = {str(ROOT / LEAF)!r}\nmodel = dict(head=dict(num_classes=7))\n')
     done = rehearse(broken, '--no-trial', '--no-facts')
     assert done.returncode == 1
-    assert '400 classes, the head (model.head) has 7' in done.stdout
+    assert '400 classes, the head (model.head.num_classes) has 7' in done.stdout
     assert rehearse(LEAF, '--no-trial', '--no-facts', '--strict').returncode == 1
 
 
