@@ -43,7 +43,8 @@ def test_variants_of_internvideo2(fields):
 def example():
     """The encoder of docs/encoders.md, registered as by a project that is imported."""
     text = (ROOT / 'docs/encoders.md').read_text()
-    code = re.search(r'```python\n(.*?@MODELS\.register_module.*?)```', text, re.DOTALL)[1]
+    blocks = re.findall(r'```python\n(.*?)```', text, re.DOTALL)
+    (code,) = (block for block in blocks if '@MODELS.register_module' in block)
     before, scope = set(MODELS.module_dict), {}
     exec(code, scope)
     (name,) = set(MODELS.module_dict) - before
