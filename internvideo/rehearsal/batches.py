@@ -90,12 +90,15 @@ class BatchTemplate:
 def _compare(small: Any, large: Any) -> Any:
     if isinstance(small, Tensor):
         pairs = list(zip(small.shape, large.shape, strict=False))
+        # An axis that doubles with the number of items is the batch's (or a flattened one); any
+        # other is a size of the model's.
         grows = tuple(0 < a != b == 2 * a for a, b in pairs)
         return _FakeTensor(tuple(small.shape), grows, small.dtype)
     if isinstance(small, Mapping):
         return {key: _compare(item, large[key]) for key, item in small.items()}
     if isinstance(small, BaseDataElement):
         return _Sample(small)
+    # A named tuple takes its fields one by one, and its length says nothing of the batch.
     if isinstance(small, list | tuple) and not hasattr(small, '_fields'):
         grows = len(large) == 2 * len(small) > 0
         members = [_compare(a, b) for a, b in zip(small, large, strict=False)]
@@ -204,6 +207,7 @@ def observe(loader: Mapping[str, Any], is_training: bool, prepare: Prepare) -> O
         first = items[0] if first is None else first
         made = _template(items, collate_of(loader), is_training, prepare)
         known = templates.get(made.signature)
+        # Batches of equal shape may differ in text; the longest one decides memory.
         if known is None or made.numel > known.numel:
             templates[made.signature] = made
     samples = first if isinstance(first, list) else [first]
@@ -234,6 +238,7 @@ def _keys(loader: Mapping[str, Any], dataset: Any, count: int) -> Iterator[list[
     if isinstance(batches, Mapping) and not loader.get('sampler'):
         arguments = dict(batches)
         if 'batch_size' in arguments:
+            # One item of every kind is enough, and a batch of 1 is never left out as too short.
             arguments['batch_size'] = 1
         sampler = DATA_SAMPLERS.build(copy.deepcopy(arguments), default_args=dict(dataset=dataset))
         for keys in itertools.islice(sampler, MOST_BATCHES):
@@ -267,6 +272,8 @@ def _template(
     sizes = TRAINED if is_training else TESTED
     small, large = (
         prepare(
+            # Copies, since a preprocessor may write into data samples; repeated, since rows may be
+            # few.
             collate([copy.deepcopy(items[index % len(items)]) for index in range(size)]),
             is_training,
         )

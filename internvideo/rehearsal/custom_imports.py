@@ -37,7 +37,9 @@ def _import(name: str, path: str | Path | None) -> None:
     if path is not None and top not in sys.modules and importlib.util.find_spec(top) is None:
         for folder in Path(path).resolve().parents:
             if (folder / f'{top}.py').is_file() or (folder / top).is_dir():
+                # At the end: a folder there may have the name of an installed package.
                 sys.path.append(str(folder))
+                # The finders remember that the name was not found.
                 importlib.invalidate_caches()
                 break
     importlib.import_module(name)

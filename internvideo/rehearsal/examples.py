@@ -74,6 +74,7 @@ class MediaCache:
         Raises:
             ValueError: the template names no image.
         """
+        # A template may hold characters that no folder name can, such as a slash.
         name = f'frames-{filename_tmpl.encode().hex()}'
         return self.made(name, lambda folder: _write_frames(folder, filename_tmpl))
 
@@ -83,6 +84,8 @@ class MediaCache:
         if not folder.is_dir():
             self.root.mkdir(parents=True, exist_ok=True)
             try:
+                # Renamed when whole, so that a process that finds the folder finds all of it. Not
+                # flushed to the disk: the files do not outlive the rehearsal.
                 with atomic_path(folder, sync=False) as temporary:
                     temporary.mkdir()
                     make(temporary)
@@ -178,6 +181,7 @@ class ConfigExamples:
     def write(self, name: str, text: str) -> Path:
         """Write an annotation file."""
         stem, dot, suffix = name.rpartition('.')
+        # Numbered: the data sets of all loaders write theirs into the one folder.
         path = self.folder / f'{stem}_{len(list(self.folder.iterdir()))}{dot}{suffix}'
         path.write_text(text, encoding='utf-8')
         return path
@@ -220,6 +224,8 @@ def with_examples(dataset: Mapping[str, Any], examples: Any) -> ExampleDataset:
     """
     part_class = class_of(dataset.get('type'), DATASETS)
     if hasattr(part_class, 'with_examples'):
+        # A project's class that did not say itself what its rows look like; it may read other
+        # fields.
         inherits = not is_own(part_class) and 'with_examples' not in vars(part_class)
         try:
             return ExampleDataset(part_class.with_examples(dataset, examples), [], inherits)

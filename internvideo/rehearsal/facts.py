@@ -99,6 +99,7 @@ def _training_facts(rehearsed: RehearsedConfig, options: Options) -> ConfigFacts
     except ValueError as error:
         rehearsed.notes.append(f'memory is not told: {error}')
         return None
+    # Two rows, the size that the rules have traced already: the trace comes from the cache.
     traces = {each: fake.trace(each, 2 * each.per_row) for each in rehearsed.training}
     costs = item_costs(rehearsed, traces, options)
     largest = max(
@@ -107,6 +108,7 @@ def _training_facts(rehearsed: RehearsedConfig, options: Options) -> ConfigFacts
     )
     layouts = list(LAYOUTS.values()) if options.all_layouts else [layout]
     used = [each for each in layouts if world > 1 or not each.needs_group]
+    # A second model is traced only where a layout computes in another precision: traces take long.
     own = 'amp' if fake.autocast is not None else 'bf16'
     traced = {}
     for precision in dict.fromkeys([own, *(each.trace_precision for each in used)]):

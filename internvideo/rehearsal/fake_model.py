@@ -137,11 +137,15 @@ class FakeModel:
         self.dtype = torch.bfloat16 if precision == 'bf16' else torch.float32
         built = MODELS.build(dict(preprocessor)) if preprocessor else None
         self.model = build_on_meta(config, built)
+        # A copy with real tensors: batches are preprocessed for real, before the model becomes
+        # fake.
         self.preprocessor = copy.deepcopy(getattr(self.model, 'data_preprocessor', None))
         self.teachers = list(getattr(self.model, 'frozen_teachers', {}).values())
         for teacher in self.teachers:
             teacher.become_fake(self._fake_alike)
         with self.mode:
+            # Fake tensors say that they lie on the CPU: code that asks for a device, as autocast
+            # does, runs.
             self.model._apply(self._fake).train()
             self._fake_attributes()
         if hasattr(self.model, 'skip_loading'):
@@ -215,6 +219,7 @@ class FakeModel:
         trace = StepTrace()
         with self.mode, self._resident(trace):
             batch = template.batch(items, self.dtype)
+            # forward() rather than train_step(), which wants an optimiser.
             trace_step(trace, lambda: forward_on(self.model, batch, 'loss'), self.autocast)
         return trace
 
@@ -223,6 +228,7 @@ class FakeModel:
 
         Raises what the model raises.
         """
+        # The same cache as for training; a negative number of items marks a test.
         if (template, -items) not in self._traces:
             mode = getattr(self.model, 'traced_mode', 'predict')
             self.model.eval()

@@ -34,6 +34,7 @@ def find_faults(
     if not isinstance(config.get('model'), Mapping):
         return [Finding('model', 'the config has no model')], rehearsed
     findings = [*check_schema(config)]
+    # The model first: its preprocessor makes the batches of the loaders that follow.
     findings += build_fake_model(rehearsed, cache, precision_of(rehearsed))
     findings += observe_loaders(rehearsed, cache, folder)
     for rule in RULES:

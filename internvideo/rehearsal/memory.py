@@ -71,6 +71,7 @@ def layout_of(strategy: Any, world_size: int) -> Layout:
     """
     config = dict(type=strategy) if isinstance(strategy, str) else dict(strategy or {})
     kind = config.get('type', 'auto')
+    # As engine.runner.automatic_strategy chooses where there are GPUs and DeepSpeed is installed.
     if kind == 'auto' and config.get('zero') and world_size > 1:
         kind, config = 'DeepSpeed', dict(config['zero'])
     if kind == 'auto':
@@ -79,6 +80,7 @@ def layout_of(strategy: Any, world_size: int) -> Layout:
         stage = config.get('stage', 0)
         offloads = stage == 3 and config.get('offload_optimizer')
         name = f'deepspeed_zero{stage}' + ('_offload' if offloads else '')
+        # ZeRO stage 0 is plain data parallel.
         return LAYOUTS['ddp' if stage == 0 else name]
     known = dict(SingleDevice='single', DDP='ddp', FSDP='fsdp')
     if kind not in known:
@@ -147,12 +149,14 @@ def static_bytes(
             fills only its own size).
     """
     shard = {flag: world_size if flag else 1 for flag in (True, False)}
+    # The moving average is float32 whatever the weights are: in bfloat16 it would stand still.
     aside = sizes.constant + (FULL * sizes.trainable if sizes.ema else 0)
     if layout.precision == 'amp':
         return StaticBytes(
             params=FULL * sizes.total,
             grads=FULL * sizes.trainable,
             optimizer=FULL * sizes.states * sizes.trainable,
+            # DDP reduces gradients in buckets of its own, together as large as the gradients.
             buffers=aside + (FULL * sizes.trainable if layout.name == 'ddp' else 0),
             scratch=FULL * sizes.group,
         )
@@ -195,10 +199,12 @@ def step_peak(
     """
     moments = activations.at(clips)
     whole = moments[-1].gradients or 1
+    # The traced gradients are whole and in the traced dtype; a strategy holds a share of them.
     share = static.grads / whole
     in_pass = max(
         m.activations + (static.grads if accumulates else share * m.gradients) for m in moments
     )
+    # Activations have gone by then: the optimiser's scratch never meets their peak.
     in_step = static.grads + static.scratch
     return static.held + math.ceil(max(in_pass, in_step, static.validation))
 
@@ -215,6 +221,7 @@ def most_clips(
     if not fits(1):
         return 0
     low, high = 1, 2
+    # Memory grows with the number of clips, so doubling and then halving finds the limit.
     while fits(high) and high < 1 << 20:
         low, high = high, 2 * high
     while high - low > 1:

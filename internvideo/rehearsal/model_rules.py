@@ -21,6 +21,8 @@ def items_fit(rehearsed: RehearsedConfig) -> Iterator[Finding]:
     for name, observed in rehearsed.observed.items():
         for template in observed.templates:
             key = (name == TRAIN, *template.signature)
+            # Validation and test often give equal batches, and a trace of a large model takes
+            # seconds.
             if key in seen:
                 continue
             seen.add(key)

@@ -81,6 +81,7 @@ def class_of(kind: Any, expected: Registry) -> Any:
     if not isinstance(kind, str):
         return kind if callable(kind) else None
     others = [each for each in vars(registry).values() if isinstance(each, Registry)]
+    # The registry is guessed from the name of the field, which a project may choose as it likes.
     for each in (expected, *others):
         if kind in each:
             return each.get(kind)

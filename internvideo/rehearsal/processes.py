@@ -28,6 +28,8 @@ def _context() -> Any:
     """The server, started by the first process asked of it."""
     import internvideo
 
+    # Not fork: this process may have run a backward pass. Not spawn: imports take seconds each
+    # time.
     context = multiprocessing.get_context('forkserver')
     own = [module.name for module in pkgutil.walk_packages(internvideo.__path__, 'internvideo.')]
     context.set_forkserver_preload([*own, *ALSO_IMPORTED])
@@ -49,6 +51,8 @@ def run_apart(function: Callable[..., Any], *args: Any, limit: float) -> Any:
     process.start()
     sender.close()
     try:
+        # poll() also returns at the end of file, when the process dies: recv() then raises
+        # EOFError.
         if not receiver.poll(limit):
             raise ProcessFailure(f'not done after {limit:g} s')
         returned, value = receiver.recv()
@@ -56,6 +60,8 @@ def run_apart(function: Callable[..., Any], *args: Any, limit: float) -> Any:
         process.join()
         raise ProcessFailure(f'the process died, exit code {process.exitcode}') from None
     finally:
+        # A process that has answered needs a moment to leave; one that is hanging gets no more than
+        # that.
         process.join(2)
         if process.is_alive():
             _kill_group(process)
@@ -69,6 +75,7 @@ def _work(function: Callable[..., Any], args: tuple, sender: Connection) -> None
     os.setpgid(0, 0)  # so that loader workers go with it
     import torch
 
+    # Several rehearsals run at a time: each with all cores would only be slower.
     torch.set_num_threads(1)
     try:
         sender.send((True, function(*args)))
@@ -82,7 +89,9 @@ def _work(function: Callable[..., Any], args: tuple, sender: Connection) -> None
 
 def _kill_group(process: Any) -> None:
     try:
+        # The group, not the process: loader workers would go on and hold its files and memory.
         os.killpg(process.pid, signal.SIGKILL)
+    # Killed before it made its group, or gone by now.
     except ProcessLookupError:
         process.kill()
     process.join()

@@ -134,6 +134,7 @@ def model_facts(config: Any, world_size: int = 1) -> tuple[ModelSizes, float]:
         raise ValueError('; '.join(str(finding) for finding in findings) or 'no training clip')
     sizes = model_sizes(rehearsed, *parameter_counts(rehearsed.model))
     (template, *_), fake = rehearsed.training, rehearsed.fake
+    # Two rows: some parts of a training want an even number.
     items = 2 * template.per_row
     return sizes, fake.trace(template, items).flops.model / items
 
@@ -165,6 +166,7 @@ def rehearse_all(
         ValueError: the GPU of ``options`` is not known.
     """
     gpu_by_name(options.gpu)
+    # Before the threads: their processes would all render the same clips at once.
     cache.prepare()
     with ThreadPoolExecutor(max(jobs, 1)) as threads:  # each waits for a process of its own
         yield from threads.map(lambda path: rehearse(path, options, cache), paths)

@@ -192,6 +192,7 @@ def _observe(rehearsed: RehearsedConfig, name: str, made: ExampleDataset) -> Ite
     if not lost and silent and isinstance(reason, FileNotFoundError):
         lost = [Finding(f'{name}.dataset', one_line(reason), True)]
     if lost:
+        # No fault of the config unless --strict: a laptop seldom has a cluster's data.
         yield from lost
         rehearsed.notes.append(
             f'{name}: {silent} offers no example rows, and its files are not here: not rehearsed'
@@ -218,6 +219,7 @@ def missing_files(value: Any, field: str) -> list[Finding]:
 
 
 def _missing(key: str, text: str, field: str) -> list[Finding]:
+    # Only the name of a field tells that its text is a path; what is fetched is not looked for.
     names_file = str(key).endswith(PATH_FIELDS) and text and '://' not in text
     if names_file and not Path(text).exists():
         return [Finding(field, f'{text} does not exist', True)]

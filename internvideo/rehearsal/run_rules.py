@@ -101,6 +101,7 @@ def learning_rate(rehearsed: RehearsedConfig) -> Iterator[Finding]:
     if not isinstance(rate, int | float):
         return
     scales = getattr(class_of(config['model'].get('type'), MODELS), 'scales_learning_rate', False)
+    # Only where the model says that its rates go by the size of a batch.
     if rule is None and world > 1 and scales:
         yield Finding('lr_scaling', f'absent: lr={rate:g} is used as it is on {world} processes')
     factor = 1.0

@@ -46,6 +46,7 @@ def check_schema(config: Mapping[str, Any]) -> Iterator[Finding]:
 def _misspelt_keys(config: Mapping[str, Any]) -> Iterator[Finding]:
     """Any other name is a variable of the config file."""
     for key in config:
+        # A config may have variables of its own, so only a near miss of a known key is a fault.
         near = difflib.get_close_matches(key, TOP_LEVEL, n=1, cutoff=0.85)
         if key not in TOP_LEVEL and near:
             yield Finding(key, f'nothing reads this key; did you mean {near[0]}?')
@@ -138,6 +139,7 @@ def _signatures(part: Callable) -> Iterator[Callable]:
     if not inspect.isclass(part):
         yield part
         return
+    # Without object, whose constructor takes anything by its signature.
     for base in part.__mro__[:-1]:
         if '__init__' in vars(base):
             yield base.__init__
@@ -155,6 +157,8 @@ def fits(value: Any, wanted: Any) -> bool:
     if not isinstance(value, str | bool | int | float | None):
         return True
     kinds = _alternatives(wanted)
+    # The annotation allows other kinds as well, as Any does: only text for a number is surely
+    # wrong.
     if any(kind not in (str, bool, int, float, type(None)) for kind in kinds):
         return not (isinstance(value, str) and set(kinds) & {int, float} and str not in kinds)
     if isinstance(value, bool):

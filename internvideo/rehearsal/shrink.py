@@ -80,6 +80,7 @@ def small_config(
     if small.get(TRAIN):
         _shrink_training(small)
     small.update(
+        # One process without a group; the study has checked the strategy that the config names.
         strategy=dict(type='SingleDevice'),
         launcher='none',
         work_dir=str(work_dir / 'run'),
@@ -161,8 +162,10 @@ def shrink_model(model: Any, sizes: SmallSizes = SIZES) -> Any:
         return model
     kind = model.get('type')
     part_class = class_of(kind, MODELS) if kind is not None else None
+    # A parent may ask for layers by number, as alignment does: all parts below it get deep enough.
     if hasattr(part_class, 'needed_depth'):
         sizes = replace(sizes, depth=max(sizes.depth, part_class.needed_depth(model)))
+    # Inner parts first: what a part offers sees its children in their small sizes.
     small = {key: shrink_model(value, sizes) for key, value in model.items()}
     if 'init_cfg' in small:
         small['init_cfg'] = None
@@ -193,6 +196,7 @@ def _small_loader(
     dataset = _small_dataset(loader['dataset'], config['model'], rows, work_dir, cache)
     if shrinks_pictures:
         dataset = small_pictures(dataset)
+    # One worker shows whether items can be sent between processes; more would only cost start-up.
     workers = min(loader.get('num_workers', 0), 1) if trains else 0
     loader |= dict(dataset=dataset, num_workers=workers)
     if not workers:
@@ -226,6 +230,7 @@ def _small_dataset(
         return made.config
     if made.may_fail and _builds(made.config) is None:
         return made.config
+    # The data set offers no rows that suit it: its own files may be here.
     error = _builds(dataset)
     lost = missing_files(dataset, 'dataset')
     if error is not None and (lost or isinstance(error, FileNotFoundError)):
@@ -259,6 +264,7 @@ def _small_batches(sizes: Any) -> Any:
 
 def _shrink_loop(loop: Mapping[str, Any]) -> dict[str, Any]:
     changed = dict(loop)
+    # All 1, so that the one epoch is validated whatever the config's interval is.
     for key in ('max_epochs', 'val_interval', 'val_begin'):
         if key in changed:
             changed[key] = 1
@@ -270,6 +276,7 @@ def _shrink_loop(loop: Mapping[str, Any]) -> dict[str, Any]:
 
 def _shrink_schedule(config: dict[str, Any], epochs: int) -> None:
     for schedule in schedules_of(config):
+        # The same share of the run: a warm-up longer than the one epoch would be refused.
         if schedule.get('warmup_epochs'):
             schedule['warmup_epochs'] = schedule['warmup_epochs'] / epochs
         if schedule.get('warmup_steps'):

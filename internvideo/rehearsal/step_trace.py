@@ -108,6 +108,8 @@ class StepTrace(TorchDispatchMode):
         handles = []
         for model in models:
             for tensor in (*model.parameters(), *model.buffers()):
+                # Weights are there all the time and counted by the strategy's layout, not as
+                # activations.
                 self._known[tensor.untyped_storage()._cdata] = None
             handles += [
                 parameter.register_post_accumulate_grad_hook(self._take_gradient)
@@ -119,6 +121,7 @@ class StepTrace(TorchDispatchMode):
     def _take_gradient(self, parameter: Tensor) -> None:
         self._close_moment()
         self.gradients += _rounded(parameter.grad.untyped_storage().nbytes())
+        # Its storage, live since the backward pass made it, is freed with this.
         parameter.grad = None
 
     def _close_moment(self) -> None:
@@ -179,6 +182,8 @@ class StepTrace(TorchDispatchMode):
             self.live -= size
             del self._known[key]
 
+        # Weak, so that the trace itself keeps nothing alive; the callback tells when memory is free
+        # again.
         self._known[key] = weakref.ref(storage, freed)
         self.live += size
         self._peak = max(self._peak, self.live)
@@ -195,6 +200,7 @@ def total_loss(losses: Any) -> Tensor:
     terms = [
         leaf for name, value in losses.items() if 'loss' in name for leaf in tree_leaves(value)
     ]
+    # A term may be a list, or have an entry for each sample: mmengine sums their means as well.
     return torch.stack([term.float().mean() for term in terms]).sum()
 
 
@@ -212,6 +218,8 @@ def trace_step(
         with torch.autocast('cpu', dtype=autocast or torch.bfloat16, enabled=autocast is not None):
             loss = total_loss(step())
         trace.in_backward = True
+        # Outside autocast, as training takes it: the backward pass follows the dtypes of the
+        # forward.
         loss.backward()
         del loss
     trace.finish()

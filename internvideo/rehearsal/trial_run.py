@@ -93,6 +93,7 @@ def run_trial(
 ) -> TrialReport:
     """The trial itself, in this process, silently."""
     quiet = io.StringIO()
+    # A process runs this one trial, so that what is switched off here disturbs nobody else.
     logging.disable(logging.WARNING)
     try:
         with contextlib.redirect_stdout(quiet), contextlib.redirect_stderr(quiet):
@@ -118,6 +119,7 @@ def _attempt(config: Mapping[str, Any], cache: MediaCache, name: str, folder: Pa
     may_not_shrink = trial.is_shrunken and has_foreign_parts(config['model'])
     if trial.reason and trial.stage != NOT_RUN and may_not_shrink and is_small(config['model']):
         again = _Trial()
+        # A folder of its own: the second try must not resume from what the first has saved.
         (folder / 'whole').mkdir()
         again.try_all(config, cache, f'{name}-whole', folder / 'whole', True)
         if again.stage == 'done':
@@ -153,6 +155,7 @@ class _Trial:
             self.stage, self.reason = NOT_RUN, str(error)
         except BaseException as error:  # also what ends a process: the report is needed
             self.reason = one_line(error)
+            # The innermost calls tell; those of the runner above them are alike for every config.
             self.details = traceback.format_exc(limit=-6)
 
     def run(self, made: SmallConfig, name: str) -> None:
@@ -174,10 +177,13 @@ class _Trial:
         if not by_epoch:
             return  # a loop that counts otherwise is not made longer
         self.stage = 'resume'
+        # Another name: runs of one process and name would share their logger and message hub.
         again = dict(small, resume='auto', experiment_name=f'{name}-resumed')
         again['train_cfg'] = dict(loop, max_epochs=2)
         second = self._build(again)
         self._train(second)
+        # A runner of a project need not have the attribute at all; only None says that nothing was
+        # found.
         if getattr(second, 'resume_path', '') is None:
             raise RuntimeError('the run saved no checkpoint that it can resume from')
 
