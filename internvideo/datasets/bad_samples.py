@@ -15,6 +15,7 @@ class MediaError(ValueError):
     """Media file that cannot be read, with its path and the reason."""
 
     def __init__(self, path: str | Path, reason: str) -> None:
+        # Both arguments, since unpickling in another process calls the class with them again.
         super().__init__(path, reason)
         self.path, self.reason = str(path), reason
 
@@ -94,6 +95,7 @@ def read_or_replace(
             except MediaError as caught:
                 error = caught
         log.add(error)
+        # A key of its own: how often the failed read has drawn depends on where it failed.
         with sample_seed(seed, epoch, row, attempt, 1):
             chosen = random.randrange(count)
     raise TooManyBadSamples(f'{MAX_TRIES} samples in a row could not be read; last: {error}')

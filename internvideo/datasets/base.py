@@ -141,6 +141,8 @@ class BaseDataset:
 
     def read_for_test(self, epoch: int, item: int) -> Item:
         """The item, or what is known of one that cannot be read."""
+        # Outside `try`, and copied below: an unreadable item is still reported by what its row
+        # says.
         info = self.get_data_info(item)
         try:
             with sample_seed(self.seed, epoch, item):

@@ -93,6 +93,7 @@ class MediaLoading:
         if self.clip_from_video:
             sample['frame_inds'] = np.array([clip_offsets(length, self.sampling.num_frames)])
         else:
+            # Sampling sees the window as the whole video; `first` is added afterwards.
             sample['total_frames'] = length
             sample = self.sampling(sample)
         sample['frame_inds'] = sample['frame_inds'] + first

@@ -26,6 +26,7 @@ class MediaSource:
 
     def resolve(self, name: str) -> str:
         """Full path of ``name``, without the folder if that is absolute."""
+        # Published pretraining lists leave `.mp4` out; names of frame folders have no suffix.
         if self.backend != 'frames' and '.' not in name:
             name += self.path_suffix
         return str(Path(self.data_prefix) / name)

@@ -111,6 +111,8 @@ class MediaTextDataset(BaseDataset):
         """Find the items, where they are not simply the rows."""
         self._items = None
         if self._is_indexed:
+            # What decides the items is in the name of the cache, so that another setting makes
+            # another.
             kind = f'items {self.captions} {self.multi_text}'
             self._items = cached_index(self.annotations.files, kind, self._find_items)
 
@@ -121,6 +123,7 @@ class MediaTextDataset(BaseDataset):
             for row, info in enumerate(self.annotations.scan())
             for number in range(self._items_of(info))
         )
+        # Straight into an array: a list of tuples would take many times its memory.
         return np.fromiter(chain.from_iterable(pairs), np.int64).reshape(-1, 2)
 
     def _items_of(self, info: dict | ValueError) -> int:
@@ -159,6 +162,7 @@ class MediaTextDataset(BaseDataset):
         return '' if fault is None else f', such as {fault}'
 
     def __getstate__(self) -> dict:
+        # A memory map is pickled as the whole array; a worker process maps the file again instead.
         mapped = isinstance(self._items, np.memmap)
         return {k: v for k, v in self.__dict__.items() if not (mapped and k == '_items')}
 
@@ -211,5 +215,6 @@ class MediaTextDataset(BaseDataset):
             key = [str(caption)]
         elif self.clip_from_video:
             key += [str(sample.get(f'video_{end}_frame')) for end in ('start', 'end')]
+        # Not hash(), which gives texts another number in every process.
         digest = blake2b('\n'.join(key).encode(), digest_size=8).digest()
         return int.from_bytes(digest, 'big') >> 1  # fits an int64

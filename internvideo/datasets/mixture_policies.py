@@ -92,6 +92,7 @@ class ByWeight:
         return number, turn, position
 
 
+# Kept because every row asks for it, but only a few: a permutation takes 8 bytes a row.
 @lru_cache(maxsize=16)
 def _order(length: int, seed: int, turn: int) -> torch.Tensor:
     generator = torch.Generator().manual_seed(seed + turn)
@@ -146,6 +147,7 @@ class ByGroup:
     ) -> None:
         self.weights = list(weights or [1.0] * len(lengths))
         self.members: dict[str, list[int]] = {}
+        # By name, as published: the shuffled order of groups is one of their numbers.
         for number in sorted(range(len(groups)), key=lambda number: groups[number]):
             self.members.setdefault(groups[number], []).append(number)
         self._rows = {

@@ -16,6 +16,7 @@ def sample_seed(*key: int) -> Iterator[None]:
     With ``key = (seed, epoch, index)`` augmentation depends neither on worker, rank, prefetching
     nor the number of processes.  Outside a loader's worker the caller's states come back after.
     """
+    # Nothing else draws in a worker process, so there is nothing to give back.
     saved = None if get_worker_info() else _states()
     words = np.random.SeedSequence([int(word) for word in key]).generate_state(4)
     random.seed(int.from_bytes(words.tobytes(), 'little'))

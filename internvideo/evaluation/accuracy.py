@@ -94,6 +94,7 @@ class AccuracyMetric(GatheredMetric):
 
     def _metrics_of(self, results: list[Record], readable: list[Record]) -> dict[str, float]:
         readable_labels = np.array([record['gt_label'] for record in readable], dtype=np.int64)
+        # Videos that could not be read keep a rank that no k reaches.
         ranks = np.full(len(results), np.iinfo(np.int64).max)
         seen = np.array([record['unreadable'] is None for record in results], dtype=bool)
         if readable:
@@ -118,6 +119,7 @@ def report_unreadable(records: Sequence[Record], output_dir: str | Path | None) 
         if path:
             path.unlink(missing_ok=True)
         return
+    # By path: several questions may be about one video.
     reasons = {record['path']: record['unreadable'] for record in records}
     lines = [json.dumps({'path': name, 'reason': reason}) for name, reason in reasons.items()]
     if path:

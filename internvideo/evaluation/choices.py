@@ -39,6 +39,7 @@ def choice_precision(scores: Tensor, rows: Tensor, answers: Tensor) -> float:
     finite = scores[scores.isfinite()]
     if not finite.numel():
         return 0.0
+    # scikit-learn refuses scores that are not finite; less than the least ranks last as well.
     last = float(finite.min()) - 1.0
     whole = scores.new_full(answers.shape, -torch.inf)
     whole[rows] = scores
@@ -54,6 +55,8 @@ def mean_average_precision(scores: Tensor, is_true: Tensor) -> float:
     """
     from sklearn.metrics import average_precision_score
 
+    # scikit-learn warns of an option without a true video. It is not asked, but the mean below is
+    # over all options.
     asked = is_true.any(dim=0).nonzero().flatten().tolist()
     precisions = [
         average_precision_score(is_true[:, k].cpu(), scores[:, k].double().cpu()) for k in asked

@@ -24,6 +24,7 @@ def class_record(sample: Mapping[str, Any]) -> Record:
     if reason is None:
         if sample.get('pred_score') is None:
             raise ValueError(f'{path}: the model set no pred_score')
+        # NumPy has no bfloat16, in which models may score.
         scores = np.array(torch.as_tensor(sample['pred_score']).detach().float().cpu())
         if not 0 <= label < len(scores):
             raise ValueError(f'{path}: label {label} is outside the {len(scores)} classes')

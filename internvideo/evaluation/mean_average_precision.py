@@ -34,6 +34,7 @@ class MeanAveragePrecision(GatheredMetric):
         readable = np.array([record['unreadable'] is None for record in results], dtype=bool)
         given = score_matrix([record for record in results if record['unreadable'] is None])
         labels = np.array([record['gt_label'] for record in results])
+        # Wide enough for the labels where no video was readable and there are no scores.
         scores = np.zeros((len(results), max(given.shape[1], labels.max(initial=-1) + 1)))
         if readable.any():
             scores[readable, : given.shape[1]] = given

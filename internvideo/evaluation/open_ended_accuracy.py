@@ -16,6 +16,8 @@ AGREED = 3
 
 def normalise_answer(text: str) -> str:
     """Lower-case words without accents and punctuation, one blank between them."""
+    # Hyphens become blanks before punctuation goes, or words would run together. NFKD splits
+    # accents off as marks, which are not alphanumeric.
     letters = unicodedata.normalize('NFKD', text.lower().translate(str.maketrans('-/', '  ')))
     kept = (char for char in letters if char.isalnum() or char.isspace())
     return ' '.join(''.join(kept).split())
@@ -44,6 +46,7 @@ class OpenEndedAccuracy(QuestionMetric):
 
     def judge(self, sample: Mapping[str, Any]) -> Record:
         """See :class:`QuestionMetric`."""
+        # The data hold shares, VQA accuracy counts people.
         people = [round(weight * sample['num_answers']) for weight in sample['weights']]
         answers = dict(zip(sample['answers'], people, strict=True))
         record = dict(truth=answers, prediction=None, accuracy=0.0, vqa=0.0)

@@ -164,6 +164,7 @@ def inverted(links: Sequence[Sequence[int]], count: int) -> Links:
 
 def with_lost(ranks: Tensor, encoded: EncodedSet) -> Tensor:
     """Ranks of all samples, where those that could not be read have found nothing."""
+    # At the end rather than at their rows: recall does not look at the order of queries.
     lost = torch.full((encoded.size - len(encoded.rows),), NOT_FOUND)
     return torch.cat([ranks, lost])
 

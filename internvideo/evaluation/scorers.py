@@ -286,6 +286,7 @@ def reranked_ranks(
     return torch.cat(ranks) if ranks else torch.zeros(0, dtype=torch.long)
 
 
+# The published score of pairs that the matching head has not judged.
 NOT_JUDGED = -100.0
 
 

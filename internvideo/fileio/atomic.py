@@ -34,6 +34,7 @@ class PendingFile:
     ) -> None:
         target = Path(target)
         self.target = target.resolve() if target.is_symlink() else target
+        # Beside the target, since a rename is atomic only within one file system.
         mark = '' if single_writer else f'{uuid.uuid4().hex[:8]}-'
         self.path = self.target.with_name(f'{TEMPORARY_PREFIX}{mark}{self.target.name}')
         self._sync = sync
@@ -77,6 +78,7 @@ def atomic_path(
     pending = PendingFile(target, single_writer=single_writer, sync=sync)
     if make_parents:
         pending.target.parent.mkdir(parents=True, exist_ok=True)
+    # Left by a killed writer. A file needs no removal, it is overwritten.
     if single_writer and pending.path.is_dir():
         pending.discard()
     try:
@@ -145,6 +147,7 @@ def _sync_tree(path: Path) -> None:
 
 
 def _sync_entry(path: Path) -> None:
+    # Read-only, the one way to open a folder; fsync does not mind.
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -95,6 +95,7 @@ class NpzWriter:
         ):
             with (
                 self._array.pending.path.open('rb') as source,
+                # The header comes before the size is known, and must allow for more than 2 GiB.
                 archive.open('features.npy', 'w', force_zip64=True) as member,
             ):
                 shutil.copyfileobj(source, member, 1 << 20)

@@ -47,6 +47,7 @@ class TokenFeatures:
 
     def unit(self) -> 'TokenFeatures':
         """The same with float32 vectors of length 1, on the CPU."""
+        # First to float32: of half-precision vectors the length would be off in the third digit.
         vectors = F.normalize(self.vectors.float(), dim=-1).cpu()
         weights = None if self.weights is None else self.weights.float().cpu()
         return TokenFeatures(vectors, self.mask.bool().cpu(), weights)

@@ -105,6 +105,7 @@ class VideoDataSample(BaseDataElement):
                 f'{name} must be {" or ".join(SHAPES[sides, dim] for dim in dims)}, '
                 f'got {tuple(places.shape)}'
             )
+        # Zeros and a mask, since in a loss NaN times a weight of 0 is still NaN.
         self.set_field(places.nan_to_num(0.0), name)
         self.set_field(~places.isnan().any(-1), f'{name}_valid')
 

@@ -79,11 +79,13 @@ def _encode(container, frames: LabelledFrames) -> None:
         # 4:2:0 video has one colour sample for two by two pixels.
         image = image[: image.shape[0] // 2 * 2, : image.shape[1] // 2 * 2]
         if video is None:
+            # 1001 keeps rates such as 30000/1001 exact.
             rate = Fraction(frames.stream.source_fps or DEFAULT_FPS).limit_denominator(1001)
             video = container.add_stream('libx264', rate=rate, options={'crf': '20'})
             video.height, video.width, video.pix_fmt = *image.shape[:2], 'yuv420p'
         frame = av.VideoFrame.from_ndarray(burn_in(image, lines), format='rgb24')
         container.mux(video.encode(frame))
+    # The encoder still holds frames back, to code some from later ones.
     container.mux(video.encode())
 
 

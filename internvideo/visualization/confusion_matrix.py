@@ -31,6 +31,7 @@ def draw_confusion_matrix(
     side = float(np.clip(0.55 * num_classes + 2.5, 5, 14))
     figure = Figure(figsize=(side + 1, side), layout='constrained')
     axes = figure.subplots()
+    # A class without videos has a row of zeros, not of NaN.
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     image = axes.imshow(shares, cmap='Blues', vmin=0, vmax=1)
     figure.colorbar(image, ax=axes, shrink=0.8, label='share of the true class')

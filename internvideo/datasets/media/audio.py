@@ -44,6 +44,8 @@ class AudioTrack:
             if not container.streams.audio:
                 raise MediaError(path, NO_TRACK)
             stream = container.streams.audio[0]
+            # Some containers, Matroska among them, state no length per track: that of the file
+            # stands in.
             own = stream.duration and float(stream.duration * stream.time_base)
             whole = container.duration and container.duration / self._av.time_base
             self.seconds, self.channels = own or whole or None, stream.codec_context.channels
@@ -91,6 +93,7 @@ class AudioTrack:
         first, parts = None, []
         time = 0.0
         for frame in container.decode(stream):
+            # A frame without a time begins where the one before it ended.
             time = time if frame.time is None else frame.time
             if end is not None and time >= end:
                 break

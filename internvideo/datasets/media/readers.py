@@ -50,6 +50,8 @@ class DecordReader:
         decord = optional_library('decord', 'decord')
         self.path = path
         try:
+            # At native size: resizing in decord raises at some sizes, differs by grey levels and
+            # is no faster. One thread, since loader workers are the parallelism.
             self._reader = decord.VideoReader(path, num_threads=1)
             self.fps = float(self._reader.get_avg_fps())
         except (RuntimeError, decord.DECORDError) as error:
@@ -75,6 +77,8 @@ class TorchCodecReader:
         decoders = optional_library('torchcodec.decoders', 'torchcodec')
         self.path = path
         try:
+            # Not `approximate`, which gives other frames than asked where the rate varies and in
+            # open-GOP mp4 files.
             self._decoder = decoders.VideoDecoder(
                 path, dimension_order='NHWC', num_ffmpeg_threads=1, seek_mode='exact'
             )
@@ -105,6 +109,7 @@ class PyAVReader:
         with self._open() as container:
             stream = self._video_stream(container)
             self.fps = float(stream.average_rate or 0.0)
+            # The header also counts frames that an edit list hides: asking for these raises.
             self._count = stream.frames or sum(1 for _ in self._decode(container))
 
     def __len__(self) -> int:
@@ -145,6 +150,7 @@ class PyAVReader:
 
 
 def _upright(frame) -> np.ndarray:
+    # `rotation` says nothing of mirroring: mirrored display matrices come out turned at most.
     image = frame.to_ndarray(format='rgb24')
     return np.rot90(image, frame.rotation // 90) if frame.rotation else image
 
@@ -215,6 +221,7 @@ def decode_image(file: Path) -> np.ndarray | None:
 
     # From memory: cv2.imread warns on stderr of a file that it cannot read.
     content = np.fromfile(file, np.uint8)
+    # IMREAD_COLOR turns pictures as their EXIF data say.
     image = cv2.imdecode(content, cv2.IMREAD_COLOR) if len(content) else None
     return None if image is None else cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 

@@ -134,6 +134,7 @@ class MediaBatchSampler(Sampler[list[tuple[int, int]]]):
 def group_order(counts: Sequence[int], rng: random.Random) -> list[int]:
     """The number of every loader as often as it has batches, shuffled."""
     order = [number for number, count in enumerate(counts) for _ in range(count)]
+    # Python's shuffle, as published: another generator would give another order for a seed.
     rng.shuffle(order)
     return order
 
@@ -144,6 +145,7 @@ def numbered_batches(order: Sequence[int], skipped: int = 0) -> Iterator[tuple[i
     for step, number in enumerate(order):
         batch = done.get(number, 0)
         done[number] = batch + 1
+        # Skipped steps are counted above, so that every group resumes at its own batch.
         if step >= skipped:
             yield number, batch
 

@@ -40,6 +40,7 @@ def moved(
 ) -> np.ndarray:
     """Boxes (..., 4) whose corners became ``scale * corner + shift``."""
     corners = boxes.reshape(*boxes.shape[:-1], 2, 2) * scale + shift
+    # Corners are sorted anew, since mirroring swaps left and right.
     return np.concatenate([corners.min(-2), corners.max(-2)], axis=-1)
 
 
@@ -50,6 +51,7 @@ def warp_boxes(sample: dict, matrix: tuple[float, ...]) -> None:
         sample: gets new arrays under ``BOX_KEYS``: the bounds of the warped boxes.
         matrix: ``(a, b, c, d, e, f)``; the place is ``(a*x + b*y + c, d*x + e*y + f)``.
     """
+    # The matrix says where a pixel of the result comes from; boxes go the other way.
     inverse = np.linalg.inv(np.array([*matrix, 0, 0, 1], np.float64).reshape(3, 3))[:2]
     for key in BOX_KEYS:
         if key in sample:
@@ -96,6 +98,7 @@ class ClipBoxes:
 
     def _clipped(self, boxes: np.ndarray, limits: tuple[int, ...]) -> np.ndarray:
         inside = np.clip(boxes, 0, limits)
+        # Negated, so that NaN, of which every comparison is false, stays absent.
         is_absent = ~(area(inside) > self.min_share * area(boxes))
         return np.where(is_absent[..., None], np.nan, inside)
 

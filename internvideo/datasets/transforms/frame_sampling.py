@@ -10,6 +10,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+# Defaults are the generators that the published code draws from, Python's for uniform sampling and
+# NumPy's for the rest; `sample_seed` seeds both.
 RandInt = Callable[[int, int], int]
 RandVector = Callable[..., np.ndarray]
 
@@ -17,6 +19,8 @@ RandVector = Callable[..., np.ndarray]
 def uniform_train(L: int, n: int, randint: RandInt = random.randint) -> list[int]:
     """One frame drawn from each of ``n`` equal stretches, both ends included."""
     seg = _uniform_stretch(L, n)
+    # Neighbouring stretches share an edge, so that two draws may give the same frame: as
+    # published.
     return [min(randint(round(seg * i), round(seg * (i + 1))), L - 1) for i in range(n)]
 
 
@@ -44,6 +48,7 @@ def interval_window(L: int, duration: float, start: float, end: float) -> tuple[
     """
     if -1 in (duration, start, end):
         return 0, L
+    # By the list's duration, not by the file's rate: as published.
     fps = L / duration
     return int(fps * start), int(fps * (end - start))
 
@@ -72,6 +77,7 @@ def dense_val(L: int, n: int, stride: int, published: bool = False) -> np.ndarra
 def dense_test(L: int, n: int, stride: int, V: int) -> list[list[int]]:
     """Indices of ``V`` spans of consecutive strides, spread over the video."""
     span, room = n * stride, max(L - n * stride, 0)
+    # The published code divides by V - 1 and fails for a single view; here that is central.
     firsts = [int(room / 2)] if V == 1 else [int(v * max(room / (V - 1), 0)) for v in range(V)]
     clips = []
     for first in firsts:
@@ -81,6 +87,7 @@ def dense_test(L: int, n: int, stride: int, V: int) -> list[list[int]]:
 
 
 def _dense_short(L: int, n: int, stride: int) -> np.ndarray:
+    # L is one beyond the last frame, as published; the clip below brings it back.
     points = np.linspace(0, L, num=L // stride)
     points = np.concatenate([points, np.full(n - len(points), L)])
     return np.clip(points, 0, L - 1).astype(np.int64)
@@ -115,6 +122,7 @@ def segments_video_all(L: int, n: int, V: int | None = None) -> np.ndarray:
     step = L / n
     points = np.concatenate([_points(step, n, step / 2), _points(step, n, 0.0)])
     missing = n * (V or 0) - len(points)
+    # Padded before sorting, as published: what is repeated is the start of the last segment.
     return np.sort(np.pad(points, (0, max(missing, 0)), mode='edge'))
 
 
@@ -177,6 +185,7 @@ def pretrain(
 def _run(offset: int, count: int, stride: int, L: int) -> list[int]:
     indices = []
     for _ in range(count):
+        # Offsets count from 1, as in the published code, which decides where a run stops below L.
         indices.append(offset - 1)
         if offset + stride < L:
             offset += stride

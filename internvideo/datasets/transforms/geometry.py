@@ -16,6 +16,8 @@ from internvideo.datasets.transforms.boxes import BOX_KEYS, move_boxes, moved
 from internvideo.datasets.transforms.resizing import check_interpolation, resize_frames
 from internvideo.registry import TRANSFORMS
 
+# (x, y) in quarters of the room beside the crop: corners and centre, middles of the sides, points
+# half-way. In the published order, so that a draw means the same place.
 OFFSETS_IN_STEPS = (
     *((0, 0), (4, 0), (0, 4), (4, 4), (2, 2), (0, 2), (4, 2), (2, 4), (2, 0)),
     *((1, 1), (3, 1), (1, 3), (3, 3)),
@@ -92,6 +94,7 @@ class CenterCrop:
                 f'CenterCrop {height}x{width} is larger than the frames '
                 f'{imgs.shape[1]}x{imgs.shape[2]} of {sample.get("path")}; resize them first'
             )
+        # Half to even, as published: `//` is a pixel off for some odd differences.
         top = round((imgs.shape[1] - height) / 2)
         left = round((imgs.shape[2] - width) / 2)
         _crop(sample, top, left, height, width)
@@ -139,6 +142,7 @@ class UniformCrops:
         """(left, top) of a crop."""
         room = abs(height - width)
         if self.num_crops == 1:
+            # The published readers of Something-Something divide by C - 1 here too, and fail.
             first = int(room / 2)
         else:
             first = int(number * room / (self.num_crops - 1))
@@ -157,6 +161,7 @@ def resized_crop_box(
 
     When no try fits, the largest central box with an aspect inside ``ratio``.
     """
+    # Draws come in the published order: area, aspect, top, left.
     for _ in range(10):
         area = uniform(*scale) * height * width
         aspect = math.exp(uniform(math.log(ratio[0]), math.log(ratio[1])))
@@ -205,6 +210,7 @@ class RandomFlip:
     def __call__(self, sample: dict) -> dict:
         if random.random() < self.prob and sample.get('source') not in self.skip_sources:
             imgs = sample['imgs']
+            # Into a new array: repeated augmentations share the decoded one.
             flipped = np.empty(imgs.shape, np.uint8)
             for source, target in zip(imgs, flipped, strict=True):
                 cv2.flip(source, 1, dst=target)
@@ -224,6 +230,7 @@ def multi_scale_sizes(
     sides = [size if abs(side - size) < 3 else side for side in sides]
     return [
         (w, h)
+        # Heights outside, widths inside: the published order of candidates.
         for i, h in enumerate(sides)
         for j, w in enumerate(sides)
         if abs(i - j) <= max_distortion
@@ -296,6 +303,7 @@ def _resize(sample: dict, height: int, width: int, *how: str | bool) -> None:
 
 def _crop(sample: dict, top: int, left: int, height: int, width: int) -> None:
     """Cut frames out, and let boxes follow."""
+    # A view: as a rule the resize that follows makes the copy.
     sample['imgs'] = sample['imgs'][:, top : top + height, left : left + width]
     move_boxes(sample, shift=(-left, -top))
 

@@ -63,6 +63,8 @@ def frames_per_second(L: int, native_fps: float, fps: float, max_frames: int = -
 
 def clip_offsets(length: int, n: int) -> list[int]:
     """``n`` frames evenly over a clip of ``length`` frames, counted from its first."""
+    # The published reader takes these for times from the start of the file; here callers add the
+    # clip's first frame.
     gap = (length - 1) / n
     return [int(gap / 2) + round(gap * i) for i in range(n)]
 

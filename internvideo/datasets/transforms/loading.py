@@ -49,10 +49,12 @@ class DecodeFrames:
 
     def __call__(self, sample: dict) -> dict:
         indices = np.asarray(sample['frame_inds'])
+        # Sorted and distinct: views of a video overlap, and decoders are fast forwards.
         distinct, position = np.unique(indices, return_inverse=True)
         video = sample.pop('video')
         frames = video.get_batch(distinct.tolist())
         position = position.reshape(-1)
+        # Where no frame comes twice, indexing would only copy the clip.
         in_order = len(distinct) == indices.size and (np.diff(position) == 1).all()
         sample['imgs'] = frames if in_order else frames[position]
         sample['num_views'], sample['clip_len'] = indices.shape

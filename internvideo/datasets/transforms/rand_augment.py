@@ -28,6 +28,7 @@ from internvideo.registry import TRANSFORMS
 FILL = 128
 MAX_MAGNITUDE = 10.0
 OP_PROBABILITY = 0.5
+# Pillow's weights of ITU-R 601, in its fixed point.
 GREY_WEIGHTS = np.array([19595, 38470, 7471]) / 65536
 # Frames gathered at once: keeps the table of source pixels inside the caches.
 GATHERED_FRAMES = 8
@@ -75,6 +76,7 @@ def equalize(imgs: Clip, _: None = None) -> Clip:
     """Flatten the histogram of each channel of each frame."""
     counts = histograms(imgs)
     last = 255 - (counts > 0)[..., ::-1].argmax(-1)[..., None]
+    # As in Pillow, the highest level that occurs is left out of the step.
     step = (counts.sum(-1, keepdims=True) - np.take_along_axis(counts, last, -1)) // 255
     below = counts.cumsum(-1) - counts
     tables = np.minimum((step // 2 + below) // np.maximum(step, 1), 255)
@@ -136,6 +138,7 @@ def sharpness(imgs: Clip, factor: float) -> Clip:
     kernel[1, 1] += factor
     result = imgs.copy()
     for frame, target in zip(imgs, result, strict=True):
+        # The delta, again: Pillow cuts where OpenCV rounds.
         filtered = cv2.filter2D(frame, -1, kernel, delta=-0.5)
         target[1:-1, 1:-1] = filtered[1:-1, 1:-1]
     return result
@@ -224,6 +227,8 @@ def _signed(value: float, negate: bool) -> float:
     return -value if negate else value
 
 
+# "Increasing": a larger magnitude is a stronger change. At 10, posterise keeps no bit and solarise
+# inverts every level, as published.
 # name -> argument as a function of the magnitude in 0..10 and of the drawn sign; None: it has none
 LEVELS: dict[str, Callable[[float, bool], float | int] | None] = {
     'AutoContrast': None,
@@ -293,6 +298,7 @@ class RandAugment:
 
     def __call__(self, sample: dict) -> dict:
         magnitude, count, spread = self.parsed
+        # Names by NumPy's generator and the rest by Python's, as the published code draws.
         for name in np.random.choice(list(LEVELS), count):
             if random.random() > OP_PROBABILITY:
                 continue

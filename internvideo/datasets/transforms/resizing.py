@@ -48,5 +48,6 @@ def _resize_smoothly(imgs: np.ndarray, height: int, width: int, interpolation: s
     resized = torch.nn.functional.interpolate(
         frames, size=(height, width), mode=interpolation, antialias=True
     )
+    # Bicubic weights overshoot: without the clamp the cast would wrap around.
     grey = resized.round_().clamp_(0, 255).to(torch.uint8)
     return grey.permute(0, 2, 3, 1).contiguous().numpy()

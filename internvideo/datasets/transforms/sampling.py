@@ -42,6 +42,8 @@ class UniformSample:
             clips = [frame_sampling.uniform_val(length, self.num_frames)]
         else:
             clips = frame_sampling.uniform_test(length, self.num_frames, self.num_views)
+        # The published code does not cut intervals at the end of the video and asks for frames
+        # that are not there.
         sample['frame_inds'] = np.minimum(np.array(clips, np.int64) + first, total - 1)
         return sample
 
@@ -76,6 +78,8 @@ class DenseSample:
             clips = [frame_sampling.dense_val(total, n, self.stride, self.published_val)]
         else:
             clips = frame_sampling.dense_test(total, n, self.stride, self.num_views)
+        # Only `published_val` gives negative numbers; the published decoder wraps these to the
+        # end.
         sample['frame_inds'] = np.array(clips, np.int64) % total
         return sample
 
@@ -210,6 +214,7 @@ class IntervalSample:
         if not native:
             raise MediaError(sample['path'], f'frame rate unknown, which mode={self.mode!r} needs')
         clip = interval_sampling.frames_per_second(length, native, self._fps(), self.num_frames)
+        # Shorter than half a period: its middle frame stands for it.
         clip = clip or [length // 2]
         return clip + clip[-1:] * (self.num_frames - len(clip))
 
