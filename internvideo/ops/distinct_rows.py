@@ -11,7 +11,9 @@ def distinct_rows(*columns: Tensor | None) -> tuple[Tensor, Tensor]:
     the order of their first rows.  None is no column.
     """
     given = [column for column in columns if column is not None]
+    # As bytes on the CPU: torch.unique would sort the rows, and finds no NaN equal to another.
     parts = [column.detach().cpu().contiguous().flatten(1) for column in given]
+    # Rows without entries tell nothing apart.
     arrays = [part.view(torch.uint8).numpy() if part.numel() else None for part in parts]
     numbers: dict[tuple, int] = {}
     firsts, place = [], []

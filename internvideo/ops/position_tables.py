@@ -160,5 +160,6 @@ def _resize_space(table: Tensor, size: tuple[int, int], new_size: tuple[int, int
     if tuple(size) == tuple(new_size):
         return table
     images = table[0].unflatten(1, size).permute(0, 3, 1, 2)
+    # Without antialiasing, as the published tables were resized.
     images = F.interpolate(images, size=tuple(new_size), mode='bicubic', align_corners=False)
     return images.flatten(2).transpose(1, 2)[None]

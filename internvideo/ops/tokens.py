@@ -27,11 +27,13 @@ def gather_visible(x: Tensor, mask: Tensor, num_visible: int | None = None) -> T
         )
     counts = (~mask).sum(dim=1)
     if num_visible is None:
+        # Waits for the device, which callers who know the number avoid.
         distinct = counts.unique().tolist()
         if len(distinct) != 1:
             raise ValueError(f'mask rows differ in their number of visible tokens: {distinct}')
         num_visible = distinct[0]
     else:
+        # Asynchronous: an ordinary check would wait for the device in every step.
         torch._assert_async((counts == num_visible).all(), 'mask does not fit num_visible')
     # A stable sort puts the visible positions first and keeps their order.
     order = torch.argsort(mask.to(torch.uint8), dim=1, stable=True)[:, :num_visible]

@@ -201,6 +201,8 @@ class VideoEncoder(BaseModule):
     def run_block(self, index: int, x: Tensor) -> Tensor:
         """Block ``index`` on ``x``, its activations recomputed when so configured."""
         if index < self.checkpoint_num and self.training and torch.is_grad_enabled():
+            # A reentrant one would cut the gradient off where the input needs none, as after
+            # frozen blocks.
             return checkpoint(self.blocks[index], x, use_reentrant=False)
         return self.blocks[index](x)
 
@@ -249,10 +251,12 @@ class VideoEncoder(BaseModule):
             is_open = module is self.blocks or (open_pooler and module is self.pooler)
             if not is_open:
                 self._frozen.append(module)
+        # Tokens and position tables, which belong to no child.
         for parameter in self.parameters(recurse=False):
             parameter.requires_grad_(False)
         for module in self._frozen:
             module.requires_grad_(False)
+        # The model may be in training mode already: what was frozen leaves it now.
         self.train(self.training)
 
     def train(self, mode: bool = True) -> 'VideoEncoder':

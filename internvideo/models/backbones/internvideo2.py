@@ -60,6 +60,7 @@ class Block(nn.Module):
         self.norm2 = RMSNorm(dim, fused=fused)
         self.mlp = Mlp(dim, hidden_dim, act=act, out_std=out_std, fused=fused)
         self.ls2 = LayerScale(dim, init_values, layerscale_force_fp32) if init_values else None
+        # Without state: each branch draws anew from the same module.
         self.drop_path = DropPath(drop_path)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -111,6 +112,7 @@ class InternVideo2(VideoEncoder):
         'small': dict(embed_dim=384, depth=12, num_heads=6, mlp_ratio=4.0),
         'base': dict(embed_dim=768, depth=12, num_heads=12, mlp_ratio=4.0),
         'large': dict(embed_dim=1024, depth=24, num_heads=16, mlp_ratio=4.0),
+        # 48 / 11: the hidden width of the MLP is 6144.
         '1B': dict(embed_dim=1408, depth=40, num_heads=16, mlp_ratio=48 / 11),
         '6B': dict(embed_dim=3200, depth=48, num_heads=25, mlp_ratio=4.0),
     }
@@ -171,6 +173,7 @@ class InternVideo2(VideoEncoder):
         block = dict(
             dim=self.embed_dim,
             num_heads=width['num_heads'],
+            # Cut, not rounded, as published, which matters for odd widths.
             hidden_dim=int(self.embed_dim * width['mlp_ratio']),
             qkv_bias=qkv_bias,
             qk_normalization=qk_normalization,
@@ -223,6 +226,7 @@ class InternVideo2(VideoEncoder):
             table = sincos_3d(self.embed_dim, steps, tuple(size), cls_token=True)
             self.pos_embed.copy_(table)
         if self.image_pos_embed == 'separate':
+            # The joint table of one frame: its part for time is the constant row of step 0.
             self.img_pos_embed.copy_(sincos_3d(self.embed_dim, 1, tuple(size), cls_token=True))
 
     @property
@@ -240,6 +244,7 @@ class InternVideo2(VideoEncoder):
         tables = dict(pos_embed=PositionTable(extra_rows=1))
         if self.sep_pos_embed:
             tables = dict(
+                # pos_embed_cls is one row in any grid: there is nothing to resize.
                 pos_embed_spatial=PositionTable(over_time=False),
                 pos_embed_temporal=PositionTable(over_space=False),
             )
@@ -309,6 +314,7 @@ class InternVideo2(VideoEncoder):
         x = self.patch_embed(video)
         steps, x = x.shape[1], x.flatten(1, 2)
         x = torch.cat([self.cls_token.expand(len(x), -1, -1), x], dim=1)
+        # Before tokens are hidden: the visible ones keep their places in the whole clip.
         x = x + self.position_table(self.is_image(video.shape[2]))
         if mask is not None:
             x = gather_visible(x, mask, num_visible)
@@ -320,6 +326,7 @@ class InternVideo2(VideoEncoder):
         pooled = attn = None
         if self.clip_projector is not None and not layers_only:
             pooled, attn = self.clip_projector(x, return_attn)
+        # Not scaled to a sum of 1 without the class token, as published.
         attn = None if attn is None else attn[:, 1:]
         return EncoderOutput(
             x, pooled, [taps[i] for i in return_layers], attn, (steps, *self.grid[1:])

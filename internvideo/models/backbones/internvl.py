@@ -109,12 +109,14 @@ class InternVLVision(InternVideo2):
         if video.ndim != 5:
             raise ValueError(f'expected clips (B, C, T, H, W), got shape {tuple(video.shape)}')
         steps = video.shape[2]
+        # As clips of one frame each, so that the forward pass of the parent serves.
         frames = video.transpose(1, 2).flatten(0, 1)[:, :, None]
         out = super().forward(
             frames, return_layers=return_layers, return_attn=return_attn, layers_only=layers_only
         )
         return EncoderOutput(
             tokens=merge_frames(out.tokens, steps),
+            # A mean of raw vectors: targets are normalised after it, as published.
             pooled=None if out.pooled is None else out.pooled.unflatten(0, (-1, steps)).mean(1),
             layers=[merge_frames(layer, steps) for layer in out.layers],
             attn=None if out.attn is None else out.attn.unflatten(0, (-1, steps)).flatten(1),

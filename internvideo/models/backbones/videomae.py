@@ -48,11 +48,15 @@ class VideoMAEAttention(nn.Module):
         """(B, N, D) -> (B, N, D)."""
         bias = None
         if self.q_bias is not None:
+            # A bias of the keys would add one number to all scores of a query, which a softmax
+            # drops.
             bias = torch.cat([self.q_bias, torch.zeros_like(self.q_bias), self.v_bias])
         qkv = F.linear(x, self.qkv.weight, bias)
         parts = (part.unflatten(-1, (self.num_heads, -1)) for part in qkv.chunk(3, dim=-1))
         if self.layout == 'corrected':
             return self.proj(attend(*parts, self.backend).flatten(-2))
+        # attend() takes the second axis for tokens, which is that of the heads here; its output is
+        # read back without a transpose, too.
         q, k, v = (part.transpose(1, 2) for part in parts)
         return self.proj(attend(q, k, v, self.backend).reshape(x.shape))
 
@@ -75,6 +79,7 @@ class VideoMAEBlock(nn.Module):
         self.norm1 = nn.LayerNorm(dim, eps=1e-6)
         self.attn = VideoMAEAttention(dim, num_heads, qkv_bias, attn_backend, attention_layout)
         self.norm2 = nn.LayerNorm(dim, eps=1e-6)
+        # Trained with the exact GELU, which the fused kernel does not know.
         self.mlp = Mlp(dim, hidden_dim, act='gelu', fused=False)
         self.gamma_1 = self.gamma_2 = None
         if init_values:
@@ -172,6 +177,7 @@ class VideoMAE(VideoEncoder):
         self.mean_pool = mean_pool
         self.patch_embed = PatchEmbed3D(patch_size, tubelet_size, in_channels, self.embed_dim)
         self._make_position_table(patch_size)
+        # On the CPU even when the model is built on the meta device: the rates are numbers.
         rates = torch.linspace(0, drop_path_rate, self.depth, device='cpu').tolist()
         self.blocks = nn.ModuleList(
             VideoMAEBlock(
@@ -194,6 +200,7 @@ class VideoMAE(VideoEncoder):
         num_positions, base = steps * height * width, BASE_STEPS * side**2
         if num_positions == base:
             table = interleaved_sinusoid(base, self.embed_dim)[None]
+            # Published files of this size hold no such entry.
             self.register_buffer('pos_embed', table, persistent=False)
             return
         if height != width:
@@ -236,6 +243,7 @@ class VideoMAE(VideoEncoder):
         self.check_clips(video)
         self.check_request(return_layers, return_attn)
         x = self.patch_embed(video).flatten(1, 2)
+        # A float32 table would turn a bfloat16 stream into float32.
         x = x + self.pos_embed.to(x.dtype)
         if mask is not None:
             x = gather_visible(x, mask, num_visible)

@@ -21,6 +21,7 @@ def _eager(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
     # Scaled before the product, so that half precision does not overflow.
     scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)
+    # Autocast on CUDA gives the softmax in float32.
     return (scores.softmax(dim=-1).to(v.dtype) @ v).transpose(1, 2)
 
 
@@ -36,6 +37,7 @@ def _flash_attn(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     return kernel(q.to(dtype), k.to(dtype), v.to(dtype))
 
 
+# Each takes and gives (B, tokens, heads, head_dim), the layout of flash_attn.
 BACKENDS: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
     'sdpa': _sdpa,
     'eager': _eager,
@@ -116,6 +118,7 @@ class Attention(nn.Module):
             raise ValueError(f'embed_dim={dim} is not divisible by num_heads={num_heads}')
         self.num_heads = num_heads
         self.backend = check_attn_backend(backend)
+        # One weight for the three, as published: all queries, then all keys, then all values.
         self.qkv = Linear(dim, 3 * dim, bias=qkv_bias)
         self.proj = Linear(dim, dim, std=out_std)
         self.q_norm = RMSNorm(dim, fused=fused) if qk_normalization else nn.Identity()

@@ -48,6 +48,7 @@ class CrossAttention(nn.Module):
         if return_attn:  # kernels do not give out their scores
             scores = torch.einsum('bmhd,bnhd->bhmn', q * q.shape[-1] ** -0.5, k)
             attn = scores.softmax(dim=-1)
+        # The output is the kernel's either way: asking for the scores changes no feature.
         return self.proj(attend(q, k, v, self.backend).flatten(-2)), attn
 
 
@@ -63,6 +64,8 @@ class AttentionPooling(nn.Module):
 
     def __init__(self, dim: int, num_heads: int, out_dim: int, backend: str = 'auto') -> None:
         super().__init__()
+        # As published: queries, keys and values have norms of their own, with another eps than the
+        # blocks.
         self.norm1_q = nn.LayerNorm(dim, eps=1e-5)
         self.norm1_k = nn.LayerNorm(dim, eps=1e-5)
         self.norm1_v = nn.LayerNorm(dim, eps=1e-5)
@@ -70,6 +73,7 @@ class AttentionPooling(nn.Module):
 
     def forward(self, tokens: Tensor, return_attn: bool = False) -> tuple[Tensor, Tensor | None]:
         """Return (B, out_dim) and, when asked, the attention averaged over heads (B, N)."""
+        # The class token counts in the mean, as in training of the published weights.
         query = self.norm1_q(tokens.mean(dim=1, keepdim=True))
         pooled, attn = self.cross_attn(
             query, self.norm1_k(tokens), self.norm1_v(tokens), return_attn

@@ -23,9 +23,11 @@ def check_fused(fused: Fused) -> Fused:
 
 def has_flash_attn() -> bool:
     """Whether the flash_attn package is installed."""
+    # Not imported: that would load its compiled library even where no part of it is used.
     return importlib.util.find_spec('flash_attn') is not None
 
 
+# Every norm and MLP of a model asks: an import that failed is not tried again.
 @functools.cache
 def _load(module: str, name: str) -> Callable | None:
     # A package built for another torch fails with OSError or RuntimeError at import.
@@ -44,6 +46,7 @@ def _apex_rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
 
 
 def _flash_mlp(x: Tensor, fc1: nn.Linear, fc2: nn.Linear) -> Tensor:
+    # gelu_approx is its name for the tanh GELU.
     return _load(*_FLASH_MLP)(
         x, fc1.weight, fc2.weight, fc1.bias, fc2.bias, activation='gelu_approx'
     )

@@ -14,6 +14,7 @@ class Linear(nn.Linear):
     def __init__(
         self, in_features: int, out_features: int, bias: bool = True, std: float = 0.02
     ) -> None:
+        # Before the constructor of the parent, which calls reset_parameters.
         self.std = std
         super().__init__(in_features, out_features, bias=bias)
 

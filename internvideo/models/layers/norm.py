@@ -36,6 +36,7 @@ class _RMSNormFunction(torch.autograd.Function):
         return (x * inverse).to(x.dtype) * weight
 
     @staticmethod
+    # The in-place steps below would make a second derivative wrong; so it raises.
     @once_differentiable
     def backward(ctx: FunctionCtx, grad: Tensor) -> tuple[Tensor, Tensor, None]:
         x, weight, inverse = ctx.saved_tensors
@@ -44,6 +45,7 @@ class _RMSNormFunction(torch.autograd.Function):
             normed = x * inverse
             product = (grad * normed).flatten(0, -2)
             grad_weight = product.sum(0).to(weight.dtype)
+            # grad_x = inverse * (grad * weight - normed * mean(grad * weight * normed)).
             dot = (product @ weight.to(product.dtype)).view_as(inverse).div_(-x.shape[-1])
             grad_x = (grad * weight).to(normed.dtype).addcmul_(normed, dot).mul_(inverse)
             return grad_x.to(x.dtype), grad_weight, None

@@ -17,6 +17,7 @@ class PatchEmbed3D(nn.Module):
     ) -> None:
         super().__init__()
         self.kernel = (tubelet_size, patch_size, patch_size)
+        # Never run as a convolution: it gives the published names and the published start.
         self.proj = nn.Conv3d(in_channels, embed_dim, self.kernel, stride=self.kernel)
 
     def forward(self, video: Tensor) -> Tensor:
@@ -24,5 +25,6 @@ class PatchEmbed3D(nn.Module):
         batch, channels, frames, height, width = video.shape
         t, p, q = self.kernel
         boxes = video.reshape(batch, channels, frames // t, t, height // p, p, width // q, q)
+        # The order inside a box is that of the flattened kernel: channel, frame, row, column.
         boxes = boxes.permute(0, 2, 4, 6, 1, 3, 5, 7).flatten(4).flatten(2, 3)
         return F.linear(boxes, self.proj.weight.flatten(1), self.proj.bias)

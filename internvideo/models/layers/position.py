@@ -18,6 +18,7 @@ def sincos(positions: Tensor, dim: int) -> Tensor:
     """
     if dim % 2:
         raise ValueError(f'a sine-cosine table needs an even width, got {dim}')
+    # In float32, as the published tables were made.
     index = torch.arange(dim // 2, dtype=torch.float32, device='cpu')
     frequency = 1.0 / 10000 ** (index / (dim / 2))
     angle = positions.to(torch.float32)[:, None] * frequency
@@ -42,6 +43,7 @@ def sincos_2d(dim: int, grid: tuple[int, int], cls_token: bool = False) -> Tenso
     height, width = grid
     rows = _positions(height).repeat_interleave(width)
     columns = _positions(width).repeat(height)
+    # Columns first, as published: on a square grid no shape would show the other order.
     table = torch.cat([sincos(columns, dim // 2), sincos(rows, dim // 2)], dim=1)
     return _with_cls_row(table, cls_token)
 
@@ -51,6 +53,7 @@ def sincos_3d(dim: int, length: int, grid: tuple[int, int], cls_token: bool = Fa
 
     Raises ValueError when ``dim`` is not a multiple of 16.
     """
+    # Space has 3/4 of the width; half of that, 3 dim / 8, must be even for sines and cosines.
     if dim % 16:
         raise ValueError(f'a joint position table needs embed_dim divisible by 16, got {dim}')
     time, space = sincos_1d(dim // 4, length), sincos_2d(dim - dim // 4, grid)
@@ -60,6 +63,8 @@ def sincos_3d(dim: int, length: int, grid: tuple[int, int], cls_token: bool = Fa
 
 def interleaved_sinusoid(num_positions: int, dim: int) -> Tensor:
     """(num_positions, dim) VideoMAE table over the flattened position: even sine, odd cosine."""
+    # Rounded once, from float64, as published.  On the CPU also when the model is built on the
+    # meta device: as no file holds this table, nothing would fill it in later.
     pair = torch.arange(dim, dtype=torch.float64, device='cpu') // 2
     position = torch.arange(num_positions, dtype=torch.float64, device='cpu')
     angle = position[:, None] / 10000 ** (2 * pair / dim)

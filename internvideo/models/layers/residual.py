@@ -67,6 +67,7 @@ def add_branch(
     if not scale.force_fp32:
         return stream + drop_path(branch * scale.gamma)
     factor = drop_path.draw(branch)
+    # Scale and dropping in one small tensor, so that the large ones are read once.
     gamma = scale.gamma if factor is None else scale.gamma * factor
     # Outside autocast the kernel multiplies and adds in float32, rounds once, and keeps the branch
     # for the backward pass in its own (narrower) dtype.

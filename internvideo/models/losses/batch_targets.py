@@ -17,6 +17,7 @@ def stack_labels(
         ValueError: a sample without a label, or a label outside ``[0, num_classes)``; the message
             names the sample's path, the label and ``num_classes``.
     """
+    # Data samples stay on the CPU: checking labels here does not wait for the device.
     labels = []
     for sample in data_samples:
         label = int(sample.gt_label) if 'gt_label' in sample else None

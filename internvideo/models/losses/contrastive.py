@@ -103,6 +103,7 @@ class ContrastiveLoss(nn.Module):
     def _local_loss(
         self, first: Tensor, second: Tensor, temp: Tensor, ids: Tensor | None, batch: int
     ) -> Tensor:
+        # Features are gathered in the order of ranks, from batches of one size.
         start = world()[0] * batch
         rows = slice(start, start + batch)
         if ids is None:  # every pair of the global batch has an id of its own

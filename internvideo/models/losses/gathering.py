@@ -38,6 +38,7 @@ class _MeanGradient(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Tensor:
+        # all_reduce works in place, on a gradient that may serve others as well.
         grad = grad.clone()
         dist.all_reduce(grad)
         return grad / dist.get_world_size()

@@ -57,6 +57,7 @@ class TokenMasker:
 
     def draw(self, shape: tuple[int, int], device: torch.device | str) -> MaskingDraws:
         """Fresh draws from torch's global generator."""
+        # Draws come in the published order: targets, mask token, random token, its id.
         rates = (self.probability, 0.8, 0.5)  # of the fifth that is not hidden half is swapped
         flags = [torch.rand(shape, device=device) < rate for rate in rates]
         return MaskingDraws(*flags, torch.randint(self.vocab_size, shape, device=device))

@@ -15,6 +15,7 @@ from internvideo.ops.features import normalise
 from .contrastive import match_matrix, similarity
 
 IGNORED = -100
+# As published: far below any draw of normal noise.
 FORBIDDEN = -9999.0
 
 
@@ -48,6 +49,8 @@ def negative_weights(
     media, text = normalise(media, 'l2'), normalise(text, 'l2')
     scores = similarity(media, text, temp, aggregate).float()
     same = match_matrix(ids, ids, scores)
+    # The published code adds 1e-4 to all scores before, which a softmax does not see; its 0.01
+    # keeps an infinity or a NaN from stopping the draw.
     return tuple(
         weights.softmax(dim=1).masked_fill(same, 0.0).nan_to_num(0.01, 0.01, 0.01)
         for weights in (scores, scores.T)

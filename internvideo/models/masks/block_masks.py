@@ -44,6 +44,7 @@ def block_size(
             shares, (temporal_scale, spatial_scale, aspect_ratio), strict=True
         )
     )
+    # Cut here and rounded below, as published: otherwise a seed gives other masks.
     patches = int(rows * columns * area)
     height, width = round(math.sqrt(patches * aspect)), round(math.sqrt(patches / aspect))
     return max(1, int(steps * length)), min(rows, height), min(columns, width)
@@ -126,6 +127,7 @@ class BlockMask(Masker):
         size = self.next_size(grid)
         hidden = torch.stack([self._draw_clip(grid, size) for _ in range(batch_size)])
         shortest = int((~hidden).sum(dim=1).min())
+        # Kept as a number, so that the encoder need not count on the device.
         self._visible = min(shortest, self.max_keep or shortest)
         return cut_context(hidden, self._visible, self.cut).to(device, non_blocking=True)
 

@@ -44,6 +44,7 @@ def draw_by_weight(weights: Tensor, count: int) -> Tensor:
     """
     weights = weights.float()
     scores = weights.clamp_min(torch.finfo(weights.dtype).tiny).log()
+    # Minus the logarithm of an exponential draw is Gumbel noise.
     scores = scores - torch.empty_like(scores).exponential_().log()
     return scores.topk(count, dim=1).indices
 
@@ -145,6 +146,7 @@ class ScoredMask(RatioMasker):
         """Mask (B, N) in which the largest of (B, ``num_scores``) different scores stay visible."""
         places = self.num_scores(grid)
         visible = scores.topk(visible_count(places, self.ratio)).indices
+        # Where places are those of one frame, all time steps repeat them.
         return hide_all_but(visible, places).repeat(1, grid[0] * grid[1] * grid[2] // places)
 
     def num_visible(self, grid: Grid) -> int:

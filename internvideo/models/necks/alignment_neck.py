@@ -115,6 +115,7 @@ class AlignmentNeck(BaseModule):
             self.final_clip_decoder = decoder(pooled_dim, clip_final_dim)
         if mae_layers:
             self._make_table('mae', cls_token=False)
+        # MLPs in every published student, whatever the CLIP branch has.
         self.mae_decoder = nn.ModuleList(MLPDecoder(embed_dim, mae_dim) for _ in range(mae_layers))
 
     def _make_table(self, branch: str, cls_token: bool) -> None:
@@ -129,6 +130,7 @@ class AlignmentNeck(BaseModule):
             self._add(f'{name}_cls', torch.zeros(1, dim, device='cpu'))
 
     def _add(self, name: str, table: Tensor) -> None:
+        # Tables come on the CPU; the parameter belongs on the device that the model is built on.
         parameter = nn.Parameter(torch.empty(1, *table.shape))
         with torch.no_grad():
             parameter.copy_(table)
@@ -180,12 +182,14 @@ class AlignmentNeck(BaseModule):
                 'images need image_pos_embed and no MAE branch, got '
                 f'image_pos_embed={self.image_pos_embed!r} and {len(self.mae_decoder)} MAE layers'
             )
+        # Decoder k belongs to the k-th shallowest of the aligned blocks, as published.
         table = self._rows('clip', visible, is_image)
         middle = [
             normalise(decoder(stream + table.to(stream.dtype)), self.clip_norm)
             for decoder, stream in zip(self.clip_decoder, clip_streams, strict=True)
         ]
         final = self.final_clip_decoder(pooled)
+        # Without a decoder of its own the pooled vector goes out raw, as published.
         if self.clip_final_dim:
             final = normalise(final, self.clip_norm)
         return AlignedFeatures(middle, final, self._decode_mae(mae_streams, visible))
@@ -193,6 +197,7 @@ class AlignmentNeck(BaseModule):
     def _decode_mae(self, streams: list[Tensor], visible: Tensor | None) -> list[Tensor]:
         if not len(self.mae_decoder):
             return []
+        # The MAE table has no row for the class token: patches count from 0 in it.
         table = self._rows('mae', None if visible is None else visible[:, 1:] - 1)
         return [
             normalise(decoder(stream[:, 1:] + table.to(stream.dtype)), self.mae_norm)
