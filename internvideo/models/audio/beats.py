@@ -52,6 +52,7 @@ class PositionalConv(nn.Module):
         weight = self.weight_v * (self.weight_g / self._norm())
         taps = weight.shape[-1]
         y = F.conv1d(x.transpose(1, 2), weight, self.bias, padding=taps // 2, groups=self.groups)
+        # An even number of taps gives one output too many.
         return F.gelu(y[..., : x.shape[1]]).transpose(1, 2)
 
 
@@ -102,6 +103,8 @@ class RelativeAttention(nn.Module):
             proj(x).unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
             for proj in (self.q_proj, self.k_proj, self.v_proj)
         )
+        # The published code subtracts the largest score of each row before, which a softmax does
+        # not see.
         mixed = F.scaled_dot_product_attention(
             q,
             k,
@@ -114,6 +117,8 @@ class RelativeAttention(nn.Module):
     def _mask(self, q: Tensor, bias: Tensor | None, padding: Tensor | None) -> Tensor | None:
         mask = None if bias is None else bias[None].to(q.dtype)
         if mask is not None and self.grep_linear is not None:
+            # Reads the query before it is scaled; eight outputs make two gates, four summed in
+            # each.
             first, second = self.grep_linear(q).unflatten(-1, (2, 4)).sum(-1).sigmoid().chunk(2, -1)
             mask = mask * (first * (second * self.grep_a - 1) + 2)
         if padding is None:
@@ -170,6 +175,7 @@ class _ScaledGradient(torch.autograd.Function):
     @staticmethod
     def forward(ctx: torch.autograd.function.FunctionCtx, x: Tensor, factor: float) -> Tensor:
         ctx.factor = factor
+        # A view: autograd needs another tensor than its input.
         return x.view_as(x)
 
     @staticmethod
@@ -233,6 +239,8 @@ class BEATsTransformer(nn.Module):
                 nn.init.normal_(module.weight, std=0.02)
                 nn.init.zeros_(module.bias)
                 gain = (8 * len(self.layers)) ** -0.25
+                # DeepNet (arXiv 2203.00555): what feeds the residual starts smaller, queries and
+                # keys do not.
                 if deep_norm and name.endswith(('v_proj', 'out_proj', 'fc1', 'fc2')):
                     nn.init.xavier_normal_(module.weight, gain=gain)
                 elif deep_norm and name.endswith(('q_proj', 'k_proj')):

@@ -10,6 +10,7 @@ from torch import Tensor
 from internvideo.models.data_preprocessors import config_checks
 from internvideo.registry import MODELS
 
+# ImageNet's, times 255: clips arrive as bytes.
 IMAGENET_MEAN = (123.675, 116.28, 103.53)
 IMAGENET_STD = (58.395, 57.12, 57.375)
 

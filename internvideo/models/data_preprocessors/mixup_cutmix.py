@@ -76,6 +76,7 @@ def apply_mixes(clips: Tensor, target: Tensor, mixes: Sequence[Mix]) -> tuple[Te
     # flip copies: rows that were mixed before must not be mixed into their partners.
     partner, share = clips.flip(0), target.new_ones(len(target), 1)
     for mix in mixes:
+        # A slice of all rows makes no copies, which a list of indices does.
         rows = slice(None) if len(mix.rows) == len(clips) else mix.rows
         share[rows] = mix.target_lam
         if mix.box is not None:

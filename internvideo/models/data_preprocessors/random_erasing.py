@@ -37,6 +37,7 @@ def _draw_box(
         area = rng.uniform(*area_range) * height * width / count
         aspect = math.exp(rng.uniform(log_aspect, -log_aspect))
         h, w = round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
+        # Strictly smaller, as in timm: a box never spans a whole side.
         if h < height and w < width:
             return rng.randint(0, height - h), rng.randint(0, width - w), h, w
     return None

@@ -36,6 +36,7 @@ def check_width(norm: nn.LayerNorm, pooled: Tensor) -> None:
 
 
 def _new_head(in_dim: int, num_classes: int, init_scale: float) -> Linear:
+    # The published code draws with 0.02 and multiplies: the law is the same, in one draw.
     return Linear(in_dim, num_classes, std=0.02 * init_scale)
 
 
@@ -99,6 +100,7 @@ class AttentiveProbeHead(ClassificationHead):
         loss: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(num_classes, in_dim, dropout, init_scale, loss)
+        # The published probe has the exact GELU even where the encoder runs fused kernels.
         mlp = Mlp(in_dim, 4 * in_dim, act='gelu', out_std=0.0, fused=False)
         self.extra_mlp = nn.Sequential(nn.LayerNorm(in_dim, eps=1e-5), mlp)
 
@@ -151,6 +153,7 @@ class ConcatProbeHead(nn.Module):
         self.per_step = 'avgN' in merge_method
         self.merges_tokens = merge_method != 'proj'
         self.uses_pooled = 'proj' in merge_method
+        # Unused by cls_avg1 and cls_avgN, whose published files hold it all the same.
         self.fc_norm = nn.LayerNorm(in_dim, eps=1e-5)
         width = in_dim if self.uses_pooled else 0
         if self.merges_tokens:
@@ -202,6 +205,7 @@ class ConcatProbeHead(nn.Module):
         means = patches.unflatten(1, (steps, -1)).mean(dim=2)
         merged = self.down(torch.cat([cls_token, means], dim=1))
         if isinstance(self.down_norm, nn.BatchNorm1d):
+            # BatchNorm1d wants channels second, and the published head was trained on that order.
             merged = merged.transpose(1, 2)
         return self.down_norm(merged).flatten(1)
 

@@ -53,12 +53,14 @@ class MediaAttention(nn.Module):
     """
 
     def __init__(self, config: Any, media_dim: int) -> None:
+        # Imported where it is used: models without texts do not need transformers.
         from transformers.models.bert.modeling_bert import BertSelfOutput
 
         super().__init__()
         dim = config.hidden_size
         self.num_heads = config.num_attention_heads
         self.dropout = config.attention_probs_dropout_prob
+        # The published names are crossattention.self.query and so on.
         self.self = nn.ModuleDict(
             dict(
                 query=nn.Linear(dim, dim),

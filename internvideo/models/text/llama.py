@@ -65,11 +65,13 @@ class LlamaText(BaseModule):
             if arch not in ARCHITECTURES:
                 raise ValueError(f'arch must be one of {", ".join(ARCHITECTURES)}, got {arch!r}')
             arch = ARCHITECTURES[arch]
+        # Texts are read in one pass: keys kept for a next call would only take memory.
         config = LlamaConfig(**arch, use_cache=False)
         config._attn_implementation = 'eager' if attn_backend == 'eager' else 'sdpa'
         self.config, self.out_dim = config, out_dim
         self.transformer = LlamaModel(config)
         self.text_projection = nn.Parameter(torch.empty(config.hidden_size, out_dim))
+        # The published code leaves it uninitialised until a file is loaded.
         nn.init.normal_(self.text_projection, std=config.hidden_size**-0.5)
         if lora is not None:
             self._add_lora({**LORA_DEFAULTS, **lora})

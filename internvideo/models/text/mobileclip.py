@@ -144,6 +144,7 @@ class MobileCLIPText(BaseModule):
                 nn.init.zeros_(module.bias)
         std = self.projection_layer.shape[0] ** -0.5
         nn.init.normal_(self.embedding_layer.weight, std=std)
+        # The published code leaves it uninitialised until a file is loaded.
         nn.init.normal_(self.projection_layer, std=std)
 
     @classmethod
@@ -170,11 +171,13 @@ class MobileCLIPText(BaseModule):
 
     def encode_tokens(self, input_ids: Tensor, padding: Tensor | None = None) -> Tensor:
         """(B, L) tokens, (B, L) bool, True = padding -> (B, L, ``dim``) normalised states."""
+        # Not scaled: the published code computes a factor and does not use it.
         x = self.embedding_layer(input_ids)
         if self.positional_embedding is not None:
             x = x + self.positional_embedding['pos_embed'](input_ids.shape[1])
         mask = None
         if padding is not None and not self.causal_masking:
+            # A boolean mask of torch is True where a token is seen.
             mask = ~padding[:, None, None]
         for layer in self.transformer:
             x = layer(x, mask, self.causal_masking)

@@ -91,6 +91,7 @@ class WordPieceTokenizer:
 
     def count(self, text: str) -> int:
         """Tokens of a text that is not cut."""
+        # Not verbose: transformers warns of texts that are longer than the model reads.
         return len(self.tokenizer(text, verbose=False)['input_ids'])
 
 
@@ -133,7 +134,9 @@ class LlamaTokenizer:
         glued = [f'{self.prefix}{text}' for text in texts]
         rows = self.tokenizer(glued, add_special_tokens=False)['input_ids']
         first, last = self.ends
+        # Framed by hand, so that a text that is cut keeps its last special token.
         framed = [[first, *row[: self.max_length - 2], last] for row in rows]
+        # Id 0 is padding and unknown token alike, as the published tower was trained.
         return pad_tokens(framed, self.max_length, 0)
 
     def count(self, text: str) -> int:

@@ -111,6 +111,7 @@ class MaskedAlignment(VideoModel):
         ]
         steps, *sides = self.backbone.grid
         for name, grid in self.targets.grids.items():
+            # An image teacher has one temporal position, and sees the frames one by one.
             if list(grid[1:]) != sides or grid[0] not in (1, steps):
                 faults.append(f'the {name} teacher has patch grid {grid}, not {(steps, *sides)}')
         if self._wants_attention and not self.targets.has_attention:
@@ -263,6 +264,7 @@ class MaskedAlignment(VideoModel):
         return super().no_weight_decay() | own
 
     def _load_from_state_dict(self, state_dict: dict, prefix: str, *args: Any) -> None:
+        # Where the teachers come after the checkpoint, load_targets() compares.
         found = state_dict.get(f'{prefix}teacher_digest')
         if found is not None and self._targets_loaded:
             self._check_digest(found, self.teacher_digest)
@@ -271,6 +273,7 @@ class MaskedAlignment(VideoModel):
     @staticmethod
     def _check_digest(found: Tensor, own: Tensor) -> None:
         """Refuse to go on with other teachers than those the weights were trained with."""
+        # A model on the meta device holds no numbers to compare.
         if found.is_meta or own.is_meta:
             return
         found, own = found.cpu(), own.cpu()

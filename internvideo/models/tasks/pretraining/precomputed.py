@@ -43,6 +43,7 @@ def fingerprint(video: Tensor) -> Tensor:
 
 def path_key(path: str) -> int:
     """A 63-bit number that stands for a sample's path."""
+    # Without its lowest bit the number fits a tensor of signed 64-bit integers.
     return int.from_bytes(hashlib.blake2b(str(path).encode(), digest_size=8).digest(), 'big') >> 1
 
 
@@ -94,6 +95,7 @@ class TargetManifest:
         path, text = Path(root) / MANIFEST, json.dumps(asdict(self), indent=1)
         if not path.exists():
             atomic_write(path, text)
+        # Read even when just written: another job may have been first.
         found = TargetManifest.read(root)
         differing = [
             f'{name} {getattr(found, name)} instead of {getattr(self, name)}'
@@ -289,6 +291,7 @@ class PrecomputedTargets:
             from safetensors import safe_open
 
             if len(self._files) >= MAX_OPEN_FILES:
+                # The file that was opened first makes room: a dict keeps its order.
                 self._files.pop(next(iter(self._files)))
             self._files[part] = safe_open(part_path(self.root, part), framework='pt')
         return self._files[part]

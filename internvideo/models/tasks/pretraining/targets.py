@@ -49,9 +49,11 @@ class Targets:
         """Features at the ``visible`` (B, M) positions (class token first), normalised."""
         if self.mask is not None:
             return AlignedFeatures(self.clip_middle, self.clip_final, self.mae)
+        # Picked before they are normalised: most tokens are hidden.
         middle = [normalise(take_tokens(layer, visible), clip_norm) for layer in self.clip_middle]
         # A copy: what comes out of inference mode may not be kept for the backward pass.
         final = None if self.clip_final is None else normalise(self.clip_final.clone(), clip_norm)
+        # The MAE teacher has no class token: patches count from 0 there.
         patches = visible[:, 1:] - 1
         mae = [normalise(take_tokens(layer, patches), mae_norm) for layer in self.mae]
         return AlignedFeatures(middle, final, mae)

@@ -31,6 +31,7 @@ def aligned_layers(depth: int, layers: Mapping[str, float] | Sequence[int]) -> l
         chosen = [depth - int(i * interval) - 1 for i in range(count)]
     else:
         chosen = [int(index) for index in layers]
+    # The published formula takes negative and repeated blocks without a word.
     wrong = [index for index in chosen if not 0 <= index < depth]
     if wrong or len(set(chosen)) != len(chosen) or not chosen:
         raise ValueError(
@@ -107,6 +108,8 @@ class FrozenTeacher:
         self.dtype = DTYPES[dtype]
         # Weights that will be loaded take no memory and no random numbers before.
         with torch.device('meta' if init_cfg else torch.get_default_device()):
+            # The published distillation leaves its teacher a rate of 0.25 in training mode, which
+            # makes the targets random.
             self.encoder = MODELS.build(encoder | dict(drop_path_rate=0.0))
         self.encoder.eval().requires_grad_(False)
         self.layers = aligned_layers(self.encoder.depth, layers)
@@ -145,6 +148,7 @@ class FrozenTeacher:
         if self.init_cfg:
             WEIGHT_INITIALIZERS.build(self.init_cfg)(self.encoder)
             self.encoder.eval().requires_grad_(False)
+        # Before the cast: the same file gives one digest whatever the dtype.
         self._digest = digest(self.encoder)
         if self.dtype is not None:
             cast_linear_maps(self.encoder, self.dtype)

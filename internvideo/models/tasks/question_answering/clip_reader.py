@@ -135,6 +135,7 @@ class ClipReader(VideoModel):
         A blind model gives one row, whatever the clips.
         """
         if self.blind:
+            # Clips are normalised here: zero is the mean colour.
             video = torch.zeros_like(video[:1])
         tokens = self.vision_encoder(video).tokens
         return tokens if self.av_concat_vision_proj is None else self.av_concat_vision_proj(tokens)

@@ -61,6 +61,7 @@ class VideoMultipleChoice(ClipReader):
     ) -> dict[str, Tensor]:
         """Compute ``loss_choice`` (see the class)."""
         scores = self.score(inputs, data_samples).split(option_counts(data_samples))
+        # Minus infinity: an option that a question does not have gets no probability.
         padded = pad_sequence(scores, batch_first=True, padding_value=float('-inf'))
         right = torch.tensor([sample.answer for sample in data_samples], device=padded.device)
         return dict(loss_choice=F.cross_entropy(padded, right))

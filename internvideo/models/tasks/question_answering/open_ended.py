@@ -157,6 +157,7 @@ class VideoQuestionAnswering(ClipReader):
         own = torch.arange(len(states), device=states.device)
         first = self.next_token_logits(states, seen, own, start)[:, 0].log_softmax(dim=-1)
         kept = min(self.num_candidates or len(ids), len(ids))
+        # Column 0 holds the special token that every answer begins with.
         chosen = first[:, ids[:, 1]].topk(kept, dim=1).indices
         rows, picked = own.repeat_interleave(kept), chosen.flatten()
         parts = [
@@ -187,9 +188,11 @@ class VideoQuestionAnswering(ClipReader):
         for _ in range(self.max_new_tokens):
             logits = self.next_token_logits(states, seen, rows, ids)[:, -1]
             score, token = logits.log_softmax(dim=-1).max(dim=-1)
+            # An answer that has ended keeps its score while longer ones go on.
             total += score.masked_fill(ended, 0.0)
             ids = torch.cat([ids, token.masked_fill(ended, self.end_id)[:, None]], dim=1)
             ended = ended | (token == self.end_id)
+            # Waits for the device once a word; this spares the words after the last end.
             if ended.all():
                 break
         return ids, total

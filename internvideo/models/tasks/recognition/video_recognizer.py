@@ -132,6 +132,7 @@ class VideoRecognizer(VideoModel):
     def _scores(self, inputs: Tensor) -> Tensor:
         views = inputs[:, None] if inputs.ndim == 5 else inputs
         clips = views.flatten(0, 1)
+        # In parts for the memory of the encoder: only logits are kept of each.
         chunks = clips.split(self.max_views_per_forward or len(clips))
         logits = torch.cat([self.head(self.extract_features(chunk)) for chunk in chunks])
         return merge_views(logits.unflatten(0, views.shape[:2]))

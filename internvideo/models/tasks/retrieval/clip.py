@@ -159,6 +159,7 @@ class InternVideo2CLIP(RetrievalModel, VideoModel):
     ) -> dict[str, Tensor]:
         """Compute ``{'loss_vtc': ...}`` after clamping the temperature in place."""
         with torch.no_grad():
+            # From below only, as published for this stage; stage 2 clamps on both sides.
             self.temp.clamp_(min=self.temp_min)
         features = self.encode(inputs)
         lost = {'vision', 'text'} - features.keys()

@@ -152,6 +152,7 @@ class InternVideo2Stage2(RetrievalModel, VideoModel):
 
     def _freeze(self, parts: Sequence[str], keys: Sequence[str]) -> list[nn.Module]:
         frozen = freeze_parts(self, [PARTS[name] for name in parts], keys)
+        # Published files keep these decoders inside the vision encoder, so they freeze with it.
         if 'vision' in parts and self.neck is not None:
             frozen += freeze_parts(self, ['neck'], keys, published=PARTS['vision'])
         return frozen
@@ -311,6 +312,8 @@ class InternVideo2Stage2(RetrievalModel, VideoModel):
             # Segment s takes the frames s, s + segments, ...
             video = video.unflatten(2, (-1, segments)).movedim(3, 1).flatten(0, 1)
         out = self.vision_encoder(video)
+        # As published: pooled vectors are averaged before their projection, tokens after theirs,
+        # whose LayerNorm does not commute with a mean.
         pooled = out.pooled.unflatten(0, (-1, segments)).mean(dim=1)
         tokens = self._media_tokens(out.tokens).unflatten(0, (-1, segments)).mean(dim=1)
         return Encoded(tokens, self.vision_proj(pooled))
@@ -382,6 +385,7 @@ class InternVideo2Stage2(RetrievalModel, VideoModel):
         """
         head = getattr(self, MATCHING_HEADS[modality])
         sides = (samples.tokens, texts.tokens, texts.mask)
+        # The raw logit of "belongs together", as published, not its probability.
         return match_logits(self.text_encoder, head, *sides, sample_rows, text_rows)[:, 1]
 
     def loss(
@@ -404,6 +408,7 @@ class InternVideo2Stage2(RetrievalModel, VideoModel):
         active = active_objectives(media, self.loss_weights)
         texts = self._encode_captions(inputs.get('text') or {}, active)
         ids = pair_ids(data_samples, self.temp.device)
+        # Random draws come in the published order: negatives first, then masked words.
         for run in (self._contrast, self._match, self._predict_tokens):
             losses |= run(active, media, texts, ids)
         return losses
@@ -412,6 +417,7 @@ class InternVideo2Stage2(RetrievalModel, VideoModel):
         """Map from objective to its text, encoding every kind of caption once."""
         kinds, encoded = captions_by_kind(texts), {}
         chosen = {}
+        # Sorted: a set of strings has another order in every process.  Only avc has no text.
         for name in sorted(active - {'avc'}):
             kind = self.loss_captions.get(name) if None not in kinds else None
             if kind not in kinds:
@@ -440,6 +446,7 @@ class InternVideo2Stage2(RetrievalModel, VideoModel):
             targets = self.targets(video, data_samples, final=final, attn=wants_attn)
         mask = self.draw_mask(masker, video, None if targets is None else targets.attn)
         visible = None if masker is None else 1 + masker.num_visible(self._grid_of(video))
+        # Without alignment nothing is tapped and no decoder runs, whose output is wide.
         layers = self.clip_layers if aligns else ()
         out = encoder(video, mask, return_layers=layers, num_visible=visible)
         vision = Encoded(self._media_tokens(out.tokens), self.vision_proj(out.pooled))
@@ -497,6 +504,7 @@ class InternVideo2Stage2(RetrievalModel, VideoModel):
         losses = {}
         for name in filter(active.__contains__, MATCHING):
             sample, text = media[MATCHING[name]], texts[name]
+            # From the batch of this process alone, as published.
             negatives = self.negative_sampler(sample.feature, text.feature, self.temp, ids)
             head = getattr(self, HEADS[name])
             loss = matching_loss(
@@ -516,6 +524,7 @@ class InternVideo2Stage2(RetrievalModel, VideoModel):
         for name in filter(active.__contains__, LANGUAGE):
             text = texts[name]
             masked, labels = self.token_masker(text.ids)
+            # All layers run again: masked words change the states of the text layers, too.
             hidden = self.text_encoder(masked, text.mask, media=media[LANGUAGE[name]].tokens)
             hidden, labels = targets_only(hidden, labels)
             loss = masked_language_loss(self.text_encoder.predict_tokens(hidden), labels)
