@@ -197,6 +197,7 @@ class ActionRecognizer:
             if isinstance(source, np.ndarray):
                 return self.videos.from_frames(source)
             return self.videos.from_file(source)
+        # As a value: raised, it would end map() and lose the other videos of the chunk.
         except MediaError as error:
             return error
 

@@ -96,8 +96,10 @@ def feature_spec(
         ValueError: no checkpoint is given or known, or a setting that cannot be.
     """
     config = get_config(model, **overrides)
+    # For its check of the name alone: nothing is computed here.
     autocast('cpu', dtype)
     weights = None if random_weights else find_feature_weights(model, checkpoint)
+    # Only sizes are read of this encoder, so its weights take no memory.
     with torch.device('meta'):
         encoder = get_encoder(config, device='meta')
     pool, layer = _check_pooling(encoder, pool, layer)
@@ -242,6 +244,7 @@ class FeatureExtractor:
                 facts['shape'] = [facts['windows'], *features.shape[1:]]
             metadata = settings | facts | _video_record(video, stream)
             writer.finish(metadata)
+        # Also when it is stopped by hand: an unfinished file must not stay behind.
         except BaseException:
             writer.abandon()
             raise
@@ -253,6 +256,7 @@ class FeatureExtractor:
         video = torch.from_numpy(clips).permute(0, 4, 1, 2, 3).to(self.device)
         with self.autocast:
             features = self._pool(self.normalise.normalise(video))
+        # Features in bfloat16 become float32: NumPy has no such type.
         half = self.spec.settings['dtype'] == 'float16'
         return features.to(torch.float16 if half else torch.float32).cpu().numpy()
 

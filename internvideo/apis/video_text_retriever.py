@@ -187,6 +187,7 @@ class VideoTextRetriever:
         readable = [files[path] for path in pending if files[path] is not None]
         failed |= self._encode_into(index, readable, progress)
         index.tidy()
+        # One file for each share: processes would overwrite each other's.
         _list_failures(index.folder / failures_file(shard), failed)
         self._index = index
         return IndexReport(
@@ -334,6 +335,7 @@ class VideoTextRetriever:
     ) -> list[list[VideoMatch]]:
         """Order matches by their logits without videos that cannot be read now."""
         results: list[list[VideoMatch]] = [[] for _ in found]
+        # Each video once, however many queries found it: its tokens may have to be decoded for.
         distinct = list({hit.path: hit for hits in found for hit in hits}.values())
         for hits, tokens in self._tokens_of(index, distinct):
             rows = {hit.path: row for row, hit in enumerate(hits)}

@@ -19,6 +19,7 @@ from .sources import resolve_source, sibling_source
 CONTAINERS = ('model', 'module', 'state_dict')
 """Keys under which a file may hold its state dict, by precedence."""
 
+# The part of torch's message that says what its safe loader refuses; pages of advice follow it.
 _UNSAFE = re.compile(r'(?:Unsupported (?:global|class)|Trying to|Can only) ?:? ?[^\n]{0,50}[\w)]')
 _UNKNOWN_OPERAND = re.compile(r'Unsupported operand \d+')
 
@@ -52,6 +53,7 @@ def read_settings(source: str | os.PathLike, trusted_pickle: bool = False) -> di
     Arguments and errors: see :func:`read_state_dict`.
     """
     path = resolve_source(source)
+    # Such files hold tensors alone.
     if path.suffix in ('.json', '.safetensors'):
         return {}
     found = _read_file(path, trusted_pickle)

@@ -217,6 +217,7 @@ def _load(
     on_meta = any(tensor.is_meta for tensor in own.values())
     # Copies: a tensor of the file may be mapped from the disk, where the file can be rewritten.
     fitting = {n: state[n].to(own[n].dtype, copy=on_meta) for n in report.matched}
+    # A parameter on the meta device has no memory to copy into, so the tensor takes its place.
     model.load_state_dict(fitting, strict=False, assign=on_meta)
     is_partial = report.new or not report.explained
     level = logging.WARNING if is_partial else logging.INFO
@@ -300,4 +301,5 @@ class PublishedInit:
                 'start from random weights with model.init_cfg=None'
             ) from error
         if hasattr(module, '_params_init_info'):
+            # mmengine keeps this record only while the outermost init_weights() runs, to log it.
             update_init_info(module, init_info=f'Published: loaded from {self.checkpoint}')

@@ -121,6 +121,7 @@ def _download(address: str) -> Path:
     if target.exists():
         return target
     with FileLock(f'{target}.lock'):  # the processes of one node fetch it once
+        # Another process may have fetched it while this one waited for the lock.
         if not target.exists():
             print_log(f'downloading {address} to {target}', logger='current')
             _fetch(address, target)
@@ -134,6 +135,7 @@ def _fetch(address: str, target: Path) -> None:
             with temporary.open('wb') as out, urlopen(request, timeout=TIMEOUT_SECONDS) as reply:
                 shutil.copyfileobj(reply, out)
                 expected, written = reply.headers.get('Content-Length'), out.tell()
+            # A connection that closes early looks like the end of the file.
             if expected is not None and int(expected) != written:
                 raise URLError(f'the connection closed after {written} of {expected} bytes')
     except OSError as error:

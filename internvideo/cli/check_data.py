@@ -360,6 +360,7 @@ def find_conflicts(media: AnyList) -> Iterator[Problem]:
         for row, detail in duplicates(_annotations(media), media.is_set):
             yield Problem(_annotations(media).where(row), _path_of(media, row), 'duplicate', detail)
         return
+    # Segments of one video may well have different labels.
     if 'label' not in media.columns or 'start' in media.columns:
         return
     annotations, seen = _annotations(media), {}
@@ -415,6 +416,8 @@ class Report:
 
     def add(self, problems: Iterable[Problem], chunk: Chunk | None = None) -> None:
         """Record what was found, and that a chunk is done."""
+        # Problems first, then the chunk: killed in between, the chunk is checked again and what it
+        # finds is known already.
         with self.path.open('a') as file:
             for problem in problems:
                 if problem not in self.problems:
@@ -429,6 +432,7 @@ class Report:
         ordered = sorted(self.problems, key=lambda p: (p.where.rpartition(':')[0], _line(p)))
         records = [json.dumps(problem._asdict(), ensure_ascii=False) for problem in ordered]
         atomic_write(self.path, ''.join(f'{record}\n' for record in records))
+        # Last: as long as this file is there, the check counts as unfinished.
         self.progress.unlink()
 
 
@@ -438,6 +442,7 @@ def _line(problem: Problem) -> int:
 
 def _identity(media: AnyList) -> list:
     files = [media.ann_file] if isinstance(media.ann_file, str) else media.ann_file
+    # A list that was edited has other rows under the numbers of the chunks that are done.
     states = [Path(file).stat() for file in files]
     return [dataclasses.asdict(media), *((state.st_size, state.st_mtime_ns) for state in states)]
 
@@ -460,6 +465,8 @@ def run_chunks(
             done, _ = wait(running, return_when=FIRST_COMPLETED)
             if any(isinstance(future.exception(), BrokenProcessPool) for future in done):
                 pool.shutdown(wait=True)
+                # A broken pool does not tell which row it was, so all that were under way are
+                # checked apart.
                 for chunk in running.values():
                     yield chunk, _check_apart(lists[chunk.number], chunk)
                 running, pool = {}, _new_pool(workers)
@@ -480,6 +487,7 @@ def _check_apart(media: AnyList, chunk: Chunk) -> list[Problem]:
     pool = _new_pool(1)
     for row in range(chunk.first, chunk.last):
         try:
+            # One row at a time in one process: a crash then belongs to this row.
             problems += pool.submit(check_rows, media, row, row + 1).result()
         except BrokenProcessPool:
             pool.shutdown()

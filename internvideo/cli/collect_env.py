@@ -35,6 +35,7 @@ def collect() -> dict[str, str]:
 
 def machine() -> dict[str, str]:
     pages = os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE')
+    # A batch system may give a job fewer cores than the machine has.
     usable = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
     return {
         'python': f'{sys.version.split()[0]} at {sys.executable}',
@@ -62,6 +63,7 @@ def free_space(folder: str) -> str:
 def output_of(*command: str) -> str:
     """Output of a program on one line, or ``none`` without it."""
     try:
+        # A SLURM controller or a driver that does not answer must not hang the report.
         done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True)
     except (OSError, subprocess.SubprocessError):
         return 'none'

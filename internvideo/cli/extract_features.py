@@ -142,8 +142,10 @@ def start_worker(
     from internvideo.apis import FeatureExtractor
 
     make_projects_importable()
+    # A fresh process has registered nothing of what a project's config imports.
     import_modules_from_strings(**spec.config.get('custom_imports', dict(imports=[])))
     torch.set_num_threads(threads)
+    # A pool gives its workers no numbers, so each takes one as it starts.
     number = numbers.get()
     if device == 'cuda':
         device = f'cuda:{number % max(1, torch.cuda.device_count())}'
@@ -187,6 +189,8 @@ def _in_processes(jobs: list[Job], workers: int, settings: tuple) -> Iterator[Ou
                 try:
                     yield future.result()
                 except BrokenProcessPool:
+                    # All that is still to do fails with it: which video killed the worker is not
+                    # known.
                     yield Outcome(job, error='not done: a worker process died (out of memory?)')
 
 
@@ -200,6 +204,7 @@ def spec_of(args: argparse.Namespace) -> 'FeatureSpec':
     apply_options(config, dict(split_option(text) for text in args.cfg_options))
     weights = None
     if not args.random_weights:
+        # By the name and not the config: published weights are known by names.
         weights = find_feature_weights(args.config, args.checkpoint)
     return feature_spec(
         config, weights, args.pool, args.window, args.stride, args.fps, args.dtype,
@@ -234,6 +239,7 @@ def run_jobs(jobs: list[Job], args: argparse.Namespace, spec: 'FeatureSpec', fai
     """Do the jobs, print each, list those that fail and return their number."""
     from internvideo.fileio.json_files import append_json_line
 
+    # The list of an earlier call may name videos that can be read by now.
     failures.unlink(missing_ok=True)
     failed = 0
     for count, outcome in enumerate(outcomes(jobs, args, spec), start=1):

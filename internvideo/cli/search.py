@@ -219,6 +219,7 @@ def film_strip(rank: int, match: 'VideoMatch') -> 'FoundStrip':
 def main(args: argparse.Namespace) -> None:
     """Index and search, and without a query exit with 1 when a video could not be read."""
     check_arguments(args)
+    # Standard output then holds the JSON alone, for the program that reads it.
     with redirect_stdout(sys.stderr) if args.json else nullcontext():
         retriever = make_retriever(args)
         check_queries(args, retriever)

@@ -88,12 +88,15 @@ def main(args: argparse.Namespace) -> None:
         take_share(config, args.shard)
     config.load_from, config.resume = args.checkpoint, False
 
+    # Imported when arguments and config are known to be good: mistakes in them are told early.
     from internvideo.engine.distributed import collective_timeout, init_process_group
     from internvideo.registry import RUNNERS
 
+    # Before the runner, whose own set-up would ask for a GPU driver.
     init_process_group(args.launcher, collective_timeout(config))
     runner = RUNNERS.get(config.get('runner_type', 'Runner')).from_cfg(config)
     if args.checkpoint is None:
+        # mmengine reads what init_cfg names only when it trains.
         runner.load_initial_weights()
     runner.test()
 

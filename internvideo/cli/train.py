@@ -40,9 +40,11 @@ def main(args: argparse.Namespace) -> None:
     if args.resume is not None:
         config.resume = args.resume
 
+    # Imported when arguments and config are known to be good: mistakes in them are told early.
     from internvideo.engine.distributed import collective_timeout, init_process_group
     from internvideo.registry import RUNNERS
 
+    # Before the runner, whose own set-up would ask for a GPU driver.
     init_process_group(args.launcher, collective_timeout(config))
     runner = RUNNERS.get(config.get('runner_type', 'Runner')).from_cfg(config)
     runner.train()

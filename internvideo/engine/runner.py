@@ -335,6 +335,7 @@ class Runner(MMEngineRunner):
             return
         model = self.strategy.unwrap(self.model)
         part = model.video_encoder if isinstance(model, VideoModel) else model
+        # In place: torch.compile() would wrap the encoder, and checkpoints would have other names.
         part.compile(**({} if options is True else options))
         self.logger.info(f'{type(part).__name__} is compiled: the first steps are slow')
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+# Not at run time: listing models must not wait for torch.
 if TYPE_CHECKING:
     from mmengine.config import Config
     from torch import nn
@@ -156,6 +157,7 @@ def get_config(name_or_config: 'str | os.PathLike | Config', **overrides: Any) -
         config, changes = Config.fromfile(entry.config), dict(entry.overrides)
     if 'model' not in config:
         raise ValueError(f'{config.filename or "the config"} has no `model`')
+    # The caller's last, so that they win. As copies: entries of the zoo are cached.
     for change in (changes, overrides):
         config.merge_from_dict(dict(model=copy.deepcopy(change)))
     return config
@@ -187,6 +189,7 @@ def get_model(
     source = weights_source(name_or_config, pretrained)
     config = get_config(name_or_config, **overrides)
     adapter = _entry_adapter(name_or_config) or adapter_name(config)
+    # What training starts from is not read: the weights of `source` replace all of it.
     config.model.pop('init_cfg', None)
     model = MODELS.build(config.model)
     if source is not None:

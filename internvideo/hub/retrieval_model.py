@@ -46,6 +46,8 @@ def load_retriever(
         FileNotFoundError: their file does not exist.
     """
     weights = _find_weights(model, config, checkpoint, random_weights)
+    # Parts that no file brings get the same numbers in every process: an index is compared by the
+    # digest of all weights.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(RANDOM_SEED)
         built = MODELS.build(config.model)
@@ -163,6 +165,7 @@ def weights_digest(model: nn.Module) -> str:
     digest = hashlib.sha256()
     for name, tensor in sorted(model.state_dict().items()):
         digest.update(f'{name} {tensor.dtype} {tuple(tensor.shape)}\n'.encode())
+        # As bytes, since NumPy has no bfloat16.
         digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
     return digest.hexdigest()
 

@@ -121,6 +121,7 @@ class PartWriter:
             self.commit()
 
     def _start(self) -> None:
+        # Random names: several processes add parts at a time without asking each other.
         part = IndexPart(self.folder / 'features' / f'{uuid.uuid4().hex[:16]}.npy', 0)
         targets = [part.file, *([part.tokens_file] if self.has_tokens else [])]
         self._writers = [NpyWriter(target) for target in targets]
@@ -129,6 +130,7 @@ class PartWriter:
     def commit(self) -> None:
         """Complete the part that is being written, if any."""
         writers, files = self._writers, self._files
+        # First of all: should this fail, leaving the context commits again, and not the same part.
         self._writers, self._files = [], []
         if any(len(files) != writer.shape[0] for writer in writers if writer.shape):
             files = []  # interrupted amid a batch

@@ -26,6 +26,7 @@ class OutOfDate:
     ) -> None:
         self.files = files
         folders = [os.path.abspath(source) for source in sources if Path(source).is_dir()]  # noqa: PTH100
+        # With a separator at the end: /videos is not the beginning of /videos_old.
         self.folders = tuple(os.path.join(folder, '') for folder in folders)  # noqa: PTH118
 
     def __call__(self, file: IndexedFile) -> bool:

@@ -103,6 +103,7 @@ class VectorIndex:
         with locked(folder):
             if not (folder / 'index.json').is_file():
                 names = [file.name for file in folder.iterdir() if not is_temporary(file)]
+                # The lock is there because this process holds it.
                 if set(names) - {'index.lock'}:
                     raise ValueError(f'{folder} holds other files and no index; name a new folder')
                 header = dict(version=VERSION, has_tokens=store_tokens, settings=settings)
@@ -180,6 +181,7 @@ class VectorIndex:
         """
         with locked(self.folder):
             self._remove_leftovers()
+            # Not parts(), which may want the lock that is held here.
             kept, stale, seen = {}, [], set()
             for part in self._open_parts(self._records()):
                 rows = kept[part] = []
@@ -195,9 +197,11 @@ class VectorIndex:
     def _rewrite(self, kept: Mapping[IndexPart, list[int]]) -> None:
         small = [part for part, rows in kept.items() if self._is_small(part, len(rows))]
         reduced = [part for part, rows in kept.items() if len(rows) < part.rows]
+        # A single small part has nothing to be joined with.
         if not reduced and len(small) < 2:
             return
         chosen = list(dict.fromkeys(small + reduced))
+        # Without a limit of time, by which the new parts would be small again.
         with self.writer(float('inf')) as writer:
             for part in chosen:
                 _copy_rows(part, kept[part], writer)
@@ -254,6 +258,7 @@ def _search(parts: Sequence[IndexPart], queries: Tensor, top_k: int) -> list[lis
     for part, start in zip(parts, starts.tolist(), strict=False):
         for first, block in _blocks(part.features(), len(queries)):
             numbers = torch.arange(start + first, start + first + len(block))
+            # Only the best so far and one block are held, however large the index is.
             scores = torch.cat([scores, queries @ block.T], dim=1)
             rows = torch.cat([rows, numbers.expand(len(queries), -1)], dim=1)
             # Of equal scores the first row stays first, which topk would leave open.

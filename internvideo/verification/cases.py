@@ -28,6 +28,7 @@ FIELDS = ('facts', 'state', 'inputs', 'outputs', 'rtol', 'atol')
 
 
 def _generator(name: str) -> np.random.RandomState:
+    # NumPy promises that RandomState's stream never changes; that of default_rng may.
     return np.random.RandomState(zlib.crc32(name.encode()))
 
 
@@ -201,6 +202,7 @@ def read_header(path: Path) -> dict[str, Any]:
 
 def _read_outputs(path: Path, header: Mapping[str, Any]) -> dict[str, np.ndarray]:
     try:
+        # A case is data from anywhere and must not bring code.
         with np.load(path, allow_pickle=False) as arrays:
             stored = {name: arrays[name] for name in arrays.files}
     except FileNotFoundError as error:

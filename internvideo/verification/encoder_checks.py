@@ -86,6 +86,8 @@ def assert_equal(found: Tensor, expected: Tensor, what: str, tolerance: float = 
     """Same shape and, up to ``tolerance`` of the largest value, same numbers."""
     assert found.shape == expected.shape, f'{what}: {tuple(found.shape)}, {tuple(expected.shape)}'
     worst = float((found - expected).abs().max())
+    # Of the largest value: an element near zero may be a difference of large ones, with their
+    # rounding.
     limit = tolerance * float(expected.abs().max())
     assert worst <= limit, f'{what}: differs by {worst:.2g}, allowed {limit:.2g}'
 
@@ -236,6 +238,7 @@ def check_freezing(kind: Kind) -> None:
                 f'open_pooler={open_pooler}'
             )
         modes = {id(module) for part in opened for module in part.modules()}
+        # These hold both open and frozen parts: their own mode says nothing.
         containers = {id(encoder), id(encoder.blocks)}
         wrong = [
             name
@@ -373,6 +376,7 @@ def check_named_sizes(kind: Kind) -> None:
     """Every named size can be built, as wide and deep as it says."""
     for name, fields in kind.ARCHITECTURES.items():
         with torch.device('meta'):
+            # Some have billions of parameters: only their sizes are built.
             encoder = kind(arch=name)
         found = (encoder.embed_dim, encoder.depth)
         assert found == (fields['embed_dim'], fields['depth']), f'{name} is {found}'

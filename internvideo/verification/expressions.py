@@ -31,6 +31,7 @@ def evaluate(formula: str, arrays: Mapping[str, Tensor]) -> Tensor:
         CaseError: anything else, or a name that ``arrays`` lacks.
     """
     try:
+        # Parsed and never passed to eval(): cases may come from anywhere.
         tree = ast.parse(formula.replace('last axis', '-1'), mode='eval')
     except SyntaxError as error:
         raise CaseError(f'loss {formula!r} is no formula') from error

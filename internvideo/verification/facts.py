@@ -48,6 +48,7 @@ class ReadRecord(dict):
 
     def __or__(self, other: Mapping[str, Any]) -> 'ReadRecord':
         merged = type(self)(dict(super().items()) | other)
+        # Shared: what is read of the merged facts is read of the case.
         merged._seen = self._seen
         return merged
 
@@ -84,6 +85,7 @@ class Facts(ReadRecord):
     def unread(self) -> list[str]:
         """Return the dotted names of the facts that nobody looked at."""
         names = super().unread()
+        # Not self.items(), which would count all of them as read.
         for name, value in dict.items(self):
             if name in self._seen:
                 names += [f'{name}{inner}' for inner in _unread_within(value)]

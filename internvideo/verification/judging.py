@@ -55,6 +55,7 @@ def compare_arrays(
     same = stored == actual
     if stored.dtype.kind == 'f' and actual.dtype.kind == 'f':
         same |= np.isnan(stored) & np.isnan(actual)
+    # Infinities subtract to NaN, and a tolerance of zero divides by zero: both are settled below.
     with np.errstate(invalid='ignore', divide='ignore'):
         error = np.where(same, 0.0, np.abs(stored.astype(np.float64) - actual.astype(np.float64)))
         error = np.where(np.isnan(error), np.inf, error)
@@ -146,6 +147,7 @@ def run_case(path: str | Path, env: RunEnv | None = None) -> Verdict:
         judge(case, runner(case, env), env, verdict)
     except CaseError as error:
         verdict.message, verdict.traceback = str(error), traceback.format_exc()
+    # A case that ends the process would take the verdicts of all later ones along.
     except (Exception, SystemExit) as error:
         verdict.message = f'{type(error).__name__}: {error}'
         verdict.traceback = traceback.format_exc()

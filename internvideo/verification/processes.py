@@ -14,6 +14,7 @@ from internvideo.engine.distributed import leave_process_group
 
 
 def _work(rank: int, world: int, function: Callable, args: tuple, folder: str) -> None:
+    # All ranks share the cores of this machine.
     torch.set_num_threads(1)
     # A file brings the processes together: a port may be taken between its choice and its use.
     meeting = Path(folder, 'meeting').as_uri()

@@ -54,6 +54,7 @@ def discover_runners() -> None:
     for module in pkgutil.walk_packages(runners.__path__, f'{runners.__name__}.', _note_error):
         try:
             importlib.import_module(module.name)
+        # One that lacks a package must not keep the others from running.
         except Exception as error:
             IMPORT_ERRORS[module.name] = f'{type(error).__name__}: {error}'
 

@@ -132,6 +132,8 @@ class InternVideo2SingleAdapter(CheckpointAdapter):
         if 'cls_token' not in target or PATCH_KERNEL not in target:
             raise ValueError(f'{type(model).__name__} has no InternVideo2 encoder to load into')
         state = self._adapt_names(published, target.get('head.weight', (0,))[0], report)
+        # Another width is another architecture, which cannot fit: left in its own sizes, the file
+        # is reported as it is.
         if _width(state) == target['cls_token'][-1]:
             encoder = model if is_bare else model.backbone
             self._adapt_sizes(state, encoder.grid, target[PATCH_KERNEL][2], report)

@@ -64,8 +64,10 @@ def _plain(value: Any, take: Callable[[torch.Tensor], torch.Tensor]) -> Any:
         return [_plain(item, take) for item in value]
     if isinstance(value, np.generic):
         return value.item()
+    # torch has no tensors of texts or objects: other arrays become text.
     if isinstance(value, np.ndarray) and value.dtype.kind in 'biuf':
         return torch.from_numpy(value.copy())
+    # By exact type: a subclass would be pickled by its class, which a safe load refuses.
     if value is None or type(value) in (bool, int, float, str, bytes):
         return value
     return str(value)
@@ -158,6 +160,7 @@ def resume_candidates(directory: str | Path) -> list[Path]:
 
 def _order(path: Path) -> tuple[int, int]:
     epoch, iteration = NAME.match(path.name).groups()
+    # epoch_2 is written after two epochs, epoch_2_iter_M inside the third: it comes first.
     return int(epoch), int(iteration or -1)
 
 

@@ -11,6 +11,7 @@ from .checkpoint_files import as_plain
 from .random_state import get_random_state
 
 KEPT_SCALARS = 1000
+# Facts of the run that goes on, which its own config says; the horizon may be another one.
 NOT_RESUMED = ('loop_stage', 'cfg', 'experiment_name', 'max_epochs', 'max_iters')
 
 
@@ -33,6 +34,7 @@ def unpack_messages(hub: MessageHub, packed: dict) -> None:
     """Put back what :func:`pack_messages` returned."""
     for name, pair in packed['scalars'].items():
         hub.log_scalars[name] = HistoryBuffer(pair['values'].tolist(), pair['counts'].tolist())
+        # Without it the hub leaves the scalar out of its next state_dict().
         hub._set_resumed_keys(name, True)
     for name, value in packed['info'].items():
         hub.update_info(name, value)

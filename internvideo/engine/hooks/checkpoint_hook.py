@@ -106,6 +106,7 @@ class CheckpointHook(Hook):
         key, value = self._metric(metrics or {})
         best = runner.message_hub.get_info('best_score')
         best = -math.inf if best is None else self.sign * best
+        # A metric that is NaN compares as false and never becomes the best.
         if self.sign * value > best:
             self._keep_best(runner, key, value)
 

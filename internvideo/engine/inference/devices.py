@@ -16,6 +16,7 @@ def pick_device(device: str | None) -> str:
     """
     device = device or ('cuda' if torch.cuda.is_available() else 'cpu')
     try:
+        # A name that torch knows need not be a device that this machine has.
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError) as error:
         raise ValueError(f'device {device!r}: {str(error).splitlines()[0]}') from None

@@ -97,6 +97,7 @@ def own_batches(part: Any, like: DataLoader) -> DataLoader:
     rank, world = get_dist_info()
     size = like.batch_size
     firsts = range(rank * size, len(part), world * size)
+    # Keys are (epoch, row), as samplers give them.
     places = [(0, row) for first in firsts for row in range(len(part))[first : first + size]]
     return DataLoader(
         part,
@@ -144,6 +145,7 @@ class OwnSamples:
 
     def gathered(self, width: int) -> dict[str, Any]:
         """Features, rows and unreadable samples of all processes, in the order of the set."""
+        # A process may have no sample at all, and torch joins no empty list.
         features = torch.cat([torch.zeros(0, width), *self.features])
         parts = all_gather_object((self.rows, features, self.unreadable, self.token_features))
         rows = torch.tensor([row for part in parts for row in part[0]], dtype=torch.long)

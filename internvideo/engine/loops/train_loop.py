@@ -215,6 +215,7 @@ class TrainLoop(BaseLoop):
         if start and not skippable:
             self.runner.logger.warning(f'{start} batches are read again: the sampler cannot skip')
             batches = itertools.islice(batches, start, None)
+        # zip() asks the range first, so that no batch beyond the last of the epoch is waited for.
         return zip(range(start, self.iters_per_epoch), batches, strict=False)
 
     def _run_iter(self, index: int, data_batch: Any) -> None:
@@ -224,6 +225,7 @@ class TrainLoop(BaseLoop):
         self.runner.call_hook(
             'after_train_iter', batch_idx=index, data_batch=data_batch, outputs=outputs
         )
+        # After the hooks: mmengine's intervals count from iter + 1.
         self.iter += 1
 
     def _guarded_step(self, data_batch: Any, where: str) -> dict:
