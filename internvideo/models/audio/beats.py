@@ -261,6 +261,7 @@ class BEATsTransformer(nn.Module):
     def forward(self, x: Tensor, padding: Tensor | None = None) -> Tensor:
         """(B, N, D) tokens, (B, N) bool padding -> (B, N, D)."""
         if padding is not None:
+            # Before the convolution, which would carry padding into the tokens beside it.
             x = x.masked_fill(padding[..., None], 0)
         x = x + self.pos_conv(x)
         if not self.norm_first:
@@ -272,6 +273,7 @@ class BEATsTransformer(nn.Module):
             # A skipped layer runs for nothing, so that its parameters get gradients of zero and
             # that processes which share them do the same work.
             x = x + 0 * out if self.training and random.random() < self.layer_drop else out
+        # Post-norm layers end in a norm of their own; this one served before them.
         return self.layer_norm(x) if self.norm_first else x
 
 
@@ -428,6 +430,7 @@ class BEATs(BaseModule):
         if padding is None:
             return None
         frames, mels = bank.shape[1:]
+        # In two steps, as published: from samples to frames, from these to tokens.
         frames_padding = split_padding(padding, frames)
         tokens = (frames // self.patch_size) * (mels // self.patch_size)
         return split_padding(frames_padding, tokens)
@@ -443,6 +446,7 @@ class BEATs(BaseModule):
         if padding is None:
             return logits.mean(dim=1).sigmoid()
         kept = ~padding[..., None]
+        # A recording of nothing but padding has no token to average.
         return ((logits * kept).sum(dim=1) / kept.sum(dim=1).clamp_min(1)).sigmoid()
 
 

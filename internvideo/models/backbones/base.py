@@ -310,6 +310,7 @@ def patch_grid(
 def small_encoder(config: dict[str, Any], small: SmallSizes) -> dict[str, Any]:
     """A small copy of an encoder that takes ``arch``, ``img_size`` and ``checkpoint_num``."""
     sizes = dict(embed_dim=small.width, depth=small.depth, num_heads=small.heads, mlp_ratio=2.0)
+    # Sizes given on their own would override those of arch.
     config = {key: value for key, value in config.items() if key not in sizes}
     config |= dict(arch=sizes, img_size=small.side(config.get('img_size', 224)))
     return config | (dict(checkpoint_num=1) if config.get('checkpoint_num') else {})

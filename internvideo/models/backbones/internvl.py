@@ -27,6 +27,7 @@ class InternVLVision(InternVideo2):
     """
 
     SMALL: ClassVar[dict[str, Any]] = dict(InternVideo2.SMALL)
+    # Frames are seen one by one: there is no number of them to set.
     SMALL.pop('num_frames')
     takes_mask = False
 

@@ -39,6 +39,7 @@ def cut_box(lam: float, height: int, width: int, center: tuple[int, int]) -> Box
     """(top, bottom, left, right) of a box of share ``1 - lam`` around (row, column), clipped."""
     side = np.sqrt(1.0 - lam)
     half_h, half_w = int(height * side) // 2, int(width * side) // 2
+    # Cut at the borders, the box may be smaller than drawn: hence correct_lam.
     top, bottom = np.clip([center[0] - half_h, center[0] + half_h], 0, height).tolist()
     left, right = np.clip([center[1] - half_w, center[1] + half_w], 0, width).tolist()
     return top, bottom, left, right

@@ -51,6 +51,7 @@ class FeatureDistanceLoss(nn.Module):
     def vision(self, student: Tensor, target: Tensor) -> Tensor:
         """Distance of token features (B, N, D) and (B, M, D), averaged over tokens if N != M."""
         if student.shape[1] != target.shape[1]:
+            # No token has a partner on the other side.
             student = student.mean(dim=1, keepdim=True)
             target = target.mean(dim=1, keepdim=True)
         return self.plain(student, target)

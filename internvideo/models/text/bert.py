@@ -191,6 +191,7 @@ class FusionBert(BaseModule):
         config._attn_implementation = 'eager' if attn_backend == 'eager' else 'sdpa'
         self.is_decoder = is_decoder
         self.depth = config.num_hidden_layers
+        # Without media the whole network reads text.
         self.fusion_layer = config.fusion_layer if media_dim else self.depth
         self.hidden_size = config.hidden_size
         self.embeddings = BertEmbeddings(config)
@@ -308,6 +309,7 @@ class TokenPrediction(nn.Module):
 
         super().__init__()
         self.transform = BertPredictionHeadTransform(config)
+        # Published files repeat it as the bias of the decoder.
         self.bias = nn.Parameter(torch.zeros(config.vocab_size))
         nn.init.normal_(self.transform.dense.weight, std=config.initializer_range)
         nn.init.zeros_(self.transform.dense.bias)

@@ -92,6 +92,7 @@ class LlamaText(BaseModule):
             lora_dropout=fields['dropout'],
             target_modules=list(fields['targets']),
         )
+        # Without the wrapper model of peft, which puts prefixes before all names.
         self.transformer = inject_adapter_in_model(config, self.transformer)
 
     @classmethod

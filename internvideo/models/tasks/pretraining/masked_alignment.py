@@ -67,6 +67,7 @@ class MaskedAlignment(VideoModel):
         depth = self.backbone.depth
         self.clip_layers = aligned_layers(depth, clip_layers)
         self.mae_layers = aligned_layers(depth, mae_layers) if mae_layers else []
+        # A block is tapped once, however many branches align with it.
         self.layers = sorted({*self.clip_layers, *self.mae_layers})
         self.neck = MODELS.build(dict(neck) | self._neck_sizes())
         self.criterion = MODELS.build(loss or dict(type='AlignmentLoss'))
@@ -102,6 +103,7 @@ class MaskedAlignment(VideoModel):
     def _check_targets(self) -> None:
         neck, given = self.neck, self.targets.facts
         mae = (neck.mae_dim, len(self.mae_layers)) if self.mae_layers else (0, 0)
+        # A pooled vector that no term reads may have any width.
         final = neck.clip_final_dim if self._wants_final else given.clip_final_dim
         wanted = TargetFacts(neck.clip_dim, len(self.clip_layers), final, *mae)
         faults = [

@@ -175,6 +175,7 @@ class FrozenTeacher:
         with torch.inference_mode(), self._precision(video.device.type):
             clips = resize_clips(video[:, :, :: self.frame_stride], self.encoder.img_size)
             parts = [self._encode(chunk, pooled, attn) for chunk in clips.split(self._chunk(clips))]
+            # torch.cat would copy the layers of a single part, too.
             return parts[0] if len(parts) == 1 else _concatenate(parts)
 
     def _encode(self, clips: Tensor, pooled: bool, attn: bool) -> TeacherOutput:

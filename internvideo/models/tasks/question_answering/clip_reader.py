@@ -147,5 +147,6 @@ class ClipReader(VideoModel):
         if self.blind:
             return torch.zeros(count, dtype=torch.long, device=device)
         samples = data_samples or [{}] * count
+        # Several questions may be about one clip, which is encoded once.
         rows = [sample.get('clip', row) for row, sample in zip(range(count), samples, strict=True)]
         return torch.tensor(rows, device=device)

@@ -71,6 +71,7 @@ class VideoQuestionAnswering(ClipReader):
         layers = self.text_encoder.config
         upper = layers.num_hidden_layers - layers.fusion_layer
         decoder = dict(init_cfg=None, num_hidden_layers=upper) | own
+        # Its media are the states of the question, which have taken in the clip already.
         always = dict(
             type='FusionBertForMaskedLM',
             media_dim=self.text_encoder.hidden_size,
@@ -117,6 +118,7 @@ class VideoQuestionAnswering(ClipReader):
             rows: (A,) the question of each answer.
             input_ids, attention_mask: (A, N) of the answers, first special token included.
         """
+        # Each token predicts the next: inputs lose the last one, targets the first.
         logits = self.next_token_logits(states, seen, rows, input_ids[:, :-1])
         targets = input_ids[:, 1:].masked_fill(attention_mask[:, 1:] == 0, IGNORED)
         losses = F.cross_entropy(

@@ -50,6 +50,7 @@ class VideoRecognizer(VideoModel):
         self.max_views_per_forward = max_views_per_forward
         self.backbone = MODELS.build(backbone)
         self.head = MODELS.build(head)
+        # Mixing makes soft targets, of as many classes as the head has.
         if hasattr(self.data_preprocessor, 'set_num_classes') and 'num_classes' in head:
             self.data_preprocessor.set_num_classes(head['num_classes'])
         options = dict(freeze or {})
@@ -113,6 +114,7 @@ class VideoRecognizer(VideoModel):
     def loss(self, inputs: Tensor, data_samples: Sequence[VideoDataSample]) -> dict[str, Tensor]:
         """Compute the losses of the head, with each view of a video as a clip of its own."""
         views = 1 if inputs.ndim == 5 else inputs.shape[1]
+        # In the order of flatten(0, 1): the views of a video follow each other.
         per_clip = [sample for sample in data_samples for _ in range(views)]
         return self.head.loss(self.extract_features(inputs), per_clip)
 
@@ -121,6 +123,7 @@ class VideoRecognizer(VideoModel):
     ) -> list[VideoDataSample]:
         """Set ``pred_score`` of every readable data sample and return all of them in order."""
         readable = [sample for sample in data_samples if not sample.is_unreadable]
+        # A video that could not be read has a data sample, but no clip.
         found = 0 if inputs is None else len(inputs)
         if found != len(readable):
             raise ValueError(f'{found} videos came with {len(readable)} readable data samples')

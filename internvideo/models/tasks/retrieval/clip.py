@@ -91,8 +91,10 @@ class InternVideo2CLIP(RetrievalModel, VideoModel):
             self._frozen += freeze_parts(self, ['vision_encoder'], opened)
         if freeze_text:
             opened = ['projection'] if open_text_projection else []
+            # peft calls its weights lora_A and lora_B.
             opened += ['lora_'] if open_text_lora else []
             self._frozen += freeze_parts(self, ['text_encoder'], opened)
+        # Their parameters learn nothing either way: only the mode of the modules differs.
         self._frozen = self._frozen if frozen_eval else []
 
     check_config = staticmethod(reads_texts)

@@ -16,6 +16,7 @@ CONTRASTIVE = dict(
 )
 MATCHING = dict(vtm='vision', atm='audio', avtm='audio_vision')
 LANGUAGE = dict(mlm='vision', amlm='audio', avmlm='audio_vision')
+# itm, image-text matching, is the published name of the visual head.
 HEADS = dict(vtm='itm_head', atm='atm_head', avtm='avtm_head')
 OBJECTIVES = ('uta', *CONTRASTIVE, *MATCHING, *LANGUAGE)
 AUDIO_OBJECTIVES = ('atc', 'avc', 'avtc', 'atm', 'avtm', 'amlm', 'avmlm')

@@ -168,6 +168,7 @@ class InternVideo2Stage2(RetrievalModel, VideoModel):
         self.audio_encoder = MODELS.build(config)
         self.audio_proj = nn.Linear(self.audio_encoder.embed_dim, width)
         self.av_concat_audio_proj = _projection(self.audio_encoder.embed_dim, av_concat_dim)
+        # Parts exist only with their objectives, since published files hold no others.
         if self._weight('avtc') or self._weight('avtm'):
             self.av_fusion = nn.Linear(2 * width, width)
         for name in ('atm', 'avtm'):
@@ -303,6 +304,7 @@ class InternVideo2Stage2(RetrievalModel, VideoModel):
 
         Raises ValueError when the frames are not those of that many clips.
         """
+        # An image is one clip, however many segments videos are tested with.
         segments = self.num_test_segments if video.shape[2] > 1 else 1
         if video.shape[2] % segments:
             raise ValueError(
@@ -328,6 +330,7 @@ class InternVideo2Stage2(RetrievalModel, VideoModel):
         if self.audio_encoder is None:
             raise ValueError('this model has no audio_encoder')
         tokens = self.audio_encoder(bank)
+        # From tokens before their projection, which serves fusion alone.
         feature = self.audio_proj(tokens.mean(dim=1))
         return Encoded(self.av_concat_audio_proj(tokens), feature)
 
@@ -419,6 +422,7 @@ class InternVideo2Stage2(RetrievalModel, VideoModel):
         chosen = {}
         # Sorted: a set of strings has another order in every process.  Only avc has no text.
         for name in sorted(active - {'avc'}):
+            # Captions of one unnamed kind serve every objective.
             kind = self.loss_captions.get(name) if None not in kinds else None
             if kind not in kinds:
                 raise ValueError(
@@ -473,6 +477,7 @@ class InternVideo2Stage2(RetrievalModel, VideoModel):
         else:
             visible = visible_indices(mask, rows)
         student = self.neck(out.pooled, out.layers, (), visible, is_image)
+        # A pooled vector that the teacher does not compute has nothing to match.
         if targets.clip_final is None:
             student = student._replace(clip_final=None)
         target = targets.pick(visible, self.neck.clip_norm, self.neck.mae_norm)
@@ -507,6 +512,7 @@ class InternVideo2Stage2(RetrievalModel, VideoModel):
             # From the batch of this process alone, as published.
             negatives = self.negative_sampler(sample.feature, text.feature, self.temp, ids)
             head = getattr(self, HEADS[name])
+            # On the unmasked words, whose states of the text layers are there already.
             loss = matching_loss(
                 self.text_encoder, head, sample.tokens, text.tokens, text.mask, negatives
             )
