@@ -89,6 +89,7 @@ def _list_and_media(config: Config, field: str) -> Iterator[Finding]:
     except ValueError as error:
         yield Finding(f'{field}.ann_file', _line(error))
         return
+    # In test mode what is unreadable is reported; in training another item would take its place.
     yield from _media(dict(config) | dict(test_mode=True, num_repeats=1), field)
 
 

@@ -94,6 +94,8 @@ class EvaluationSet(BaseDataset):
     def _read_rows(self) -> None:
         numbers: dict[tuple, int] = {}
         for row, info in enumerate(self.annotations.scan()):
+            # In training a bad row is left out; a metric over a part of a set compares with no
+            # other.
             if isinstance(info, ValueError):
                 raise info
             number = numbers.setdefault(self._identity(info), len(numbers))
@@ -222,6 +224,7 @@ class ActionSet(EvaluationSet):
     ) -> None:
         self.templates = prompt_templates(templates)
         self.num_prompts = len(self.templates)
+        # The published order is that of a Python set, another in every process.
         self.classes = None if classes is None else sorted(set(class_names(classes)))
         self._class_of: list[str] = []
         super().__init__(*args, **kwargs)

@@ -116,6 +116,7 @@ class QuestionAnswers(BaseDataset):
         if not found:
             raise ValueError(f'{files}: none of {total} rows can be used, such as {self._fault}')
         pairs = np.array(found, np.int64)
+        # By video, so that neighbours share a decode; stable, to keep the order of its questions.
         pairs = pairs[np.argsort(pairs[:, 1], kind='stable')]
         self._rows, self._clips = pairs.T.copy()
         starts, place = [], 0
@@ -196,9 +197,12 @@ class QuestionAnswers(BaseDataset):
         clip = question['clip_id']
         if self._decoded is None or self._decoded[0] != clip:
             try:
+                # By video, not by item: which of its questions comes first must not decide the
+                # frames.
                 with sample_seed(self.seed, epoch, clip):
                     self._decoded = clip, self._load(question)
             except MediaError as error:
+                # Kept as well, or a broken video is opened again for each of its questions.
                 self._decoded = clip, error
         packed = self._decoded[1]
         if isinstance(packed, MediaError):

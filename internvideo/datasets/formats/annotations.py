@@ -82,6 +82,7 @@ class AnnotationList:
             raise ValueError(f'annotation file holds no sample: {self.path}')
 
     def __getstate__(self) -> dict:
+        # A map cannot be pickled; a worker process maps the same pages of the file instead.
         return {k: v for k, v in self.__dict__.items() if k not in ('_text', '_starts')}
 
     def __setstate__(self, state: dict) -> None:
@@ -226,6 +227,7 @@ def _trailing_integers(
     last = last - (text[np.maximum(last, starts)] == ord('\r'))
     values, open_ = np.zeros(len(starts), np.int64), np.ones(len(starts), bool)
     good = np.zeros(len(starts), bool)
+    # Up to nine digits and the delimiter before them; what is longer counts as not plain.
     for power in range(10):
         byte = text[np.maximum(last - power, starts)]
         digit = (byte >= ord('0')) & (byte <= ord('9'))
@@ -264,6 +266,7 @@ def _scan(text: mmap.mmap) -> Iterator[np.ndarray]:
 
 def _not_blank(text: mmap.mmap, starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
     keep = ends > starts
+    # Stripping each of 10^8 lines is slow: only short ones are suspected of being blank.
     for row in np.flatnonzero(keep & (ends - starts < 4)):
         keep[row] = bool(text[int(starts[row]) : int(ends[row])].strip())
     return keep

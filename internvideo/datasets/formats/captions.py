@@ -2,6 +2,7 @@
 
 import re
 
+# As published: hyphens and slashes part words, the other marks vanish and join theirs.
 MARKS = str.maketrans('-/', '  ', ',.\'!?"()*#:;~')
 BLANKS = re.compile(r'\s{2,}')
 

@@ -34,6 +34,7 @@ def cached_index(files: Sequence[Path], kind: str, build: Callable[[], np.ndarra
             cached.parent.mkdir(parents=True, exist_ok=True)
             with _locked(cached.with_suffix('.lock')):
                 if not cached.is_file():
+                    # Still missing: no other process has built it while this one waited.
                     _save(cached, build())
         except OSError:  # no room or no right to write: this process keeps its own copy
             return build()
@@ -51,6 +52,7 @@ def _cache_file(files: Sequence[Path], kind: str) -> Path:
 @contextmanager
 def _locked(file: Path) -> Iterator[None]:
     with file.open('w') as handle:
+        # Given up when the file is closed, even by a process that is killed.
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield
 

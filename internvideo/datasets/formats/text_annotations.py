@@ -289,6 +289,7 @@ class SqliteRows:
         names = [row['name'] for row in found if not row['name'].startswith('sqlite_')]
         if len(names) != 1:
             raise ValueError(f'{self.path} must hold one table, it holds {names}')
+        # Within a quoted name SQL wants quotes doubled.
         return names[0].replace('"', '""')
 
     def _row_ids(self) -> np.ndarray:

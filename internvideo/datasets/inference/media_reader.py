@@ -117,6 +117,7 @@ def media_batches(
 def _start_worker(_: int) -> None:
     import cv2
 
+    # Worker processes are the parallelism: OpenCV's threads would compete with them.
     cv2.setNumThreads(0)
 
 

@@ -123,6 +123,7 @@ def shard_of(text: str | None, environment: Mapping[str, str] = os.environ) -> t
         ValueError: not of the form i/n with 0 <= i < n.
     """
     if text is None and 'SLURM_ARRAY_TASK_ID' in environment:
+        # Arrays may begin anywhere and leave numbers out, as `--array=10-40:5` does.
         first = int(environment.get('SLURM_ARRAY_TASK_MIN', 0))
         step = int(environment.get('SLURM_ARRAY_TASK_STEP', 1))
         task = int(environment['SLURM_ARRAY_TASK_ID'])

@@ -63,6 +63,8 @@ class FrameStream:
                 if not container.streams.video:
                     raise MediaError(self.path, 'no video stream')
                 stream = container.streams.video[0]
+                # One process reads one video in order here, so that threads help, unlike in loader
+                # workers.
                 stream.thread_type = 'AUTO'
                 self.source_fps = float(stream.average_rate or 0)
                 yield from self._timed(container.decode(stream))
@@ -75,6 +77,7 @@ class FrameStream:
     def _timed(self, frames: Iterable[Any]) -> 'Iterator[TimedFrame]':
         length = 1 / self.source_fps if self.source_fps else 0.0
         for frame in frames:
+            # Raw streams carry no times: frames are counted at the average rate.
             start = self.decoded * length if frame.time is None else frame.time
             yield TimedFrame(frame, start, length)
             self.decoded += 1
@@ -141,6 +144,7 @@ def sliding_windows(items: Iterable[Any], window: int, stride: int) -> Iterator[
     held: list[Any] = []
     first = covered = position = 0
     for position, item in enumerate(items, start=1):
+        # With a stride longer than the window, items between two windows are passed over.
         if position > first:
             held.append(item)
         if len(held) == window:

@@ -124,4 +124,5 @@ def render_audio(spec: ClipSpec) -> np.ndarray:
             track[start:stop] += _knock(base, stop - start)
         else:
             track[start:stop] += _tone(event, base, spec.timbre, stop - start)
+    # Sounds of several sprites add up: the factor leaves them room.
     return np.clip(np.round(track * 6000), -32767, 32767).astype(np.int16)

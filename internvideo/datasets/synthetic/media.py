@@ -85,4 +85,5 @@ def _write_wave(path: Path, waveform: np.ndarray) -> None:
         file.setnchannels(1)
         file.setsampwidth(2)
         file.setframerate(SAMPLE_RATE)
+        # Little-endian on any machine, as wav files are.
         file.writeframes(waveform.astype('<i2').tobytes())

@@ -71,6 +71,7 @@ def _zoom(direction: int) -> Callable[[Action, int], Pose]:
 
 def _turn(direction: int) -> Callable[[Action, int], Pose]:
     def pose(action: Action, frame: int) -> Pose:
+        # A third of a turn in all: of fast turns the direction cannot be told.
         return Pose(action.x, action.y, angle=direction * ramp(action, frame) * TURN // (6 * ONE))
 
     return pose

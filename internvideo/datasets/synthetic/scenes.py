@@ -208,6 +208,7 @@ def scene_contents(parameters: WorldParameters) -> PartContents:
             media[f'{path}.mp4'] = spec
             media[path.replace('videos/', 'sounds/', 1) + '.wav'] = spec
         for name, writer in writers.items():
+            # A stream for every file: one more kind of annotation leaves the others as they are.
             rng = random_stream(parameters.seed, 'text', name, split)
             entries = [
                 entry

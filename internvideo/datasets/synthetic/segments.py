@@ -37,6 +37,7 @@ def segment_table(parameters: WorldParameters, split: str, count: int) -> list[C
         clip = draw_clip(
             rng,
             parameters.vocabulary(split),
+            # Only for the appearance of the sprite: its action is replaced by the timeline.
             [REST],
             actions[-1].stop,
             parameters.size,

@@ -107,6 +107,7 @@ def draw_action(rng: np.random.RandomState, motion: str, start: int, stop: int) 
         motion=motion,
         start=start,
         stop=stop,
+        # With these bounds the centre is inside the frame at either end of any motion.
         x=between(rng, 1450, 2650),
         y=between(rng, 1450, 2650),
         reach=between(rng, 1500, 2300),

@@ -140,6 +140,8 @@ def _media_count(folder: Path) -> int:
 def _is_complete(folder: Path, entry: dict | None, parameters: WorldParameters) -> bool:
     if entry is None or entry['parameters'] != parameters.as_json() or not entry['complete']:
         return False
+    # Counting is enough, since a media file is whole or not there; the small text files below may
+    # have been edited.
     if _media_count(folder) != entry['num_media']:
         return False
     return all(
