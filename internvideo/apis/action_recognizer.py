@@ -184,6 +184,7 @@ class ActionRecognizer:
             raise errors[0]
         for error in errors:
             print_log(f'skipped {error}', logger='current', level=logging.WARNING)
+        # Scores are those of the readable videos in order: results of the others go in between.
         scores = iter(self._scores([item for item in loaded if isinstance(item, dict)]))
         return [
             Recognition(item.path, error=item.reason)
@@ -221,6 +222,7 @@ class ActionRecognizer:
 
     def _describe(self, part: Window, name: str, scores: torch.Tensor, topk: int) -> Recognition:
         top = self._top(name, scores, topk)
+        # The last window is filled with repeated frames, which the stream does not have.
         last = part.first + len(part.items) - part.padded - 1
         return Recognition(name, top.labels, top.scores, top.names, part.first, last)
 

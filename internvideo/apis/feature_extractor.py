@@ -105,6 +105,7 @@ def feature_spec(
     pool, layer = _check_pooling(encoder, pool, layer)
     window = encoder.num_frames if window is None else window
     stride = window if stride is None else stride
+    # For its errors alone: frames are chosen when there are windows.
     spread(window, encoder.num_frames)
     if stride < 1 or (fps is not None and not fps > 0):
         raise ValueError(f'stride and fps must be positive, got {stride} and {fps}')
@@ -163,6 +164,7 @@ def _check_pooling(
         return pool, None
     if not -encoder.depth <= layer < encoder.depth:
         raise ValueError(f'layer must be one of {encoder.depth} blocks, got {layer}')
+    # Counted from the front: -1 and the number of the last block are the same settings.
     return pool, layer % encoder.depth
 
 

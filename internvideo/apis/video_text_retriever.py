@@ -180,12 +180,14 @@ class VideoTextRetriever:
         listed = list_videos(sources, root, self.reader.suffixes)
         files = file_states(os.path.abspath(video.path) for video in listed)  # noqa: PTH100
         index = VectorIndex.create(index_dir, self.settings, store_tokens)
+        # Before the index is asked what it has, so that videos which have changed count as new.
         stale = index.tidy(OutOfDate(files, sources))
         mine, known = list(files)[shard[0] :: shard[1]], {file.path for file in index.files()}
         pending = [path for path in mine if path not in known]
         failed = {path: 'file not found' for path in pending if files[path] is None}
         readable = [files[path] for path in pending if files[path] is not None]
         failed |= self._encode_into(index, readable, progress)
+        # Joins parts that ended early by time, and drops what other processes encoded as well.
         index.tidy()
         # One file for each share: processes would overwrite each other's.
         _list_failures(index.folder / failures_file(shard), failed)
@@ -193,6 +195,7 @@ class VideoTextRetriever:
         return IndexReport(
             encoded=len(pending) - len(failed),
             kept=len(mine) - len(pending),
+            # Files that have changed were taken out too, but are encoded again.
             removed=sum(files.get(file.path) is None for file in stale),
             failed=failed,
             total=len(index),
@@ -327,6 +330,7 @@ class VideoTextRetriever:
             raise ValueError(
                 f'{model} has no matching head for {self.encoder.modality}, so it cannot re-rank'
             )
+        # Left as it was initialised, it would order the videos at random.
         if head in self._untrained:
             raise ValueError(f'{head} is not trained in the weights of this config')
 

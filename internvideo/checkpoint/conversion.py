@@ -53,6 +53,7 @@ def convert(
         CheckpointMismatchError: the model does not fit.
     """
     target = _check_target(target, overwrite)
+    # What cannot be done is said before a file is read, which may have many gigabytes.
     converter = build_adapter(adapter, **(options or {}))
     if to == 'published':
         converter.check_direction(Direction.PUBLISH)

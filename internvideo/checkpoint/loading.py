@@ -75,6 +75,7 @@ def load_weights(
             state = adapter.complete(state, model, report, init or {}, **options)
     else:
         target = model if whole is None else whole
+        # First: that a part is missing says more than a list of entries that have no place.
         adapter.check_model(target)
         state = adapter.to_ours(state, target, report)
         if adapter.reads_settings:

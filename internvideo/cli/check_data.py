@@ -203,6 +203,7 @@ def _config_lists(config: Path, splits: Iterable[str]) -> Iterator[MediaList]:
         dataset = (loaders.get(f'{split}_dataloader') or {}).get('dataset', {})
         if 'ann_file' in dataset:
             fields = {name: dataset[name] for name in known & set(dataset)}
+            # Tuples, to be hashable: a process keeps the reader of a list by its MediaList.
             if 'columns' in fields:
                 fields['columns'] = tuple(fields['columns'])
             if fields.get('sources') is not None:
@@ -336,6 +337,7 @@ def _check_media(
             _decode(reader, count, media.full)
     except MediaError as error:
         return 'broken', error.reason
+    # A list may announce how many frames there are: fewer mean that some are lost.
     wanted = max(media.min_frames, announced or 0)
     return ('short', f'{count} of {wanted} frames') if count < wanted else None
 
@@ -528,6 +530,7 @@ def main(args: argparse.Namespace) -> None:
     fresh = 0
     for chunk, problems in run_chunks(lists, left, args.workers):
         report.add(problems, chunk)
+        # The rate counts rows of this run alone: those checked before take no time now.
         fresh += chunk.last - chunk.first
         if time.perf_counter() - printed > PRINT_SECONDS:
             printed = time.perf_counter()

@@ -67,6 +67,7 @@ def command(arguments: Sequence[str]) -> int:
             args.target,
             args.to,
             args.adapter,
+            # A function: the model is built once target and adapter are found to be good.
             build_model=(lambda: build_model(args.config)) if args.config else None,
             options=args.options,
             overwrite=args.overwrite,

@@ -169,6 +169,7 @@ def outcomes(jobs: list[Job], args: argparse.Namespace, spec: 'FeatureSpec') -> 
         extractor = FeatureExtractor(spec, device, args.batch_size)
         yield from (run_job(extractor, job, args.format) for job in jobs)
     elif workers > 1:
+        # Each worker would take all cores otherwise, and wait for the others.
         threads = max(1, len(os.sched_getaffinity(0)) // workers)
         settings = (spec, device, args.batch_size, args.format, threads)
         yield from _in_processes(jobs, workers, settings)
@@ -219,6 +220,7 @@ def main(args: argparse.Namespace) -> None:
     if args.workers < 1:
         raise UsageError(f'--workers must be positive, got {args.workers}')
     if args.format == 'hdf5':
+        # If the package is missing, that is said now and not after the first video.
         import_h5py()
     start = time.perf_counter()
     jobs, failures = make_jobs(args)

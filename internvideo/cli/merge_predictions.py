@@ -27,6 +27,7 @@ def read_parts(parts: list[Path]) -> list[dict]:
 
     rows = [json.loads(part.read_text(encoding='utf-8')) for part in parts]
     merged = merge_records(rows, sum(map(len, rows)))
+    # Shares take every n-th sample, so that one which is missing leaves holes.
     missing = set(range(merged[-1]['sample_index'] + 1)) - {row['sample_index'] for row in merged}
     if missing:
         raise ValueError(f'{len(missing)} samples are missing, such as row {min(missing)}')

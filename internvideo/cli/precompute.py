@@ -108,6 +108,7 @@ def pending_batches(
 
     batches = []
     for part in range(index, manifest.num_parts, count):
+        # Parts are renamed when they are whole, so one that is there is complete.
         if part_path(args.out, part).is_file():
             continue
         items = manifest.part_items(part)

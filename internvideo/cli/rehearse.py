@@ -81,6 +81,7 @@ def command(arguments: Sequence[str]) -> int:
     results = []
     try:
         paths = config_paths(args)
+        # One folder for all configs, whose processes share the generated media.
         with tempfile.TemporaryDirectory(prefix='rehearsal-media-') as media:
             for result in rehearse_all(paths, options, MediaCache(media), args.jobs):
                 results.append(result)

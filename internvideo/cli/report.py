@@ -38,6 +38,7 @@ def read_predictions(path: Path) -> list[dict]:
 
 def class_names(predictions: list[dict], file: Path | None) -> list[str]:
     """Names by label: of ``file``, else as the predictions have them, else the label itself."""
+    # Videos that could not be read have no scores.
     needed = max(max(row['gt_label'] + 1, len(row['pred_score'] or ())) for row in predictions)
     if file is not None:
         lines = file.read_text(encoding='utf-8').splitlines()

@@ -121,6 +121,7 @@ def check_queries(args: argparse.Namespace, retriever: 'VideoTextRetriever') -> 
 def default_index(args: argparse.Namespace, retriever: 'VideoTextRetriever') -> Path:
     """A folder of its own for every model, its weights and settings, and choice of videos."""
     settings = {k: v for k, v in retriever.settings.items() if k != 'note'}
+    # In whatever order they are given, the same videos belong to the same index.
     sources = sorted(os.path.abspath(source) for source in args.videos)  # noqa: PTH100
     identity = json.dumps([settings, sources, args.store_tokens], sort_keys=True)
     digest = hashlib.sha256(identity.encode()).hexdigest()[:10]

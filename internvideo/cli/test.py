@@ -86,6 +86,7 @@ def main(args: argparse.Namespace) -> None:
         dump_predictions(config, args.out)
     if args.shard:
         take_share(config, args.shard)
+    # A test never resumes, whatever the config says for its training.
     config.load_from, config.resume = args.checkpoint, False
 
     # Imported when arguments and config are known to be good: mistakes in them are told early.

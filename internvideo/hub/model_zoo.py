@@ -60,6 +60,7 @@ def zoo() -> dict[str, ZooEntry]:
     leaves = (path for path in root.rglob('*.py') if '_base_' not in path.relative_to(root).parts)
     entries = {name: ZooEntry(name, path) for path in leaves if (name := _leaf_name(path, root))}
     for metafile in sorted(root.rglob(METAFILE)):
+        # A metafile knows more of a config than its name: its entry takes the place of the leaf's.
         entries.update((entry.name, entry) for entry in _read_metafile(metafile, root))
     return dict(sorted(entries.items()))
 
@@ -120,6 +121,7 @@ def _entry_of_file(path: Path) -> ZooEntry:
         path = configs_root().parent / path
     if not path.is_file():
         raise FileNotFoundError(f'config not found: {path}; {_hint(path.stem, [])}')
+    # Variants, which override fields, are asked for by name: a file stands for itself.
     same = [e for e in zoo().values() if e.config.resolve() == path.resolve() and not e.overrides]
     return same[0] if same else ZooEntry(path.stem, path)
 

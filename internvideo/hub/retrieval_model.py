@@ -81,6 +81,7 @@ def _find_weights(
     if checkpoint is not None:
         file = resolve_source(checkpoint)
         return _Weights(os.fspath(checkpoint), partial(_load_given, init=init, file=file))
+    # Files that the config names come first where they are here, else what can be fetched.
     if names_released_weights(init) and (published is None or not _missing(init)):
         _check_files(init)
         untrained = adapter_of(init).new_parts

@@ -67,6 +67,7 @@ def collect(paths: list[str]) -> tuple[list[Path], int]:
     """Return the cases that the paths name, and the number of data files among them."""
     from .cases import find_cases
 
+    # As keys: a case that two paths name runs once, and the order stays.
     cases: dict[Path, None] = {}
     skipped = 0
     for path in paths:
@@ -127,6 +128,7 @@ def run(args: argparse.Namespace) -> int:
 
     cases, skipped = collect(args.paths)
     check_device(args.device)
+    # Now, and not after the last case has run.
     if args.json and not Path(args.json).absolute().parent.is_dir():
         raise ValueError(f'--json {args.json}: its folder does not exist')
     discover_runners()

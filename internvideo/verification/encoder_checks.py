@@ -226,6 +226,7 @@ def check_freezing(kind: Kind) -> None:
     for open_blocks, open_pooler in ((0, False), (1, False), (1, True)):
         encoder = build(kind)
         encoder.freeze(open_blocks=open_blocks, open_pooler=open_pooler)
+        # As training loops do before every epoch, which must not wake what is frozen.
         encoder.train()
         opened: list[nn.Module] = list(encoder.blocks[encoder.depth - open_blocks :])
         if open_pooler and encoder.pooler is not None:
@@ -256,6 +257,7 @@ def check_layer_depth(kind: Kind) -> None:
     encoder = build(kind)
     layers: dict[int, list[str]] = {}
     for name, _ in encoder.named_parameters():
+        # With a prefix, which the names have inside a model.
         layer, count = encoder.get_layer_depth(f'a.{name}', 'a.')
         assert count == encoder.depth + 2, f'{name}: {count} layers, not depth + 2'
         assert 0 <= layer < count, f'{name}: layer {layer} of {count}'
@@ -303,6 +305,7 @@ def check_position_tables(kind: Kind) -> None:
                 continue
             resized[name] = table.resize(state[name], old, new)
             assert_equal(table.resize(state[name], old, old), state[name], f'{name} as it is')
+            # Weights of an interpolation sum to one, at the borders too.
             flat = table.resize(torch.ones_like(state[name]), old, new)
             assert_equal(flat, torch.ones_like(flat), f'a constant {name}, resized')
         other.load_state_dict(resized)
@@ -327,6 +330,7 @@ def check_saving(kind: Kind) -> None:
     for other, what in ((loaded, 'a loaded'), (copy.deepcopy(encoder), 'a copied')):
         assert torch.equal(other(clips(other)).tokens, expected.tokens), f'{what} encoder differs'
     with torch.device('meta'):
+        # As adapters and the rehearsal build it.
         weightless = kind(**kind.small())
     shapes = {name: value.shape for name, value in weightless.state_dict().items()}
     assert shapes == {name: value.shape for name, value in encoder.state_dict().items()}, (
@@ -342,6 +346,7 @@ def check_bfloat16(kind: Kind) -> None:
     expected = encoder(video)
     with torch.autocast('cpu', torch.bfloat16):
         cast = encoder(video)
+    # As DeepSpeed trains: weights in bfloat16 and no autocast.
     low = copy.deepcopy(encoder).bfloat16()(video.bfloat16())
     for output, how in ((cast, 'under autocast'), (low, 'in bfloat16')):
         pairs = [('tokens', output.tokens, expected.tokens)]

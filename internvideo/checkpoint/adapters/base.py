@@ -230,6 +230,7 @@ class CheckpointAdapter(ABC):
             CheckpointMismatchError: the options leave a part of the model new.
         """
         state = self.to_ours(given, model, report)
+        # A file that shares no name at all is of another layout, which loading itself will say.
         if strict and report.new and not model.state_dict().keys().isdisjoint(state):
             options = {key: value for key, value in init.items() if key != 'checkpoint'}
             raise CheckpointMismatchError(

@@ -53,6 +53,7 @@ SHARED_BIAS = re.compile(
     r'(?P<head>.*encoder\.layers\.)(?P<layer>[1-9]\d*)(?P<tail>\.self_attn\.'
     r'relative_attention_bias\.weight)$'
 )
+# Computed by models; files of older versions of transformers hold it all the same.
 ROTARY = 'rotary_emb.inv_freq'
 LORA = '.lora_'
 BASE_LAYER = '.base_layer.'
@@ -526,6 +527,7 @@ class BertAdapter(CheckpointAdapter):
             if inner.startswith(spare) or is_repeated(name):
                 report.left_over.append(name)
                 continue
+            # The oldest BERT files have the names of the TensorFlow release that they come from.
             inner = inner.replace('LayerNorm.gamma', 'LayerNorm.weight')
             inner = inner.replace('LayerNorm.beta', 'LayerNorm.bias')
             state[inner if inner.startswith('cls.') else f'{prefix}{inner}'] = tensor

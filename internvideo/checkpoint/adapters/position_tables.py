@@ -69,6 +69,7 @@ def _readings(rows: int, steps: Iterable[int]) -> str:
 
 def replace_entry(state: State, name: str, tensor: Tensor, how: str, report: LoadReport) -> None:
     """Put another tensor in the place of an entry, and note why."""
+    # Where nothing has to change, functions hand back the very tensor: nothing to note then.
     if tensor is not state[name]:
         report.note_reshaped(name, state[name].shape, tensor.shape, how)
         state[name] = tensor
@@ -112,6 +113,7 @@ def resize_tables(
     """
     for inner, table in tables.items():
         name = f'{prefix}{inner}'
+        # A fixed table is computed by the model; one of another width is of another architecture.
         if not table.learned or not _same_width(name, state, own):
             continue
         if table.over_time and table.over_space:

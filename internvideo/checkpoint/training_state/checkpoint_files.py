@@ -46,6 +46,7 @@ def plain_copy(value: Any) -> Any:
     def copy(tensor: torch.Tensor) -> torch.Tensor:
         # Tied weights stay one tensor, so that the file does not hold them twice.
         key = (tensor.device, tensor.data_ptr(), tensor.dtype, tensor.shape, tensor.stride())
+        # Empty tensors have no address that tells them apart.
         if key not in copies or not tensor.numel():
             copies[key] = tensor.detach().to('cpu', copy=True)
         return copies[key]
@@ -174,6 +175,7 @@ def find_resumable(directory: str | Path, report: Callable[[str], None]) -> Path
     """Find the checkpoint to resume from and ``report`` why newer ones are passed by."""
     for path in resume_candidates(directory):
         try:
+            # In full: a file that is torn anywhere must be passed by, not fail later.
             read_training_state(path)
         except CheckpointError as error:
             report(f'passed by: {error}')

@@ -39,6 +39,7 @@ class OptimizerShards(Mapping):
 
     def __init__(self, checkpoint: Path, count: int) -> None:
         self._shards = [_map(shard_path(checkpoint, rank, count)) for rank in range(count)]
+        # Of all shards together: a process has no piece of a parameter that lies wholly on others.
         self._indices = sorted(set().union(*self._shards))
 
     def __iter__(self) -> Iterator[int]:

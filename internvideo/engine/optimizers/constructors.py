@@ -71,6 +71,7 @@ class GroupConstructor:
 
     def __call__(self, model: nn.Module) -> Any:
         """The optimiser wrapper of ``model`` (wrapped for DDP or not)."""
+        # Without the wrapper, whose prefix no encoder and no pattern expects in names.
         model = getattr(model, 'module', model)
         parameters = dict(model.named_parameters())
         groups = self.groups(model)

@@ -337,6 +337,7 @@ class EngineOptimWrapper(GuardedOptimWrapper):
             self._count_fault()
             return
         self.nonfinite_in_a_row = 0
+        # The engine clips by itself, so that nobody else has logged the norm.
         norm = self.engine.get_global_grad_norm()
         if norm is not None:
             self.message_hub.update_scalar('train/grad_norm', float(norm))
