@@ -65,6 +65,7 @@ def collate_questions(batch: list[dict | list[dict]]) -> dict:
     firsts: dict[int, dict] = {}
     for item in readable:
         firsts.setdefault(item['data_samples'].clip_id, item)
+    # Clips keep the order in which they first come, which is that of `inputs` below.
     rows = {clip_id: row for row, clip_id in enumerate(firsts)}
     for item in readable:
         item['data_samples'].set_metainfo(dict(clip=rows[item['data_samples'].clip_id]))

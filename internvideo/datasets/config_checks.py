@@ -97,6 +97,7 @@ def _media(config: Config, field: str) -> Iterator[Finding]:
     """A few rows of a test's data set, spread over it, can be read."""
     try:
         built = DATASETS.build(copy.deepcopy(dict(config)))
+        # Spread, since a list of several folders may lack the last of them only.
         step = max(len(built) // PROBED_ROWS, 1)
         items = [built[row] for row in range(0, len(built), step)[:PROBED_ROWS]]
     except Exception as error:  # a part of any kind may refuse in any way

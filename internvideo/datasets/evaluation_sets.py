@@ -241,11 +241,13 @@ class ActionSet(EvaluationSet):
             )
         if sample < len(self._class_of) and self._class_of[sample] != name:
             raise ValueError(f'the video is {name!r} here and {self._class_of[sample]!r} before')
+        # Once for each video: its later rows have only been compared.
         self._class_of += [name] * (sample == len(self._class_of))
 
     def finish(self) -> None:
         """See :class:`EvaluationSet`."""
         self.classes = self.classes or sorted(set(self._class_of))
+        # Class by class, since each group of `num_prompts` texts is averaged to one.
         self.texts = [
             normalise_caption(fill_prompt(template, name))
             for name in self.classes

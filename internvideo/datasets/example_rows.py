@@ -74,6 +74,7 @@ def clips_for(config: Config, examples: Examples) -> tuple[str, str]:
     """(folder, suffix of the names) of clips in the format that a config names."""
     if config.get('backend') == 'frames':
         return str(examples.frame_folders(config.get('filename_tmpl', 'img_{:05}.jpg'))), ''
+    # With `path_suffix` lists leave the suffix out, as those of pretraining do.
     return str(examples.videos), '' if config.get('path_suffix') else '.mp4'
 
 

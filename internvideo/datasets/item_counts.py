@@ -72,6 +72,7 @@ def labelled(config: Config) -> ItemCount:
     if path.is_file():
         columns = config.get('columns', ('path', 'label'))
         return ItemCount({'': len(AnnotationList(path, columns, config.get('delimiter')))})
+    # Lists lie in the folder of their data set; else the folder of the media is named after it.
     folders = [path.parent.name, Path(str(config.get('data_prefix') or '')).name]
     names = [name.lower().removesuffix('_frame') for name in folders]
     known = [LABELLED[name] for name in names if name in LABELLED]

@@ -27,6 +27,7 @@ class KeyedDataset:
     """
 
     def __init__(self, dataset: Any) -> None:
+        # mmengine's data sets may load lazily, at the first access: then in every worker process.
         if hasattr(dataset, 'full_init'):
             dataset.full_init()
         self.dataset, self.seed = dataset, 0

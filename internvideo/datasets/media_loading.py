@@ -97,6 +97,7 @@ class MediaLoading:
             sample['total_frames'] = length
             sample = self.sampling(sample)
         sample['frame_inds'] = sample['frame_inds'] + first
+        # Without a frame rate the frames have no place in seconds: all of the sound is heard.
         whole = not fps or (first, length) == (0, total)
         return sample, (0.0, None) if whole else (first / fps, (first + length) / fps)
 

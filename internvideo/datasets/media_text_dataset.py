@@ -140,6 +140,7 @@ class MediaTextDataset(BaseDataset):
         rows = len(self.annotations)
         kept = rows if self._items is None else len(self)
         if self.multi_text:
+            # Items of a row follow each other, so that the changes of row count the rows.
             kept = np.count_nonzero(np.diff(self._items[:, 0])) + (len(self) > 0)
         if kept < rows:
             print_log(

@@ -85,6 +85,8 @@ class ByWeight:
         """(list, pass through it, row of it) behind a row of an epoch."""
         number = int(np.searchsorted(self._ends, row, side='right'))
         size, length = self.sizes[number], self.lengths[number]
+        # Places in a list count on from epoch to epoch, so that a long list goes on where it
+        # stopped.
         place = epoch * size + row - (int(self._ends[number]) - size)
         turn, position = divmod(place, length)
         if size % length:  # epochs end inside a pass: its order decides which rows they hold
@@ -127,6 +129,7 @@ class WeightedRows:
         inner = place - (int(self._ends[number - 1]) if number else 0)
         weight = self.weights[number]
         row = int(inner // weight)
+        # `ceil(row * weight)` is the first place at which the row stands.
         return number, row, inner - math.ceil(row * weight)
 
 

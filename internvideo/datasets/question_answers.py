@@ -121,6 +121,7 @@ class QuestionAnswers(BaseDataset):
         self._rows, self._clips = pairs.T.copy()
         starts, place = [], 0
         for count in np.unique(self._clips, return_counts=True)[1].tolist():
+            # Each video starts anew, so that no item is about two of them.
             starts += range(place, place + count, per_clip)
             place += count
         self._starts = np.array([*starts, place], np.int64)

@@ -18,6 +18,7 @@ def sample_seed(*key: int) -> Iterator[None]:
     """
     # Nothing else draws in a worker process, so there is nothing to give back.
     saved = None if get_worker_info() else _states()
+    # Hashed, so that neighbouring epochs and rows have unrelated draws.
     words = np.random.SeedSequence([int(word) for word in key]).generate_state(4)
     random.seed(int.from_bytes(words.tobytes(), 'little'))
     np.random.seed(words)

@@ -24,6 +24,7 @@ class DatasetShard:
         self.dataset = DATASETS.build(dataset) if isinstance(dataset, Mapping) else dataset
         if not 0 <= index < count:
             raise ValueError(f'share {index} of {count}: shares are counted from 0')
+        # In turn: lists are often sorted by class or length, of which every share then gets some.
         self.rows = range(index, len(self.dataset), count)
         if not self.rows:
             raise ValueError(f'share {index} of {count} is empty: {len(self.dataset)} samples')

@@ -47,6 +47,7 @@ def build_entry(
     try:
         return DATASETS.build(common | entry)
     except (ValueError, FileNotFoundError, TypeError) as error:
+        # Of the same class: to callers a missing file is not a wrong setting.
         raise type(error)(f'table.{name}: {error}') from error
 
 

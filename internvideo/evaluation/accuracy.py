@@ -30,6 +30,7 @@ def _prediction(record: Record, classes: Sequence[str]) -> dict[str, Any]:
         gt_name=names.get(record['gt_label']),
         pred_label=guess,
         pred_name=names.get(guess),
+        # Six digits, about what float32 holds; as doubles they would fill the file with noise.
         pred_score=None if scores is None else [float(f'{score:.6g}') for score in scores],
         unreadable=record['unreadable'],
     )

@@ -33,5 +33,6 @@ class ChoiceAccuracy(QuestionMetric):
                 f'scores for {options} options'
             )
         scores = torch.as_tensor(sample['pred_score'])
+        # Not `pred_label`: argmax takes the first of equal scores, which may be the right one.
         right = right_choices(scores[None], torch.tensor([record['truth']]))
         return record | dict(prediction=guess, accuracy=float(right.item()))

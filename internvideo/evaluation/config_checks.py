@@ -14,6 +14,7 @@ def exact_samples(config: Config, field: str, run: RehearsedRun) -> Iterator[Fin
     name = field.split('_')[0] + '_dataloader'
     kind = ((run.loaders.get(name) or {}).get('sampler') or {}).get('type')
     sampler = DATA_SAMPLERS.get(kind) if isinstance(kind, str) and kind in DATA_SAMPLERS else None
+    # A sampler that is told the epoch deals rows anew; this asks no class by its name.
     if hasattr(sampler, 'set_epoch'):
         yield Finding(
             f'{name}.sampler',

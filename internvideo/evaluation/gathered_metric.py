@@ -78,6 +78,7 @@ class GatheredMetric(BaseMetric):
     def evaluate(self, size: int) -> dict[str, float]:
         """Metrics over the whole data set of ``size`` samples, the same on every rank."""
         parts = all_gather_object(self.results)
+        # Before anything can raise: the next evaluation must not meet these records again.
         self.results = []
         outcome: list[Any] = [None, None]
         if is_main_process():

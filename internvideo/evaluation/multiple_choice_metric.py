@@ -97,6 +97,7 @@ class AskedQuestions(NamedTuple):
     @classmethod
     def of(cls, encoded: EncodedSet) -> 'AskedQuestions':
         """The questions of a set."""
+        # -1 remains where a sample could not be read.
         place = torch.full((encoded.size,), -1)
         place[encoded.rows] = torch.arange(len(encoded.rows))
         ground_truth = {key: torch.tensor(value) for key, value in encoded.ground_truth.items()}

@@ -21,6 +21,7 @@ RECALL_NAMES = (
 
 def dual_softmax(scores: Tensor) -> Tensor:
     """Scores times their soft-max over the queries: a candidate that many want counts less."""
+    # Of raw cosines without a temperature, as published, so that the effect is mild.
     return scores * scores.softmax(dim=0)
 
 

@@ -149,6 +149,7 @@ class RetrievalMetric(SetMetric):
 
 def judge_once(pairs: Tensor, match: Callable[[Tensor], Tensor]) -> Tensor:
     """(P,) what ``match`` says of pairs (P, 2), each of which it is asked once."""
+    # Many pairs are found from both sides, and each costs a pass through the fusion encoder.
     distinct, place = torch.unique(pairs, dim=0, return_inverse=True)
     return match(distinct)[place]
 

@@ -65,6 +65,7 @@ class Scorer(ABC):
         """(Q, N) double scores, computed for some candidates at a time."""
         held = max(1, len(queries)) * self.pair_entries(queries, candidates)
         step = max(1, entries // held)
+        # Without candidates there is one empty part, since torch.cat refuses an empty list.
         starts = range(0, len(candidates), step) if len(candidates) else (0,)
         parts = [self(queries, candidates[first : first + step]) for first in starts]
         return torch.cat(parts, dim=1) / self.temp
@@ -140,6 +141,7 @@ class TokenWise(Scorer):
         first, second = ('samples', 'texts') if self.samples_first else ('texts', 'samples')
         means = []
         if self.average in (first, 'both'):
+            # Padding must never be the best token of the other side.
             best = sims.masked_fill(~candidates.mask[None, :, None, :], -torch.inf).amax(dim=3)
             means.append(_weighted(best, queries, (slice(None), None)))
         if self.average in (second, 'both'):
@@ -217,6 +219,7 @@ NOT_FOUND = torch.iinfo(torch.long).max
 
 
 def _block_ranks(scores: Tensor, links: Sequence[Sequence[int]], first: int) -> Tensor:
+    # A maximum over no candidates is an error in torch.
     if not scores.shape[1]:
         return torch.full((len(scores),), NOT_FOUND)
     is_true = match_block(links, first, scores)

@@ -16,6 +16,7 @@ def reports_by_set(reports: Iterable[SetReport], order: Sequence[str]) -> list[S
     for report in reports:
         known = merged.get(report.name)
         if known is not None:
+            # Metrics of one set state the same facts, and each its own variants.
             variants, facts = [*known.variants, *report.variants], known.facts | report.facts
             report = replace(known, variants=variants, facts=facts)
         merged[report.name] = report

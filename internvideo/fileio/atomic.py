@@ -47,6 +47,7 @@ class PendingFile:
                 _sync_tree(self.path)
             self.path.replace(self.target)
         except BaseException:
+            # After Ctrl-C as well, hence BaseException.
             self.discard()
             raise
         if self._sync:

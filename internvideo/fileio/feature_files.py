@@ -70,6 +70,7 @@ class NpyWriter:
         record = self.target.with_suffix('.json')
         record.unlink(missing_ok=True)  # never a record of other features beside new ones
         self.pending.commit()
+        # Last, because the record is what says that the features are complete.
         write_json(record, metadata)
 
     def abandon(self) -> None:
@@ -120,6 +121,7 @@ class Hdf5Writer:
     def append(self, features: np.ndarray) -> None:
         if self._features is None:
             shape = features.shape[1:]
+            # Only a dataset in chunks can grow.
             self._features = self._file.create_dataset(
                 'features', (0, *shape), features.dtype, maxshape=(None, *shape), chunks=True
             )

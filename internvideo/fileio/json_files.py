@@ -22,6 +22,7 @@ def append_json_line(file: str | os.PathLike, record: dict) -> None:
     line = (json.dumps(record, ensure_ascii=False) + '\n').encode()
     descriptor = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
     try:
+        # With O_APPEND the system puts a write at the end; a buffered file may split the line.
         os.write(descriptor, line)
     finally:
         os.close(descriptor)

@@ -67,6 +67,7 @@ class SmallSizes:
         """Shrink sides in pixels to a quarter, leaving 56 px and less as they are."""
         if isinstance(pixels, list | tuple):
             return type(pixels)(self.side(each) for each in pixels)
+        # True and False are integers to Python, but no sides.
         if not isinstance(pixels, int) or isinstance(pixels, bool) or pixels <= 56:
             return pixels
         return round(pixels / 4)

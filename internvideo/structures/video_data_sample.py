@@ -8,6 +8,7 @@ from mmengine.structures import BaseDataElement
 from torch import Tensor
 
 ArrayLike = Sequence | np.ndarray | Tensor
+# (numbers of a place, axes) -> shape, for messages.
 SHAPES = {(4, 3): '(V, N, 4)', (4, 4): '(V, T, N, 4)', (2, 3): '(V, M, 2)'}
 
 

@@ -95,6 +95,7 @@ def burn_in(image: np.ndarray, lines: Sequence[str]) -> np.ndarray:
 
     picture = Image.fromarray(np.ascontiguousarray(image))
     draw = ImageDraw.Draw(picture)
+    # Pillow brings this font along; a bare server may have no others.
     font = ImageFont.load_default(size=max(10, image.shape[0] // 16))
     text = '\n'.join(lines)
     left, top, right, bottom = draw.multiline_textbbox((MARGIN, MARGIN), text, font=font)

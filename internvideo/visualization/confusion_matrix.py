@@ -47,5 +47,6 @@ def draw_confusion_matrix(
 
 def _write_counts(axes, counts: np.ndarray, shares: np.ndarray) -> None:
     for row, column in np.argwhere(counts > 0):
+        # Dark cells of the colour map would hide black digits.
         colour = 'white' if shares[row, column] > 0.5 else 'black'
         axes.text(column, row, counts[row, column], ha='center', va='center', color=colour)

@@ -60,5 +60,6 @@ def _draw_series(axes, series: Series, label: str) -> None:
         smooth = np.convolve(values, np.ones(width) / width, mode='valid')
         first = width // 2
         axes.plot(steps[first : first + len(smooth)], smooth, color='tab:blue', linewidth=1.8)
+    # Percentages are validation metrics, which a run logs by epoch.
     axes.set_xlabel('epoch' if '%' in label else 'iteration')
     axes.grid(alpha=0.3)

@@ -190,6 +190,7 @@ class AnnotationList:
 
     def _plain_labels(self) -> Iterator[tuple[int, np.ndarray]]:
         """First row and labels of each block of the list, -1 where a line is not plain."""
+        # A view of the map, not a copy: pages are read as they are needed.
         text = np.frombuffer(self._text, np.uint8)
         for first in range(0, len(self), STRETCH_ROWS):
             starts = np.asarray(self._starts[first : first + STRETCH_ROWS])

@@ -62,6 +62,7 @@ class CaptionChoice:
         texts = value if isinstance(value, list | tuple) else [value]
         if not all(isinstance(text, str) for text in texts):
             raise ValueError(f'{key} is no text but {str(value)[:40]!r}')
+        # Joined before words are counted: a paragraph of short sentences is long enough.
         texts = [' '.join(texts)] if self.paragraph else texts
         normal = [normalise_caption(text) for text in texts]
         long = [text for text in normal if len(text.split()) >= max(self.min_words, 1)]

@@ -43,6 +43,7 @@ def cached_index(files: Sequence[Path], kind: str, build: Callable[[], np.ndarra
 
 def _cache_file(files: Sequence[Path], kind: str) -> Path:
     states = [(str(file.resolve()), file.stat()) for file in files]
+    # Size and time stand for the contents, whose reading would cost what the cache saves.
     identity = str([(path, state.st_size, state.st_mtime_ns) for path, state in states]) + kind
     root = Path(os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache')
     name = hashlib.sha256(identity.encode()).hexdigest()[:32]

@@ -94,6 +94,7 @@ class TextAnnotations:
         return dict(info)
 
     def _locate(self, row: int) -> tuple[int, int]:
+        # A negative row counts from the end, one out of range raises IndexError.
         row = range(len(self))[row]
         number = int(np.searchsorted(self._ends, row, side='right'))
         return number, row - (int(self._ends[number - 1]) if number else 0)
@@ -148,6 +149,7 @@ class JsonRows:
     def _parse(self, start: int, end: int) -> Any:
         text = self._text[start:end].removeprefix(BYTE_ORDER_MARK).decode()
         try:
+            # The text reaches to the next element; decoding stops at the end of the value.
             value, stop = DECODER.raw_decode(text)
         except ValueError as error:  # which tells lines and columns of the element
             raise ValueError(f'no JSON: {str(error).partition(":")[0]} in {text[:40]!r}') from None
@@ -272,6 +274,7 @@ class SqliteRows:
 
     def _connect(self) -> sqlite3.Connection:
         # Threads of a process share it: SQLite itself makes them take turns.
+        # Read-only, or SQLite would make an empty file of a path that is gone.
         address = f'{self.path.resolve().as_uri()}?mode=ro'
         connection = sqlite3.connect(address, uri=True, check_same_thread=False)
         connection.row_factory = sqlite3.Row

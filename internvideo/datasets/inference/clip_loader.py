@@ -150,6 +150,7 @@ def find_videos(
         FileNotFoundError: there is none.
     """
     files = (path for path in Path(folder).rglob('*') if path.suffix.lower() in suffixes)
+    # What another process is still writing is no video yet.
     files = (path for path in files if not is_temporary(path))
     found = sorted(path for path in files if path.is_file())
     if not found:

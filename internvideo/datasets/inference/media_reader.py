@@ -43,6 +43,7 @@ class MediaReader:
         media = MEDIA_TYPES[modality]
         sampling = dict(dataset.get('sampling') or _default_sampling(model))
         pipeline = [dict(step) for step in dataset.get('pipeline') or _default_pipeline(model)]
+        # Features of a file must not change from one reading to the next.
         audio = dict(dataset.get('audio') or {}, random_crop=False)
         backend = dataset.get('backend', 'decord')
         backend = 'decord' if backend == 'frames' else backend

@@ -89,7 +89,11 @@ class AudioTrack:
         # Seeking leads to a frame at or before the time; read() cuts off what lies in between.
         if start > SEEK_FROM:
             container.seek(int(start / stream.time_base), stream=stream)
+        # Channels stay apart: the caller takes their mean, and `crop_mono` depends on their
+        # number.
         resampler = self._av.AudioResampler(format='fltp', rate=self.rate)
+        # Times are the file's own: of a track that begins late, or a clock that does not begin at
+        # 0 (MPEG-TS), the span is shifted.
         first, parts = None, []
         time = 0.0
         for frame in container.decode(stream):
@@ -192,6 +196,7 @@ class AudioFeatures:
         try:
             wave = self._read(path, start, end)
         except MediaError as error:
+            # Silence stands for a missing track only; a broken file stays unreadable.
             if error.reason != NO_TRACK or not pad_missing:
                 raise
             wave = torch.zeros(1, 0)

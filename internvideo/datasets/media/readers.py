@@ -56,6 +56,7 @@ class DecordReader:
             self.fps = float(self._reader.get_avg_fps())
         except (RuntimeError, decord.DECORDError) as error:
             raise MediaError(path, decoder_reason(error, 'no readable video stream')) from None
+        # decord raises one or another of these by the kind of fault.
         self._errors = (RuntimeError, IndexError, decord.DECORDError)
 
     def __len__(self) -> int:
@@ -63,6 +64,9 @@ class DecordReader:
 
     def get_batch(self, indices: Sequence[int]) -> np.ndarray:
         try:
+            # decord seeks to other frames than asked in MPEG-TS, WMV, AVI with B-frames and
+            # open-GOP files, and says nothing; PyAVReader reads these right, at the cost of
+            # decoding from the start.
             return self._reader.get_batch([int(i) for i in indices]).asnumpy()
         except self._errors as error:
             if DECORD_TURNED in str(error):

@@ -91,6 +91,8 @@ class EpochSampler(Sampler[tuple[int, int]]):
         order = self._order()
         # Without drop_last the first rows come again, so that all ranks have as many.
         order = torch.cat([order, order])[: len(self) * self.world_size]
+        # In turn rather than in parts: as long as the whole batch is the same size, it holds the
+        # same rows under any number of processes.
         return order[self.rank :: self.world_size]
 
     def _order(self) -> torch.Tensor:

@@ -81,6 +81,7 @@ def _wave(turns: np.ndarray) -> np.ndarray:
 # Course of a tone over its length s in 0..1: frequency factor and loudness, by motion.
 Course = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 STEADY = np.ones_like
+# Every motion has a course of its own: the sound alone tells the class.
 TONE_COURSES: dict[str, Course] = {
     'left': lambda s: (STEADY(s), 0.6 + 0.4 * _wave(12 * s)),
     'right': lambda s: (STEADY(s), STEADY(s)),

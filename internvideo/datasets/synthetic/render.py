@@ -92,6 +92,7 @@ def render_clip(spec: ClipSpec) -> np.ndarray:
             sprite = draw_sprite(actor, pose, spec.size)
             canvas = frames[frame, sprite.rows, sprite.columns]
             weight = sprite.coverage[..., None]
+            # Weights are int64: in uint8 the products would wrap around.
             canvas[:] = (canvas * (full - weight) + sprite.colour * weight) // full
     return frames
 

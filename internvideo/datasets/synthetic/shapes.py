@@ -102,6 +102,7 @@ def _gradient(background: Background, size: int) -> np.ndarray:
 
 
 def _blocks(background: Background, size: int) -> np.ndarray:
+    # A RandomState takes seeds of 32 bits.
     cells = np.random.RandomState(background.seed % 2**32).randint(0, 256, (6, 6), dtype=np.int64)
     index = np.arange(size) * 6 // size
     return cells[np.ix_(index, index)]

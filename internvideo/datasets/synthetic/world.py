@@ -106,6 +106,7 @@ def _parts_of(tasks: Sequence[str]) -> list[str]:
     if unknown or not tasks:
         named = f'unknown {", ".join(unknown)}' if unknown else 'none given'
         raise ValueError(f'tasks: {named}; known: {", ".join(TASKS)}')
+    # Several tasks share a folder, which is made once.
     return list(dict.fromkeys(TASKS[task] for task in tasks))
 
 

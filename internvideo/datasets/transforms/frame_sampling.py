@@ -94,6 +94,7 @@ def _dense_short(L: int, n: int, stride: int) -> np.ndarray:
 
 
 def _dense_before(end: int, span: int, n: int) -> np.ndarray:
+    # The points include `end`, which the clip lowers: the last step is the shortest, as published.
     points = np.linspace(end - span, end, num=n)
     return np.clip(points, end - span, end - 1).astype(np.int64)
 
@@ -153,6 +154,7 @@ def _points(step: float, n: int, shift: float) -> np.ndarray:
 
 
 def _zeros_then_all(L: int, n: int) -> np.ndarray:
+    # As published for folders of frames: short videos repeat the first frame, not the last.
     return np.concatenate([np.zeros(n - L, np.int64), np.arange(L)])
 
 
@@ -169,6 +171,7 @@ def pretrain(
     ``first`` is what offsets count from; 1 gives indices from 0.  (The published reader of
     many-source lists puts the start of an interval there and ends one frame early.)
     """
+    # All published recipes are sparse, with as many segments as frames.
     skip = 1 if num_segments != 1 else n * stride
     length = (L - skip + 1) // num_segments
     if length > 0:

@@ -129,6 +129,7 @@ class UniformCrops:
         firsts = [self._first(*imgs.shape[1:3], c) for c in range(self.num_crops)]
         side = min(imgs.shape[1:3])
         crops = [views[:, :, y : y + side, x : x + side] for x, y in firsts]
+        # Views first, then crops: the order in which published tests number the clips of a video.
         sample['imgs'] = np.stack(crops, axis=1).reshape(-1, side, side, 3)
         for key in BOX_KEYS:
             if key in sample:
@@ -227,6 +228,7 @@ def multi_scale_sizes(
 ) -> list[tuple[int, int]]:
     """Candidate (width, height) of the multi-scale crop, sizes near ``size`` snapped to it."""
     sides = [int(min(width, height) * scale) for scale in scales]
+    # A side that is snapped to the target needs no scaling.
     sides = [size if abs(side - size) < 3 else side for side in sides]
     return [
         (w, h)

@@ -28,6 +28,7 @@ class PackInputs:
         if 'label' in sample:
             data_sample.set_gt_label(sample['label'])
         _pack_places(sample, data_sample)
+        # It leaves the worker process as uint8, a quarter of float32; the device normalises it.
         clip = channels_first(sample['imgs'], sample['num_views'])
         return dict(inputs=torch.from_numpy(clip), data_samples=data_sample)
 

@@ -46,6 +46,7 @@ def apply_frame_tables(imgs: Clip, tables: np.ndarray) -> Clip:
     """Replace grey levels by ``tables`` (N, 3, 256), one per frame and channel."""
     result = np.empty_like(imgs)
     for frame, table, target in zip(imgs, tables, result, strict=True):
+        # OpenCV wants the tables of three channels interleaved, (1, 256, 3).
         channels = np.ascontiguousarray(table.T.astype(np.uint8)[None])
         cv2.LUT(frame, channels, dst=target)
     return result
@@ -66,6 +67,7 @@ def auto_contrast(imgs: Clip, _: None = None) -> Clip:
     counts = histograms(imgs) > 0
     low = counts.argmax(-1)[..., None]
     high = 255 - counts[..., ::-1].argmax(-1)[..., None]
+    # The 1 stands for a channel of a single level, which the last line leaves as it is.
     scale = 255.0 / np.maximum(high - low, 1)
     levels = np.arange(256)
     tables = np.clip((levels * scale - low * scale).astype(np.int64), 0, 255)
@@ -116,6 +118,7 @@ def color(imgs: Clip, factor: float) -> Clip:
 def contrast(imgs: Clip, factor: float) -> Clip:
     """Blend each frame with its mean grey level."""
     grey = cv2.cvtColor(imgs.reshape(-1, imgs.shape[2], 3), cv2.COLOR_RGB2GRAY)
+    # Pillow's mean: a whole grey level, rounded half up.
     means = np.array([int(cv2.mean(frame)[0] + 0.5) for frame in np.split(grey, len(imgs))])
     tables = _blend_levels(means[:, None, None].astype(np.float32), factor)
     return apply_frame_tables(imgs, np.broadcast_to(tables, (len(imgs), 3, 256)))
@@ -133,6 +136,7 @@ def _blend_levels(base: np.ndarray, factor: float) -> np.ndarray:
 
 def sharpness(imgs: Clip, factor: float) -> Clip:
     """Blend with a smoothed image, except for the outermost pixels."""
+    # Pillow's SMOOTH filter; smoothing and blending are one kernel here.
     smooth = np.array([[1, 1, 1], [1, 5, 1], [1, 1, 1]]) / 13
     kernel = (1 - factor) * smooth
     kernel[1, 1] += factor
@@ -219,6 +223,7 @@ def _gather(
     )
     pixels = sums.clamp_(0, 255).to(torch.uint8).numpy()
     pixels[outside.reshape(-1)] = FILL
+    # Pairs of (from, to), counted over all frames.
     channels = [i for channel in range(count * 3) for i in (channel, channel)]
     cv2.mixChannels([pixels.reshape(height, width, -1)], [*out], channels)
 
@@ -303,6 +308,7 @@ class RandAugment:
             if random.random() > OP_PROBABILITY:
                 continue
             drawn = min(max(random.gauss(magnitude, spread), 0.0), MAX_MAGNITUDE)
+            # Operations without a sign draw none, which keeps the published sequence of draws.
             negate = name in SIGNED and random.random() > 0.5
             matrix = geometric_matrix(sample['imgs'], name, drawn, negate)
             sample['imgs'] = apply_operation(sample['imgs'], name, drawn, negate)

@@ -152,6 +152,8 @@ class PretrainSample:
         _check_length(self, sample, length, span)
         in_interval = 'start' in sample
         if in_interval and self.published_interval:
+            # The published fault: the start of the interval replaces the 1 that offsets count
+            # from.
             clip = frame_sampling.pretrain(
                 length, segments, self.num_frames, self.stride, first=first
             )
