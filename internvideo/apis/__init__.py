@@ -3,6 +3,7 @@
 import importlib
 from typing import TYPE_CHECKING, Any
 
+# For type checkers alone: at run time __getattr__ imports each when it is used.
 if TYPE_CHECKING:
     from internvideo.hub.model_zoo import get_config, get_model, list_models
     from internvideo.hub.video_encoders import get_encoder

@@ -255,6 +255,7 @@ class FeatureExtractor:
     @torch.inference_mode()
     def _features(self, windows: list[Window]) -> np.ndarray:
         clips = np.stack([[w.items[i] for i in self.positions] for w in windows])
+        # Copied as uint8 and normalised there: floats would be four times the bytes.
         video = torch.from_numpy(clips).permute(0, 4, 1, 2, 3).to(self.device)
         with self.autocast:
             features = self._pool(self.normalise.normalise(video))

@@ -212,6 +212,7 @@ def _load(
     own = model.state_dict()
     theirs, ours = _shapes(state), _shapes(own)
     report.compare(theirs, ours)
+    # Another shape is never let pass: the parameter would stay random although the file has it.
     if report.mismatched or (strict and not report.explained):
         hints = (adapter or build_adapter(None)).hints(theirs, ours, report)
         raise CheckpointMismatchError(_mismatch_text(model, report, hints))

@@ -21,6 +21,7 @@ TIMEOUT_SECONDS = 30
 _HUB_SOURCE = re.compile(
     r'hf://(?P<repo>[^/@]+/[^/@]+)/(?P<file>[^@]*[^/@])(?:@(?P<revision>[^@]+))?'
 )
+# Addresses copied from the page of a file say blob or raw, and mean the same file as resolve.
 _HUB_PATH = re.compile(
     r'/(?P<repo>[^/]+/[^/]+)/(?:resolve|blob|raw)/(?P<revision>[^/]+)/(?P<file>.+)'
 )

@@ -521,6 +521,7 @@ def main(args: argparse.Namespace) -> None:
     chunks = make_chunks(lists)
     report = Report(path, lists, args.restart)
     for media in lists:
+        # In every run, since nothing is decoded; what the report has already is not added again.
         report.add(find_conflicts(media))
     left = [chunk for chunk in chunks if chunk not in report.done]
     total, done = sum(c.last - c.first for c in chunks), sum(c.last - c.first for c in report.done)

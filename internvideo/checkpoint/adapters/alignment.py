@@ -75,6 +75,7 @@ class StudentAdapter(CheckpointAdapter):
 
     def _rename(self, published: Mapping[str, Tensor]) -> State:
         kept = {name: tensor for name, tensor in published.items() if name not in OWN_FACTS}
+        # A run may also start from the file of another run of ours.
         return kept if self.is_ours(kept) else super()._rename(kept)
 
     def _to_published(self, ours: Mapping[str, Tensor]) -> State:
@@ -105,6 +106,7 @@ class InternVLAdapter(CheckpointAdapter):
         report.left_over = [name for name in published if name.startswith(INTERNVL_TEXT_PARTS)]
         state = self._vision_tower(published, report)
         if 'pos_embed' in state:
+            # A tower of images: its table has no time axis.
             table = interpolate_image_table(state['pos_embed'], model.grid[1:])
             replace_entry(state, 'pos_embed', table, 'interpolated', report)
         return state

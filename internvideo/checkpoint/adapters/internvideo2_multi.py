@@ -347,6 +347,7 @@ class CLIPAdapter(CheckpointAdapter):
             files.append(extra if given else read_state_dict(extra, self.trusted_pickle))
             if f'{STAGE2_PREFIX}pos_embed' in files[-1]:  # then the first file's does not count
                 orig_t_size = None
+        # Later files override earlier ones, `extra` all of them.
         state = {base_layer_name(k, own): v for file in files for k, v in file.items()}
         report.left_over = [name for name in state if self._is_spare(name, own)]
         state = {name: value for name, value in state.items() if name not in report.left_over}
@@ -512,6 +513,7 @@ class BertAdapter(CheckpointAdapter):
             for name in own
             if 'crossattention' in name
             or name.startswith(added)
+            # A buffer that only some versions of transformers save.
             or (name not in state and name.endswith('position_ids'))
             or (name.startswith('cls.') and not has_head)
         ]
