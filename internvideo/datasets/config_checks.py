@@ -211,6 +211,7 @@ def _table(config: Config, field: str, key: str) -> Iterator[Finding]:
             if not file.is_file():
                 yield Finding(f'{where}.ann_file', f'{file} does not exist', True)
         root = str(entry.get('data_prefix') or '')
+        # Addresses are not looked up: only folders of this machine.
         if root and '://' not in root and not Path(root).is_dir():
             yield Finding(f'{where}.data_prefix', f'{root} does not exist', True)
         if entry.get('media_type') == 'audio_video' and 'pad_missing_audio' not in entry:

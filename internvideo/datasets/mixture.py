@@ -182,6 +182,7 @@ class Mixture:
     def __getitem__(self, key: int | tuple[int, int]) -> Any:
         epoch, row = key if isinstance(key, tuple) else (0, key)
         number, turn, item = self.rows.locate(epoch, range(len(self))[row])
+        # `turn` in place of the epoch: a row that comes twice in an epoch gets other crops.
         return self.parts[number][turn, item]
 
 

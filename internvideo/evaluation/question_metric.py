@@ -54,6 +54,7 @@ class QuestionMetric(GatheredMetric):
         )
         try:
             return facts | self.judge(sample)
+        # `judge` reads the sample by key: what the data or the model left out is named.
         except KeyError as error:
             raise ValueError(f'{path}: the data sample has no {error.args[0]}') from None
 
@@ -92,6 +93,7 @@ def predictions(results: Sequence[Record]) -> dict[str, dict[str, Any]]:
     hidden = ('question_id', 'sample_index', 'vqa')
     rows: dict[str, dict[str, Any]] = {}
     for record in results:
+        # Keys of a JSON object are texts, so that 1 and "1" would be the same question.
         name = str(record['question_id'])
         if name in rows:
             raise ValueError(f'question_id {name!r} comes twice, the second for {record["path"]}')

@@ -111,6 +111,7 @@ class RetrievalMetric(SetMetric):
     def _match_ranks(self, encoded: EncodedSet, forth: Links, back: Links) -> tuple[Tensor, Tensor]:
         """Ranks of both directions after the matching head has judged the best candidates."""
         num_samples, num_texts = len(encoded.samples), len(encoded.texts)
+        # No sample was readable: there is no pair for the head to judge.
         if not num_samples:
             return torch.zeros(0, dtype=torch.long), torch.full((num_texts,), NOT_FOUND)
         (top_texts, top_samples), (to_text, to_sample) = self.judged(encoded)

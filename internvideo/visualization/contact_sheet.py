@@ -82,6 +82,7 @@ def draw_contact_sheet(
     rows = -(-len(strips) // columns)
     figure = Figure(figsize=(4.4 * columns, 1.75 * rows + 0.5), layout='constrained')
     figure.suptitle(title)
+    # Not squeezed: a single row is an array of cells as well.
     cells = list(figure.subplots(rows, columns, squeeze=False).flat)
     for axes in cells:
         axes.set_axis_off()

@@ -75,6 +75,7 @@ class CaptionChoice:
         """Choose the caption of an access, by ``number`` among the usable ones or by a draw."""
         found = self.usable(info)
         if self.choice == 'avs_all':
+            # From Python's own generator, which `sample_seed` has seeded for the sample.
             return {key: random.choice(texts) for key, texts in found.items()}
         return random.choice(found['caption']) if number is None else found['caption'][number]
 

@@ -64,6 +64,7 @@ def options_of(info: Mapping[str, Any]) -> list[str]:
 
 def right_option(answer: Any, count: int) -> int:
     """``answer``, the number of one of ``count`` options, or a ValueError for anything else."""
+    # To Python `true` of JSON is the integer 1, but it names no option.
     if isinstance(answer, bool) or not isinstance(answer, int) or not 0 <= answer < count:
         raise ValueError(f'answer {answer!r} is none of 0..{count - 1}')
     return answer
@@ -103,6 +104,7 @@ def closed_list(source: str | Path | Sequence[str], most: int | None = None) -> 
         ValueError: it cannot be read or holds no answer.
     """
     texts = _listed(Path(source)) if isinstance(source, str | Path) else source
+    # The order stays, so that `most` leaves out the last, the rarest of annotations.
     kept = tuple(dict.fromkeys(text for text in map(normalise_caption, texts) if text))[:most]
     if not kept:
         raise ValueError(f'{source}: the list of answers is empty')

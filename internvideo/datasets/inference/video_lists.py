@@ -56,6 +56,7 @@ def list_videos(
     found: dict[Path, str] = {}
     for source in map(Path, sources):
         for path, name in _expand(source, None if root is None else Path(root), suffixes):
+            # A video that several sources name keeps its first name.
             found.setdefault(path, name)
     return [NamedVideo(path, name) for path, name in found.items()]
 

@@ -25,6 +25,7 @@ from .vocabulary import (
 HELD_OUT_SHARE = 3
 """One combination of motion, shape and colour in three is kept for val and test."""
 
+# The middle of the radii that are drawn: as many sprites are small as large.
 MEAN_RADIUS = 790
 NUM_OPTIONS = 4
 

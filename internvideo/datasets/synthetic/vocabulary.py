@@ -22,6 +22,7 @@ TURNS = ('turn_clockwise', 'turn_anticlockwise')
 ASYMMETRIC_SHAPES = ('triangle', 'tee', 'moon', 'arrow', 'corner')
 """Shapes without rotational symmetry: on others a turn has no visible direction."""
 
+# All brighter than any backdrop, whose colours stay below 91.
 COLOURS = {
     'red': (230, 40, 40),
     'green': (40, 210, 60),
