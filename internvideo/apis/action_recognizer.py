@@ -18,8 +18,8 @@ from internvideo.datasets.inference.clip_loader import (
     ClipLoader,
     check_frames,
     check_stream,
-    find_videos,
 )
+from internvideo.datasets.inference.video_lists import find_videos
 from internvideo.datasets.inference.video_stream import FrameStream, Window, sliding_windows
 from internvideo.engine.inference.devices import autocast, pick_device
 from internvideo.fileio.json_files import write_json

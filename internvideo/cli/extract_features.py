@@ -38,6 +38,7 @@ def build_parser() -> argparse.ArgumentParser:
     add('videos', nargs='+', help='video files, folders, or lists (.txt, .csv: path first)')
     add('--out', type=Path, required=True, help='folder of the feature files')
     add('--root', type=Path, help='folder that list entries and output names are relative to')
+    add('--columns', nargs='+', help='columns of lists, as in training (default: found)')
     add('--checkpoint', help='weights; by default the published ones of that name')
     add('--random-weights', action='store_true', help='run without weights, to try things out')
     add('--window', type=int, help='frames of a window (default: what the encoder takes)')
@@ -79,7 +80,7 @@ def make_jobs(args: argparse.Namespace) -> tuple[list[Job], str]:
     from internvideo.fileio.feature_files import SUFFIXES
 
     index, count = shard_of(args.shard)
-    videos = collect_videos(args.videos, args.root)[index::count]
+    videos = collect_videos(args.videos, args.root, args.columns)[index::count]
     suffix = SUFFIXES[args.format]
     jobs = [Job(video, args.out / f'{video.name}{suffix}') for video in videos]
     return jobs, failures_file((index, count))

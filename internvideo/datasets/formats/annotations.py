@@ -96,7 +96,9 @@ class AnnotationList:
         """The text of a row without its line end."""
         start = int(self._starts[row])
         end = self._text.find(b'\n', start)
-        return self._text[start : len(self._text) if end < 0 else end].decode().rstrip('\r')
+        text = self._text[start : len(self._text) if end < 0 else end].decode().rstrip('\r')
+        # Spreadsheets begin a file with a mark of its encoding.
+        return text.removeprefix('\ufeff') if start == 0 else text
 
     def where(self, row: int) -> str:
         """``file:line`` of a row, counting blank lines too, for messages."""
@@ -114,7 +116,7 @@ class AnnotationList:
             ValueError: wrong number of columns or not a number, naming file and line.
         """
         try:
-            return self._parse(self.line(row), self.delimiter)
+            return parse_row(self.line(row), self.columns, self.delimiter)
         except ValueError as error:
             raise self.located(row, error) from None
 
@@ -122,34 +124,11 @@ class AnnotationList:
         """``error`` with file and line of a row in front."""
         return ValueError(f'{self.where(row)}: {error}')
 
-    def _parse(self, line: str, delimiter: str) -> dict:
-        before = self.columns.index('path')
-        after = len(self.columns) - before - 1
-        head = line.split(delimiter, before)
-        fields = head[:-1] + head[-1].rsplit(delimiter, after)
-        if len(head) <= before or len(fields) != len(self.columns):
-            raise ValueError(
-                f'expected {len(self.columns)} columns {self.columns} '
-                f'separated by {delimiter!r}, got {line!r}'
-            )
-        return {
-            name: _convert(name, field.strip())
-            for name, field in zip(self.columns, fields, strict=True)
-            if name != IGNORED_COLUMN
-        }
-
     def _find_delimiter(self) -> str:
-        line = self.line(0)
-        for delimiter in DELIMITERS:
-            try:
-                self._parse(line, delimiter)
-            except ValueError:
-                continue
-            return delimiter
-        raise ValueError(
-            f'{self.where(0)}: {line!r} does not hold the columns {self.columns} separated by a '
-            'comma, a tab or a blank; set `columns` (and `delimiter`)'
-        )
+        try:
+            return find_delimiter(self.line(0), self.columns)
+        except ValueError as error:
+            raise self.located(0, error) from None
 
     def check(
         self, num_classes: int | None = None, of_row: Callable[[dict], object] | None = None
@@ -200,6 +179,45 @@ class AnnotationList:
     def _end_after(self, row: int) -> int:
         end = self._text.find(b'\n', int(self._starts[row]))
         return len(self._text) if end < 0 else end + 1
+
+
+def parse_row(line: str, columns: Sequence[str], delimiter: str) -> dict:
+    """A line of a list as a dict of its columns.
+
+    Raises:
+        ValueError: wrong number of columns, or not a number.
+    """
+    before = columns.index('path')
+    after = len(columns) - before - 1
+    head = line.split(delimiter, before)
+    fields = head[:-1] + head[-1].rsplit(delimiter, after)
+    if len(head) <= before or len(fields) != len(columns):
+        raise ValueError(
+            f'expected {len(columns)} columns {columns} separated by {delimiter!r}, got {line!r}'
+        )
+    return {
+        name: _convert(name, field.strip())
+        for name, field in zip(columns, fields, strict=True)
+        if name != IGNORED_COLUMN
+    }
+
+
+def find_delimiter(line: str, columns: Sequence[str]) -> str:
+    """The first of comma, tab and blank by which a line holds the columns.
+
+    Raises:
+        ValueError: none does.
+    """
+    for delimiter in DELIMITERS:
+        try:
+            parse_row(line, columns, delimiter)
+        except ValueError:
+            continue
+        return delimiter
+    raise ValueError(
+        f'{line!r} does not hold the columns {columns} separated by a comma, a tab or a blank; '
+        'set `columns` (and `delimiter`)'
+    )
 
 
 def _convert(name: str, field: str) -> str | int | float:

@@ -1,8 +1,7 @@
 """Clips of video files or frames in memory, as a config's evaluation makes them."""
 
 import os
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,17 +10,7 @@ from torch import nn
 
 from internvideo.datasets.transforms.loading import DecodeFrames, OpenVideo
 from internvideo.datasets.transforms.packing import PackInputs, PackMedia
-from internvideo.fileio.atomic import is_temporary
 from internvideo.registry import TRANSFORMS
-
-VIDEO_SUFFIXES = frozenset(
-    f'.{suffix}'
-    for suffix in (
-        *('mp4', 'm4v', 'mkv', 'webm', 'avi', 'mov', 'mpg'),
-        *('mpeg', 'wmv', 'flv', 'ts', '3gp', 'ogv'),
-    )
-)
-AUDIO_SUFFIXES = frozenset(('.wav', '.flac', '.mp3', '.ogg', '.opus', '.m4a', '.aac'))
 
 
 class ArrayReader:
@@ -135,25 +124,3 @@ def check_stream(frames: Iterable[Any], name: str = 'stream') -> Iterator[np.nda
     """Yield each uint8 (H, W, 3) frame.  Raises ValueError naming the first that is none."""
     for number, frame in enumerate(frames):
         yield check_frames(np.asarray(frame)[None], f'{name}, frame {number}')[0]
-
-
-def find_videos(
-    folder: str | os.PathLike, suffixes: Collection[str] = VIDEO_SUFFIXES
-) -> list[Path]:
-    """Video files below ``folder``, sorted.
-
-    Args:
-        folder: searched with all folders in it.
-        suffixes: of the files, in lower case.
-
-    Raises:
-        FileNotFoundError: there is none.
-    """
-    files = (path for path in Path(folder).rglob('*') if path.suffix.lower() in suffixes)
-    # What another process is still writing is no video yet.
-    files = (path for path in files if not is_temporary(path))
-    found = sorted(path for path in files if path.is_file())
-    if not found:
-        kind = 'video' if suffixes == VIDEO_SUFFIXES else 'video or audio'
-        raise FileNotFoundError(f'no {kind} file below {folder}')
-    return found

@@ -11,11 +11,10 @@ from torch.utils.data import DataLoader, Dataset
 from internvideo.datasets.bad_samples import MediaError
 from internvideo.datasets.collate import collate_media
 from internvideo.datasets.media.audio import AudioFeatures
+from internvideo.datasets.media.suffixes import AUDIO_SUFFIXES, VIDEO_SUFFIXES
 from internvideo.datasets.media_loading import MediaLoading
 from internvideo.registry import TRANSFORMS
 from internvideo.structures import VideoDataSample
-
-from .clip_loader import AUDIO_SUFFIXES, VIDEO_SUFFIXES
 
 MEDIA_TYPES = dict(vision='video', audio='audio', audio_vision='audio_video')
 """What is encoded of a file -> the kind of medium that it is read as."""
