@@ -21,7 +21,7 @@ from .item_counts import files_of
 Config = Mapping[str, Any]
 
 TRAIN, VAL = 'train_dataloader', 'val_dataloader'
-DRAWN_MODES = ('train', 'rand')
+DRAWN_MODES = ('train', 'rand', 'random')
 """Modes of sampling that draw frames at random."""
 MIRRORED = ('ssv',)
 """Parts of the names of data sets whose labels tell left from right (Something-Something)."""
