@@ -84,7 +84,9 @@ def list_videos(
 def find_videos(
     folder: str | os.PathLike, suffixes: Collection[str] = VIDEO_SUFFIXES
 ) -> list[Path]:
-    """Video files below ``folder``, sorted; how many files have other suffixes is logged.
+    """Video files below ``folder``, sorted.
+
+    How many files have other suffixes, and which, is logged.
 
     Args:
         folder: searched with all folders in it.

@@ -11,6 +11,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from internvideo.checkpoint.training_state.random_state import isolated_random_state
+from internvideo.datasets.samplers.keyed_sampler import tell_epochs
 from internvideo.engine.optimizers.optim_wrappers import NonFiniteError
 from internvideo.registry import LOOPS
 
@@ -28,7 +29,8 @@ class TrainLoop(BaseLoop):
         dataloader: Training data (a config or a loader).  A sampler with ``skip(num_samples)``
             lets a resumed run continue mid-epoch without reading what was already seen.  So does
             a batch sampler of its own with ``set_epoch``, ``skip(num_batches)``, ``layout`` and
-            ``samples_before(num_batches)`` (:class:`MediaBatchSampler`).
+            ``samples_before(num_batches)`` (:class:`MediaBatchSampler`).  Rows of any other sampler
+            are given the epoch, see :class:`KeyedSampler`.
         max_epochs: Number of passes over the data.
         val_begin: First epoch that is validated.
         val_interval: Epochs between validations.
@@ -47,6 +49,7 @@ class TrainLoop(BaseLoop):
         val_interval: int = 1,
     ) -> None:
         super().__init__(runner, dataloader)
+        tell_epochs(self.dataloader)
         accumulation = runner.accumulative_counts
         self.iters_per_epoch = len(self.dataloader) // accumulation * accumulation
         if self.iters_per_epoch == 0:
@@ -73,6 +76,11 @@ class TrainLoop(BaseLoop):
         """Batch sampler that orders batches itself, or None if a sampler orders samples."""
         sampler = self.dataloader.batch_sampler
         return sampler if hasattr(sampler, 'set_epoch') else None
+
+    @property
+    def row_order(self) -> Any:
+        """Sampler that orders samples, where no batch sampler does."""
+        return getattr(self.dataloader.batch_sampler, 'sampler', self.dataloader.sampler)
 
     @property
     def samples_per_step(self) -> int:
@@ -200,7 +208,7 @@ class TrainLoop(BaseLoop):
 
     def _batches(self) -> Iterator[tuple[int, Any]]:
         start = self.first_batch = self.batches_done
-        sampler = self.batch_order or self.dataloader.sampler
+        sampler = self.batch_order or self.row_order
         each = 1 if self.batch_order else self.dataloader.batch_sampler.batch_size
         if hasattr(sampler, 'set_epoch'):
             sampler.set_epoch(self.epoch)
