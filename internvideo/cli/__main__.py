@@ -31,6 +31,9 @@ COMMANDS = {
     'make-synthetic': Command('internvideo.cli.make_synthetic', 'write the generated world'),
     'report': Command('internvideo.cli.report', 'draw what a tested run got right and wrong'),
     'merge-predictions': Command('internvideo.cli.merge_predictions', 'join shares of a test'),
+    'compare-manifests': Command(
+        'internvideo.cli.compare_manifests', 'where two runs saw other frames'
+    ),
     'scaling-limits': Command('internvideo.cli.scaling_limits', 'what limits many GPUs'),
     'collect-env': Command('internvideo.cli.collect_env', 'print facts of this machine'),
 }

@@ -29,6 +29,11 @@ def build_parser() -> argparse.ArgumentParser:
         'the config of an evaluation names',
     )
     parser.add_argument('--out', metavar='FILE', help='write predictions (.json or .pkl)')
+    parser.add_argument(
+        '--manifest',
+        metavar='FILE',
+        help='write which frames of which file were seen (.jsonl or .parquet)',
+    )
     parser.add_argument('--shard', metavar='i/n', help='test only share i of n, from 0')
     return parser
 
@@ -50,6 +55,18 @@ def dump_predictions(config: object, out: str) -> None:
     else:
         raise UsageError(f'--out {out}: the file must end in .json or .pkl')
     config.test_evaluator = evaluators
+
+
+def write_frame_manifest(config: object, out: str) -> None:
+    """Let the test write the manifest of its frames to ``out``."""
+    from internvideo.fileio.manifests import check_manifest_path
+
+    try:
+        check_manifest_path(out)
+    except (ValueError, ImportError) as error:
+        raise UsageError(f'--manifest {error}') from error
+    hook = dict(type='FrameManifestHook', out=out)
+    config.custom_hooks = [*(config.get('custom_hooks') or ()), hook]
 
 
 def take_share(config: object, shard: str) -> None:
@@ -84,6 +101,8 @@ def main(args: argparse.Namespace) -> None:
         trust_pickles(config)
     if args.out:
         dump_predictions(config, args.out)
+    if args.manifest:
+        write_frame_manifest(config, args.manifest)
     if args.shard:
         take_share(config, args.shard)
     # A test never resumes, whatever the config says for its training.

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from internvideo.datasets.bad_samples import BadSampleLog, MediaError, read_or_replace
 from internvideo.datasets.formats.class_names import class_facts
 from internvideo.datasets.formats.text_annotations import MEDIA_KEYS, path_of
+from internvideo.datasets.frame_records import add_record, described_sampling
 from internvideo.datasets.media_loading import MediaLoading
 from internvideo.datasets.seeding import sample_seed
 from internvideo.registry import TRANSFORMS
@@ -60,6 +61,9 @@ class BaseDataset:
 
     fact_keys: ClassVar[tuple[str, ...]] = ('path', 'sample_index', 'media_type')
     """What the data sample of unreadable media says, as far as :meth:`get_data_info` does."""
+
+    record_frames: bool = False
+    """Whether data samples carry ``frame_record``, see :func:`record_frames_of`."""
 
     def __init__(
         self,
@@ -156,6 +160,8 @@ class BaseDataset:
         Raises:
             MediaError: they cannot be read.
         """
+        if self.record_frames:
+            sample['record_frames'] = True
         sample = self.loading(sample)
         # One decode serves all repeats: a transform puts new arrays into a sample, it never
         # writes into the old ones.
@@ -165,9 +171,12 @@ class BaseDataset:
     def augment(self, sample: dict) -> dict:
         """Run the pipeline on what was read."""
         # Sounds have no frames to transform: they are only packed.
+        packed = sample
         for transform in self.pipeline[-1:] if self.media_type == 'audio' else self.pipeline:
-            sample = transform(sample)
-        return sample
+            packed = transform(packed)
+        if self.record_frames:
+            add_record(packed, sample, described_sampling(self.loading), self.pipeline)
+        return packed
 
     def unreadable_sample(self, info: Mapping[str, Any], reason: str) -> VideoDataSample:
         """The data sample of media that cannot be read in testing."""

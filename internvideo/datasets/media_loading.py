@@ -20,6 +20,8 @@ AUDIBLE = ('audio', 'audio_video')
 class MediaLoading:
     """Adds ``imgs`` uint8 (T, H, W, 3), ``audio`` float32 (frames, mels) or both to a sample.
 
+    With audio come ``audio_path`` and ``audio_seconds``, its start and end (None: of the file).
+
     A sample has ``path``; of the fields of its annotation these count: ``audio`` (path of the
     sound beside a video), ``video_start_frame`` and ``video_end_frame`` (the last one included),
     ``crop_bbox`` (left, top, right, bottom in pixels).
@@ -126,6 +128,7 @@ class MediaLoading:
                 raise MediaError(
                     sample['path'], 'the annotation names no `audio` (audio_from_video=False)'
                 )
+        sample |= dict(audio_path=path, audio_seconds=(start, end))
         return self.audio(path, start, end, self.pad_missing_audio, pad_bank=is_track)
 
 

@@ -13,20 +13,20 @@ from .config_checks import exact_samples
 Record = dict[str, Any]
 
 
-def _identity(record: Record) -> tuple[int, str]:
-    """Row and path: data sets that are joined number their rows alike."""
-    return record['sample_index'], record['path']
+def _identity(record: Record) -> tuple[str, int, str]:
+    """Set, row and path: data sets that are joined number their rows alike."""
+    return record.get('set_name') or '', record['sample_index'], record['path']
 
 
 def merge_records(parts: Sequence[Sequence[Record]], size: int) -> list[Record]:
-    """The records of all processes in the order of their ``sample_index`` (then ``path``).
+    """The records of all processes, set by set, in the order of ``sample_index`` (then ``path``).
 
     Raises :class:`ValueError` when a sample comes twice or when the number of samples is not
     ``size``, the length of the data set: a score over another set would be silently wrong.
     """
     records = sorted((record for part in parts for record in part), key=_identity)
     counts = Counter(map(_identity, records))
-    repeated = [f'{path} (row {row})' for (row, path), count in counts.items() if count > 1]
+    repeated = [f'{path} (row {row})' for (_, row, path), count in counts.items() if count > 1]
     if repeated:
         raise ValueError(
             f'{len(repeated)} samples were evaluated more than once, such as {repeated[0]}: '

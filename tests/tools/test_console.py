@@ -18,6 +18,7 @@ TOOLS = {  # commands whose script under tools/ has another name
     'make-synthetic': 'data/make_synthetic',
     'report': 'analysis/report',
     'merge-predictions': 'analysis/merge_predictions',
+    'compare-manifests': 'analysis/compare_manifests',
     'scaling-limits': 'analysis/scaling_limits',
     'collect-env': 'analysis/collect_env',
 }

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from internvideo.datasets.frame_records import decoded_facts
 from internvideo.datasets.media.readers import READERS, FrameFolderReader, open_video
 from internvideo.datasets.transforms.clip_annotations import annotate_clips
 from internvideo.registry import TRANSFORMS
@@ -44,7 +45,8 @@ class DecodeFrames:
     Adds ``num_views`` (V) and ``clip_len`` (T).  Boxes and segments of the video become those of
     the clips, see :func:`annotate_clips`.
     Each distinct frame is decoded once, in order, whatever the number of views; the reader is
-    closed.  Frames keep their native size.
+    closed.  Frames keep their native size.  ``record_frames`` in the sample adds ``frame_facts``:
+    which frames of which file they are.
     """
 
     def __call__(self, sample: dict) -> dict:
@@ -58,5 +60,7 @@ class DecodeFrames:
         in_order = len(distinct) == indices.size and (np.diff(position) == 1).all()
         sample['imgs'] = frames if in_order else frames[position]
         sample['num_views'], sample['clip_len'] = indices.shape
+        if sample.get('record_frames'):
+            sample['frame_facts'] = decoded_facts(sample['path'], video, sample['imgs'], indices)
         annotate_clips(sample, indices, getattr(video, 'fps', 0.0))
         return sample
