@@ -4,6 +4,7 @@ import logging
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,14 @@ from internvideo.datasets.inference.clip_loader import (
     ClipLoader,
     check_frames,
     check_stream,
+)
+from internvideo.datasets.inference.timed_windows import (
+    Seconds,
+    TimedWindow,
+    in_batches,
+    timed_frames,
+    timed_windows,
+    window_settings,
 )
 from internvideo.datasets.inference.video_lists import find_videos
 from internvideo.datasets.inference.video_stream import FrameStream, Window, sliding_windows
@@ -140,16 +149,60 @@ class ActionRecognizer:
             ValueError: a frame of another shape or type, naming which.
         """
         for part in sliding_windows(check_stream(frames, name), window, stride):
-            clip = self.windows.from_frames(np.stack(part.items), name)
+            clip = self.windows.from_frames(part.items, name)
             yield self._describe(part, name, self._scores([clip])[0], topk)
+
+    def recognize_windows(
+        self,
+        video: str | os.PathLike,
+        window: int | str | Seconds = 32,
+        stride: int | str | Seconds | None = None,
+        fps: float | None = None,
+        topk: int = 5,
+    ) -> Iterator[Recognition]:
+        """Recognise a video of any length window by window, with the seconds of each.
+
+        Frames are decoded in order; at most one window of them is held, and ``batch_size`` windows
+        as the model takes them go through it at a time.
+
+        Args:
+            video: video file.
+            window: frames (``32``) or seconds (``'2s'``) that one result looks at.
+            stride: the same from one result to the next; None means half a window.
+            fps: frames per second to look at; None means every frame.
+            topk: number of classes in each result.
+
+        Raises:
+            MediaError: when iterating, if the video cannot be read to its end.
+            ValueError: a length that is none, or frames beside seconds without ``fps``.
+        """
+        lengths = window_settings(window, stride, fps)
+        return self._recognize_windows(video, lengths, fps, topk)
+
+    def _recognize_windows(
+        self, video: str | os.PathLike, lengths: tuple, fps: float | None, topk: int
+    ) -> Iterator[Recognition]:
+        name = os.fspath(video)
+        parts = timed_windows(timed_frames(FrameStream(video, fps)), *lengths)
+        # Only the clip of a window is kept: its frames at native size would fill the memory.
+        clips = (
+            (part._replace(images=[]), self.windows.from_frames(part.images, name))
+            for part in parts
+        )
+        for batch in in_batches(clips, self.batch_size):
+            scores = self._scores([clip for _, clip in batch])
+            for (part, _), score in zip(batch, scores, strict=True):
+                yield self._place(part, self._top(name, score, topk))
 
     def annotate(
         self,
         video: str | os.PathLike,
         out: str | os.PathLike,
         topk: int = 1,
-        window: int | None = None,
-        stride: int | None = None,
+        window: int | str | Seconds | None = None,
+        stride: int | str | Seconds | None = None,
+        fps: float | None = None,
+        results: Sequence[Recognition] | None = None,
     ) -> list[Recognition]:
         """Write a copy of a video with the recognised classes burned in.
 
@@ -157,22 +210,25 @@ class ActionRecognizer:
             video: video file; decoded twice, frame by frame.
             out: file to write; the suffix decides the container.
             topk: classes shown.
-            window, stride: label windows of that many frames; without, the whole video has one
-                label.
+            window, stride, fps: label windows, see :meth:`recognize_windows`; without ``window``
+                the whole video has one label, without ``stride`` windows follow each other.
+            results: show these in place of new ones.
 
         Returns:
             The results shown.
 
         Raises:
             MediaError: the video cannot be read.
+            ValueError: ``out`` is the video itself.
         """
-        stream = FrameStream(video)
-        if window is None:
+        if Path(out).exists() and Path(out).samefile(video):
+            raise ValueError(f'{out} is the video itself: the copy needs another name')
+        if results is None and window is None:
             results = self.recognize(video, topk)
-        else:
-            name = os.fspath(video)
-            results = list(self.stream(stream, window, stride or window, topk, name))
-        write_labelled_video(LabelledFrames(stream, results), out)
+        elif results is None:
+            results = list(self.recognize_windows(video, window, stride or window, fps, topk))
+        frames = timed_frames(FrameStream(video))
+        write_labelled_video(LabelledFrames(frames, results), out)
         return results
 
     def _recognize_chunk(
@@ -219,6 +275,16 @@ class ActionRecognizer:
         values, labels = scores.topk(min(topk, len(scores)))
         names = [str(i) if self.classes is None else self.classes[i] for i in labels.tolist()]
         return Recognition(source, tuple(labels.tolist()), tuple(values.tolist()), tuple(names))
+
+    def _place(self, part: TimedWindow, result: Recognition) -> Recognition:
+        return replace(
+            result,
+            first_frame=part.first,
+            last_frame=part.last,
+            # Six digits: microseconds, below which containers do not go.
+            start=round(part.start, 6),
+            end=round(part.end, 6),
+        )
 
     def _describe(self, part: Window, name: str, scores: torch.Tensor, topk: int) -> Recognition:
         top = self._top(name, scores, topk)

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,15 @@ from mmengine.config import Config
 from torch import Tensor, nn
 
 from internvideo.datasets.inference.clip_loader import FrameTransform
-from internvideo.datasets.inference.video_stream import FrameStream, Window, sliding_windows, spread
+from internvideo.datasets.inference.timed_windows import (
+    Seconds,
+    TimedWindow,
+    in_batches,
+    timed_frames,
+    timed_windows,
+    window_settings,
+)
+from internvideo.datasets.inference.video_stream import FrameStream, spread
 from internvideo.engine.inference.devices import autocast, pick_device
 from internvideo.fileio.feature_files import FeatureWriter
 from internvideo.hub.model_zoo import get_config
@@ -65,8 +73,8 @@ def feature_spec(
     model: str | os.PathLike | Config,
     checkpoint: str | os.PathLike | EncoderWeights | None = None,
     pool: str | None = None,
-    window: int | None = None,
-    stride: int | None = None,
+    window: int | str | Seconds | None = None,
+    stride: int | str | Seconds | None = None,
     fps: float | None = None,
     dtype: str = 'float32',
     random_weights: bool = False,
@@ -81,9 +89,10 @@ def feature_spec(
         pool: ``'pooled'`` (the encoder's own pooling), ``'cls'`` (class token), ``'mean'`` (of
             the patch tokens), ``'tokens'`` (all tokens); None: ``'pooled'`` where the encoder
             has a pooler, else ``'mean'``.
-        window: frames of a window, at ``fps``; None means what the encoder takes.  Of longer
-            windows the encoder sees the middle of as many equal stretches as it takes frames.
-        stride: frames from one window to the next; None means ``window``.
+        window: frames of a window, at ``fps``, or with ``fps`` seconds (``'2s'``); None means what
+            the encoder takes.  Of longer windows the encoder sees the middle of as many equal
+            stretches as it takes frames.
+        stride: the same from one window to the next; None means ``window``.
         fps: frames per second to sample; None means every frame.
         dtype: ``'float32'``, or ``'bfloat16'`` / ``'float16'`` to compute in.
         random_weights: run without a checkpoint, for trying things out.
@@ -103,12 +112,14 @@ def feature_spec(
     with torch.device('meta'):
         encoder = get_encoder(config, device='meta')
     pool, layer = _check_pooling(encoder, pool, layer)
+    if fps is not None and not fps > 0:
+        raise ValueError(f'fps must be positive, got {fps}')
     window = encoder.num_frames if window is None else window
-    stride = window if stride is None else stride
+    window, stride = window_settings(window, window if stride is None else stride, fps)
+    if isinstance(window, Seconds):
+        raise ValueError(f'a window of {window:g} s has as many frames as fps says: set fps')
     # For its errors alone: frames are chosen when there are windows.
     spread(window, encoder.num_frames)
-    if stride < 1 or (fps is not None and not fps > 0):
-        raise ValueError(f'stride and fps must be positive, got {stride} and {fps}')
     settings = dict(
         encoder=_encoder_record(model, config),
         checkpoint=None if weights is None else weights.source,
@@ -226,7 +237,8 @@ class FeatureExtractor:
         Returns:
             The metadata: the spec's settings and, of this video, ``video``, ``video_bytes``,
             ``source_fps``, ``source_frames`` (decoded), ``frames`` (sampled at ``fps``),
-            ``windows``, ``padded`` (repeated frames that fill the last window), ``shape``.
+            ``windows``, ``padded`` (repeated frames that fill the last window), ``shape``,
+            ``window_seconds`` (start and end of each window in the file).
 
         Raises:
             MediaError: the video cannot be read to its end; nothing is left behind.
@@ -234,17 +246,21 @@ class FeatureExtractor:
         settings = self.spec.settings
         stream = FrameStream(video, settings['fps'])
         facts: dict[str, Any] = dict(windows=0, padded=0, shape=[])
+        seconds: list[list[float]] = []
         try:
-            windows = sliding_windows(
-                map(self.transform, stream), settings['window'], settings['stride']
+            frames = (
+                (self.transform(image), start, end) for image, start, end in timed_frames(stream)
             )
-            for batch in _batches(windows, self.batch_size):
+            windows = timed_windows(frames, settings['window'], settings['stride'])
+            for batch in in_batches(windows, self.batch_size):
                 features = self._features(batch)
                 writer.append(features)
                 facts['windows'] += len(batch)
+                seconds += [[round(part.start, 6), round(part.end, 6)] for part in batch]
                 facts['padded'] = batch[-1].padded
                 facts['shape'] = [facts['windows'], *features.shape[1:]]
             metadata = settings | facts | _video_record(video, stream)
+            metadata['window_seconds'] = seconds
             writer.finish(metadata)
         # Also when it is stopped by hand: an unfinished file must not stay behind.
         except BaseException:
@@ -253,8 +269,8 @@ class FeatureExtractor:
         return metadata
 
     @torch.inference_mode()
-    def _features(self, windows: list[Window]) -> np.ndarray:
-        clips = np.stack([[w.items[i] for i in self.positions] for w in windows])
+    def _features(self, windows: list[TimedWindow]) -> np.ndarray:
+        clips = np.stack([[w.images[i] for i in self.positions] for w in windows])
         # Copied as uint8 and normalised there: floats would be four times the bytes.
         video = torch.from_numpy(clips).permute(0, 4, 1, 2, 3).to(self.device)
         with self.autocast:
@@ -303,17 +319,6 @@ def weights_sha256(weights: EncoderWeights) -> str:
         with Path(resolve_source(source)).open('rb') as file:
             found.append(hashlib.file_digest(file, 'sha256').hexdigest())
     return found[0] if len(found) == 1 else hashlib.sha256(''.join(found).encode()).hexdigest()
-
-
-def _batches(windows: Iterator[Window], size: int) -> Iterator[list[Window]]:
-    batch: list[Window] = []
-    for window in windows:
-        batch.append(window)
-        if len(batch) == size:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
 
 
 def _video_record(video: str | os.PathLike, stream: FrameStream) -> dict[str, Any]:

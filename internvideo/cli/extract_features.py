@@ -41,8 +41,9 @@ def build_parser() -> argparse.ArgumentParser:
     add('--columns', nargs='+', help='columns of lists, as in training (default: found)')
     add('--checkpoint', help='weights; by default the published ones of that name')
     add('--random-weights', action='store_true', help='run without weights, to try things out')
-    add('--window', type=int, help='frames of a window (default: what the encoder takes)')
-    add('--stride', type=int, help='frames between windows (default: the window)')
+    add('--window', help='frames of a window, or with --fps seconds as 2s (default: '
+        'what the encoder takes)')  # fmt: skip
+    add('--stride', help='the same between windows (default: the window)')
     add('--fps', type=float, help='sample this many frames a second (default: every frame)')
     add('--pool', choices=POOLS, help='what a feature is (default: pooled, without a pooler mean)')
     add('--layer', type=int, help='block whose tokens are pooled, from 0; -1 is the last')

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from internvideo.engine.command_line import (
+    IntermixedParser,
     UsageError,
     apply_options,
     guarded,
@@ -29,13 +30,6 @@ if TYPE_CHECKING:
 MODALITIES = ('vision', 'audio', 'audio_vision')
 PROGRESS_SECONDS = 5.0
 FRAMES_SHOWN = 4
-
-
-class IntermixedParser(argparse.ArgumentParser):
-    """Takes videos wherever they stand among the flags."""
-
-    def parse_args(self, *args, **kwargs) -> argparse.Namespace:
-        return self.parse_intermixed_args(*args, **kwargs)
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -11,7 +11,7 @@ import os
 import re
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,27 @@ WRONG_FIELDS = (
 
 class UsageError(Exception):
     """Fault of the command line, whose message names the argument."""
+
+
+class IntermixedParser(argparse.ArgumentParser):
+    """Takes videos wherever they stand among the flags."""
+
+    def parse_args(self, *args, **kwargs) -> argparse.Namespace:
+        return self.parse_intermixed_args(*args, **kwargs)
+
+
+def refuse_overwriting(outputs: Iterable[Path], inputs: Iterable[str | Path]) -> None:
+    """Raise :class:`UsageError` for a file to write that is an input, whatever its name."""
+    taken = {_file_identity(path) for path in map(Path, inputs) if path.exists()}
+    for output in outputs:
+        if output.exists() and _file_identity(output) in taken:
+            raise UsageError(f'{output} is an input and would be overwritten: choose another place')
+
+
+def _file_identity(path: Path) -> tuple[int, int]:
+    # Links and other spellings of a name lead to the same file.
+    state = path.stat()
+    return state.st_dev, state.st_ino
 
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:

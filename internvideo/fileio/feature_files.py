@@ -4,7 +4,8 @@ Every format holds ``features`` (windows first) and the same metadata:
 
 - ``npy``: ``x.npy``, and ``x.json`` beside it;
 - ``npz``: ``x.npz`` with ``features`` and ``metadata`` (JSON text);
-- ``hdf5``: ``x.h5`` with a dataset ``features`` and one attribute per field (JSON text).
+- ``hdf5``: ``x.h5`` with a dataset ``features`` and one attribute per field (JSON text), but
+  ``window_seconds`` a dataset (windows, 2), since attributes are short.
 """
 
 import json
@@ -19,6 +20,9 @@ import numpy as np
 
 from .atomic import PendingFile, atomic_path
 from .json_files import write_json
+
+HDF5_DATASETS = ('window_seconds',)
+"""Metadata that are as long as the features."""
 
 SUFFIXES = {'npy': '.npy', 'npz': '.npz', 'hdf5': '.h5'}
 
@@ -131,7 +135,10 @@ class Hdf5Writer:
 
     def finish(self, metadata: Mapping[str, Any]) -> None:
         for name, value in metadata.items():
-            self._file.attrs[name] = json.dumps(value)
+            if name in HDF5_DATASETS:
+                self._file[name] = np.asarray(value, np.float64)
+            else:
+                self._file.attrs[name] = json.dumps(value)
         self._file.close()
         self.pending.commit()
 
@@ -166,7 +173,8 @@ def read_metadata(target: Path, kind: str) -> dict[str, Any] | None:
             with np.load(target) as archive:
                 return json.loads(str(archive['metadata']))
         with import_h5py().File(target, 'r') as file:
-            return {name: json.loads(value) for name, value in file.attrs.items()}
+            found = {name: json.loads(value) for name, value in file.attrs.items()}
+            return found | {name: file[name][()].tolist() for name in HDF5_DATASETS if name in file}
     return None
 
 

@@ -14,6 +14,7 @@ class Recognition:
         scores: their probabilities.
         names: their class names; the index as text where no names are known.
         first_frame, last_frame: the window in a stream; None for whole videos.
+        start, end: seconds of the file that the window spans; None for whole videos and cameras.
         error: why the video could not be read; the lists are empty then.
     """
 
@@ -23,6 +24,8 @@ class Recognition:
     names: tuple[str, ...] = ()
     first_frame: int | None = None
     last_frame: int | None = None
+    start: float | None = None
+    end: float | None = None
     error: str | None = None
 
     def to_dict(self) -> dict[str, Any]:

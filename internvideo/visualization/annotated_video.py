@@ -1,10 +1,9 @@
 """Videos with recognised classes burned in."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 
@@ -12,37 +11,33 @@ from internvideo.fileio.atomic import atomic_path
 from internvideo.structures import Recognition
 
 DEFAULT_FPS = 25
+CLOCK = Fraction(1, 90_000)
+TIMED_SUFFIXES = ('.mp4', '.m4v', '.mov', '.mkv')
+TIME_ROUNDING = 1e-3
+"""Seconds by which containers round time stamps."""
 MARGIN = 4
 
 
-class FrameSource(Protocol):
-    """Frames of a video in order, uint8 (H, W, 3) RGB.
-
-    Attributes:
-        source_fps: average rate of the file, 0.0 when unknown; known once iteration has begun.
-    """
-
-    source_fps: float
-
-    def __iter__(self) -> Iterator[np.ndarray]: ...
+TimedImage = tuple[np.ndarray, float, float]
+"""A frame, uint8 (H, W, 3) RGB, and the seconds between which it is on display."""
 
 
 class LabelledFrames:
     """Frames of a video with the text of the result that is current at each.
 
     Args:
-        stream: the video.
+        frames: of the video, in order.
         results: one result without window for the whole video, or windows in order; a frame
             shows the latest window that began before it.
     """
 
-    def __init__(self, stream: FrameSource, results: Sequence[Recognition]) -> None:
-        self.stream, self.results = stream, results
+    def __init__(self, frames: Iterable[TimedImage], results: Sequence[Recognition]) -> None:
+        self.frames, self.results = frames, results
 
-    def __iter__(self) -> Iterator[tuple[np.ndarray, list[str]]]:
+    def __iter__(self) -> Iterator[tuple[TimedImage, list[str]]]:
         current, following = self.results[0], list(self.results[1:])
-        for number, frame in enumerate(self.stream):
-            while following and following[0].first_frame <= number:
+        for frame in self.frames:
+            while following and following[0].start <= frame[1] + TIME_ROUNDING:
                 current = following.pop(0)
             yield frame, label_lines(current)
 
@@ -54,8 +49,9 @@ def label_lines(result: Recognition) -> list[str]:
 
 
 def write_labelled_video(frames: LabelledFrames, out: str | os.PathLike) -> None:
-    """Encode labelled frames as H.264 at the rate of their source.
+    """Encode labelled frames as H.264, each as long as in the source.
 
+    Containers other than MP4, QuickTime and Matroska get the rate of the first frame throughout.
     Odd sides lose a pixel.  Written whole or not at all.
 
     Raises:
@@ -66,27 +62,39 @@ def write_labelled_video(frames: LabelledFrames, out: str | os.PathLike) -> None
     out = Path(out)
     try:
         with atomic_path(out) as temporary, av.open(str(temporary), 'w') as container:
-            _encode(container, frames)
+            _encode(container, frames, out.suffix.lower() in TIMED_SUFFIXES)
     except ValueError as error:
         raise ValueError(f'cannot write {out}: {error}') from None
 
 
-def _encode(container, frames: LabelledFrames) -> None:
+def _encode(container, frames: LabelledFrames, keeps_times: bool) -> None:
     import av
 
-    video = None
-    for image, lines in frames:
+    video, place = None, -1
+    for (image, start, end), lines in frames:
         # 4:2:0 video has one colour sample for two by two pixels.
         image = image[: image.shape[0] // 2 * 2, : image.shape[1] // 2 * 2]
         if video is None:
-            # 1001 keeps rates such as 30000/1001 exact.
-            rate = Fraction(frames.stream.source_fps or DEFAULT_FPS).limit_denominator(1001)
-            video = container.add_stream('libx264', rate=rate, options={'crf': '20'})
-            video.height, video.width, video.pix_fmt = *image.shape[:2], 'yuv420p'
+            first = start
+            video = _add_stream(container, image, end - start)
+            if keeps_times:
+                video.codec_context.time_base = CLOCK
         frame = av.VideoFrame.from_ndarray(burn_in(image, lines), format='rgb24')
+        if keeps_times:
+            # Two frames of one time would be refused.
+            place = max(round((start - first) / CLOCK), place + 1)
+            frame.pts, frame.time_base = place, CLOCK
         container.mux(video.encode(frame))
     # The encoder still holds frames back, to code some from later ones.
     container.mux(video.encode())
+
+
+def _add_stream(container, image: np.ndarray, seconds: float):
+    # 1001 keeps rates such as 30000/1001 exact.
+    rate = Fraction(1 / seconds if seconds > 0 else DEFAULT_FPS).limit_denominator(1001)
+    video = container.add_stream('libx264', rate=rate, options={'crf': '20'})
+    video.height, video.width, video.pix_fmt = *image.shape[:2], 'yuv420p'
+    return video
 
 
 def burn_in(image: np.ndarray, lines: Sequence[str]) -> np.ndarray:

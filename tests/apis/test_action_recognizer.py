@@ -9,9 +9,12 @@ import torch
 from internvideo.apis import ActionRecognizer
 from internvideo.apis.action_recognizer import save_json
 from internvideo.datasets.bad_samples import MediaError
+from internvideo.datasets.inference.video_stream import FrameStream
 from internvideo.datasets.media.readers import open_video
 from internvideo.registry import DATASETS
-from tests.apis.tiny import moving_frames
+from internvideo.structures import Recognition
+from internvideo.visualization.annotated_video import LabelledFrames, write_labelled_video
+from tests.apis.tiny import moving_frames, write_video
 
 
 @pytest.fixture(scope='module')
@@ -71,6 +74,52 @@ def test_stream_yields_while_frames_come_in(recognizer: ActionRecognizer) -> Non
     assert (first.first_frame, first.last_frame, len(first.names)) == (0, 15, 1)
     assert [r.last_frame for r in results] == [23, 31, 39]
     assert len(list(recognizer(iter(moving_frames(5))))) == 1
+
+
+def test_windows_of_a_file_are_those_of_a_stream(
+    recognizer: ActionRecognizer, videos: Path
+) -> None:
+    path = videos / 'sub' / '0.mp4'
+    windows = list(recognizer.recognize_windows(path, window=8, stride=4, topk=3))
+    streamed = list(recognizer.stream(FrameStream(path), window=8, stride=4, topk=3))
+    assert len(windows) == len(streamed) == 7  # of 30 frames at 10 a second, the last one filled
+    for ours, theirs in zip(windows, streamed, strict=True):
+        assert (ours.labels, ours.last_frame) == (theirs.labels, theirs.last_frame)
+        np.testing.assert_allclose(ours.scores, theirs.scores, atol=1e-5)
+    assert [(each.start, each.end) for each in windows[-2:]] == [(2, 2.8), (2.4, 3)]
+
+
+def test_windows_of_seconds_go_through_the_model_together(
+    recognizer: ActionRecognizer, videos: Path, monkeypatch
+) -> None:
+    sizes, test_step = [], recognizer.model.test_step
+    monkeypatch.setattr(
+        recognizer.model,
+        'test_step',
+        lambda data: sizes.append(len(data['inputs'])) or test_step(data),
+    )
+    results = list(recognizer.recognize_windows(videos / 'sub' / '0.mp4', '1s', fps=4))
+    assert [(each.start, each.end) for each in results[:2]] == [(0, 1), (0.5, 1.5)]
+    assert sizes == [2, 2, 1]
+    with pytest.raises(ValueError, match='no length'):
+        recognizer.recognize_windows(videos / 'sub' / '0.mp4', '1 minute')
+
+
+def test_copy_keeps_the_times_of_the_frames(recognizer: ActionRecognizer, tmp_path: Path) -> None:
+    images = moving_frames(3)
+    frames = zip(images, [0.5, 0.6, 2.0], [0.6, 2.0, 2.1], strict=True)
+    labelled = LabelledFrames(frames, [Recognition('x', names=('a',), scores=(1.0,))])
+    write_labelled_video(labelled, tmp_path / 'out.mp4')
+    with av.open(str(tmp_path / 'out.mp4')) as container:
+        times = [frame.time for frame in container.decode(video=0)]
+    np.testing.assert_allclose(times, [0, 0.1, 1.5], atol=1e-3)
+
+
+def test_copy_never_replaces_its_source(recognizer: ActionRecognizer, tmp_path: Path) -> None:
+    video = write_video(tmp_path / 'a.mp4', moving_frames(4))
+    (tmp_path / 'b.mp4').symlink_to(video)
+    with pytest.raises(ValueError, match='is the video itself'):
+        recognizer.annotate(video, tmp_path / 'b.mp4')
 
 
 @pytest.mark.parametrize('window', [None, 10])

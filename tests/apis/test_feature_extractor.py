@@ -30,6 +30,13 @@ def test_windows_equal_the_encoder_on_the_same_frames(
     np.testing.assert_allclose(features[1], expected[0], atol=1e-5)
     assert (metadata['frames'], metadata['windows'], metadata['padded']) == (30, 6, 3)
     assert metadata['shape'] == list(features.shape) == [6, 16]
+    spans = [[0, 0.8], [0.5, 1.3], [1, 1.8], [1.5, 2.3], [2, 2.8], [2.5, 3]]
+    np.testing.assert_allclose(metadata['window_seconds'], spans)
+
+
+def test_windows_in_seconds_are_counted_at_the_rate(tiny: tuple[Path, Path]) -> None:
+    settings = feature_spec(*tiny, window='2s', stride='0.5s', fps=4).settings
+    assert (settings['window'], settings['stride']) == (8, 2)
 
 
 def test_a_spec_travels_to_worker_processes(tiny: tuple[Path, Path]) -> None:
@@ -62,6 +69,7 @@ def test_files_say_how_they_were_made(
     expected, _ = extractor.extract(videos / 'sub' / '0.mp4')
     found = read_metadata(target, kind)
     assert found == metadata
+    assert len(found['window_seconds']) == found['windows']
     assert {'encoder', 'checkpoint_sha256', 'window', 'stride', 'fps', 'frames', 'pool'} <= {*found}
     np.testing.assert_array_equal(load(target, kind), expected)
     assert not list(tmp_path.glob('.writing-*'))
@@ -97,8 +105,9 @@ def test_encoder_alone_and_published_layout_load(
     ('settings', 'text'),
     [
         (dict(window=2), 'shorter than the 4 frames'),
-        (dict(stride=0), 'stride and fps must be positive'),
-        (dict(fps=-1), 'stride and fps must be positive'),
+        (dict(stride=0), 'is no length'),
+        (dict(window='2s'), 'set fps'),
+        (dict(fps=-1), 'fps must be positive'),
         (dict(pool='max'), 'pool must be one of'),
         (dict(dtype='int4'), 'dtype must be one of'),
         (dict(checkpoint=None), 'give a checkpoint'),

@@ -14,16 +14,16 @@ from internvideo.registry import TRANSFORMS
 
 
 class ArrayReader:
-    """Frames in memory (T, H, W, 3) with the interface of a video reader."""
+    """Frames in memory, T of (H, W, 3), with the interface of a video reader."""
 
-    def __init__(self, frames: np.ndarray, fps: float = 0.0) -> None:
+    def __init__(self, frames: Sequence[np.ndarray], fps: float = 0.0) -> None:
         self.frames, self.fps = frames, fps
 
     def __len__(self) -> int:
         return len(self.frames)
 
     def get_batch(self, indices: Sequence[int]) -> np.ndarray:
-        return self.frames[list(indices)]
+        return np.stack([self.frames[index] for index in indices])
 
 
 class ClipLoader:
@@ -57,8 +57,8 @@ class ClipLoader:
         """
         return self._run(self.open(dict(path=os.fspath(path))))
 
-    def from_frames(self, frames: np.ndarray, name: str = 'frames') -> dict:
-        """Packed ``dict(inputs, data_samples)`` of checked frames (T, H, W, 3)."""
+    def from_frames(self, frames: Sequence[np.ndarray], name: str = 'frames') -> dict:
+        """Packed ``dict(inputs, data_samples)`` of checked frames, T of (H, W, 3)."""
         return self._run(dict(path=name, video=ArrayReader(frames), total_frames=len(frames)))
 
     def _run(self, sample: dict) -> dict:
