@@ -15,11 +15,13 @@ from mmengine.logging import print_log
 from torch import Tensor
 
 from internvideo.datasets.collate import collate_media
+from internvideo.datasets.frame_records import record_of
 from internvideo.datasets.inference.media_reader import MEDIA_TYPES, MediaReader, media_batches
 from internvideo.datasets.inference.video_lists import failures_file, list_videos
 from internvideo.engine.inference.devices import autocast, pick_device
 from internvideo.engine.inference.retrieval_encoder import RetrievalEncoder
 from internvideo.fileio.json_files import append_json_line
+from internvideo.fileio.manifests import ManifestWriter
 from internvideo.hub.model_zoo import get_config
 from internvideo.hub.retrieval_model import encoder_fields, load_retriever, weights_digest
 from internvideo.registry import INFERENCERS
@@ -152,6 +154,7 @@ class VideoTextRetriever:
         shard: tuple[int, int] = (0, 1),
         store_tokens: bool = False,
         progress: Callable[[int, int], None] | None = None,
+        manifest: ManifestWriter | None = None,
     ) -> IndexReport:
         """Encode videos that the index does not have yet, and search them from now on.
 
@@ -168,6 +171,7 @@ class VideoTextRetriever:
             store_tokens: a new index keeps what re-ranking reads (megabytes a video), so that
                 it need not decode again.
             progress: called with the number of videos done and to do.
+            manifest: is given the record of each video that this call reads.
 
         Raises:
             FileNotFoundError: a source does not exist, or a folder holds no video.
@@ -185,8 +189,11 @@ class VideoTextRetriever:
         mine, known = list(files)[shard[0] :: shard[1]], {file.path for file in index.files()}
         pending = [path for path in mine if path not in known]
         failed = {path: 'file not found' for path in pending if files[path] is None}
+        if manifest is not None:
+            for path, reason in failed.items():
+                manifest.add(dict(path=path, unreadable=reason))
         readable = [files[path] for path in pending if files[path] is not None]
-        failed |= self._encode_into(index, readable, progress)
+        failed |= self._encode_into(index, readable, progress, manifest)
         # Joins parts that ended early by time, and drops what other processes encoded as well.
         index.tidy()
         # One file for each share: processes would overwrite each other's.
@@ -206,13 +213,18 @@ class VideoTextRetriever:
         index: VectorIndex,
         files: Sequence[IndexedFile],
         progress: Callable[[int, int], None] | None,
+        manifest: ManifestWriter | None,
     ) -> dict[str, str]:
         """Encode files into the index and return {path: reason} of those that cannot be."""
         failed: dict[str, str] = {}
+        self.reader.record_frames = manifest is not None
         done, paths = 0, [file.path for file in files]
         with index.writer() as writer:
             for batch in media_batches(self.reader, paths, self.batch_size, self.workers):
                 samples = batch['data_samples']
+                if manifest is not None:
+                    for record in map(record_of, samples):
+                        manifest.add(record)
                 failed |= {s.path: s.unreadable for s in samples if s.is_unreadable}
                 chosen = [files[s.sample_index] for s in samples if not s.is_unreadable]
                 if chosen:

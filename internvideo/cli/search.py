@@ -10,7 +10,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext, redirect_stdout
+from contextlib import AbstractContextManager, nullcontext, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -25,6 +25,7 @@ from internvideo.engine.command_line import (
 
 if TYPE_CHECKING:
     from internvideo.apis import VideoMatch, VideoTextRetriever
+    from internvideo.fileio.manifests import ManifestWriter
     from internvideo.visualization.contact_sheet import FoundStrip
 
 MODALITIES = ('vision', 'audio', 'audio_vision')
@@ -52,6 +53,8 @@ def build_parser() -> argparse.ArgumentParser:
     add('--max-text-length', type=int, metavar='N', help='tokens of a query that are read')
     add('--root', type=Path, help='folder that list entries are relative to')
     add('--shard', metavar='i/n', help='encode share i of n, from 0 (default: SLURM array)')
+    add('--manifest', type=Path, metavar='FILE', help='write which frames of the videos that are '
+        'encoded now were seen (.jsonl or .parquet)')  # fmt: skip
     add('--workers', type=int, default=2, help='processes that decode (default: 2)')
     add('--batch-size', type=int, default=8, help='videos in one forward pass (default: 8)')
     add('--device', help='torch device (default: GPU when there is one)')
@@ -82,8 +85,22 @@ def check_arguments(args: argparse.Namespace) -> None:
         raise UsageError(f'--top-k {args.top_k} or --rerank {args.rerank} is too small')
     if args.rerank and args.like:
         raise UsageError('--rerank judges pairs of text and video: not with --like')
+    if args.manifest is not None:
+        check_manifest(args)
     if args.picture is not None and not (args.query or args.like):
         raise UsageError('--picture needs a --query or --like')
+
+
+def check_manifest(args: argparse.Namespace) -> None:
+    """Raise UsageError for a --manifest that cannot be written."""
+    from internvideo.fileio.manifests import check_manifest_path
+
+    if not args.videos:
+        raise UsageError('--manifest is of VIDEOS that are encoded: give some')
+    try:
+        check_manifest_path(args.manifest)
+    except (ValueError, ImportError) as error:
+        raise UsageError(f'--manifest {error}') from error
 
 
 def make_retriever(args: argparse.Namespace) -> 'VideoTextRetriever':
@@ -127,9 +144,10 @@ def fill_index(args: argparse.Namespace, retriever: 'VideoTextRetriever', folder
     from internvideo.datasets.inference.video_lists import failures_file, shard_of
 
     shard = shard_of(args.shard)
-    report = retriever.index(
-        args.videos, folder, args.root, shard, args.store_tokens, progress_printer()
-    )
+    with open_frame_manifest(args, retriever, shard) as manifest:
+        report = retriever.index(
+            args.videos, folder, args.root, shard, args.store_tokens, progress_printer(), manifest
+        )
     listed = f' (see {folder / failures_file(shard)})' if report.failed else ''
     print(
         f'index {folder}: {report.total} videos; {report.encoded} encoded, {report.kept} already '
@@ -137,6 +155,19 @@ def fill_index(args: argparse.Namespace, retriever: 'VideoTextRetriever', folder
         flush=True,
     )
     return not report.failed
+
+
+def open_frame_manifest(
+    args: argparse.Namespace, retriever: 'VideoTextRetriever', shard: tuple[int, int]
+) -> 'AbstractContextManager[ManifestWriter | None]':
+    """The manifest of the flags, of each share one, or nothing."""
+    if args.manifest is None:
+        return nullcontext()
+    from internvideo.fileio.manifests import manifest_header, open_manifest, shard_file
+
+    settings = {k: v for k, v in retriever.settings.items() if k != 'note'}
+    header = manifest_header(retriever.config, settings=settings, **retriever.settings['note'])
+    return open_manifest(shard_file(args.manifest, shard), header)
 
 
 def progress_printer() -> Callable[[int, int], None]:

@@ -191,6 +191,12 @@ def open_manifest(path: str | os.PathLike, header: Mapping[str, Any]) -> Manifes
     return WRITERS[Path(path).suffix](Path(path), header)
 
 
+def shard_file(path: str | os.PathLike, shard: tuple[int, int]) -> Path:
+    """The file of share ``(i, n)``: ``x-0of8.jsonl`` for ``x.jsonl``, itself for the whole."""
+    path, (index, count) = Path(path), shard
+    return path if count == 1 else path.with_name(f'{path.stem}-{index}of{count}{path.suffix}')
+
+
 def write_manifest(
     path: str | os.PathLike, header: Mapping[str, Any], records: Iterable[Mapping[str, Any]]
 ) -> None:

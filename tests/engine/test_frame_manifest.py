@@ -4,7 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from internvideo.fileio.manifests import read_manifest
+from internvideo.apis import ActionRecognizer
+from internvideo.cli.compare_manifests import compare
+from internvideo.datasets.frame_records import record_of
+from internvideo.fileio.manifests import plain_record, read_manifest
 from tests.apis.tiny import CONFIG, moving_frames, write_checkpoint, write_config, write_video
 from tests.processes import in_processes
 
@@ -64,3 +67,15 @@ def test_two_processes_write_the_same(tested):
     out = folder / 'two.parquet'
     assert in_processes(2, run_test, config, weights, out, folder / 'two') == [0, 0]
     assert read_manifest(out).records == read_manifest(folder / 'alone.jsonl').records
+
+
+def test_inference_sees_what_the_test_saw(tested):
+    folder, config, weights = tested
+    loader = ActionRecognizer(config, weights, 'cpu').videos
+    loader.record_frames = True
+    records = read_manifest(folder / 'alone.jsonl').records
+    readable = [record for record in records if 'unreadable' not in record]
+    packed = [loader.from_file(record['path']) for record in readable]
+    seen = [plain_record(record_of(item['data_samples'])) for item in packed]
+    assert [each.verdict for each in compare(readable, seen)] == ['same'] * 4
+    assert [each['clip_hash'] for each in seen] == [each['clip_hash'] for each in readable]

@@ -13,6 +13,7 @@ from mmengine.config import Config
 from internvideo.checkpoint import export_published
 from internvideo.datasets.media_loading import MediaLoading
 from internvideo.engine.inference.set_encoder import EncodedTexts
+from internvideo.fileio.manifests import read_manifest
 from internvideo.registry import MODELS
 from tests.datasets.media_world import write_media, write_rows
 from tests.processes import free_port
@@ -414,9 +415,13 @@ def test_several_processes_validate_while_they_train_and_resume(world, tmp_path,
 def test_two_processes_report_what_one_does(world, tmp_path):
     file = write_config(tmp_path, STAGE2, world, list(world))
     checkpoint = tmp_path / 'model.pth'
-    assert call(TEST, file, checkpoint, '--work-dir', tmp_path / 'one') == 0
-    arguments = (file, checkpoint, '2', '--work-dir', tmp_path / 'two')
+    files = [tmp_path / f'{name}.jsonl' for name in ('one', 'two')]
+    options = ('--work-dir', tmp_path / 'one', '--manifest', files[0])
+    assert call(TEST, file, checkpoint, *options) == 0
+    arguments = (file, checkpoint, '2', '--work-dir', tmp_path / 'two', '--manifest', files[1])
     assert in_two_processes('dist_test.sh', *arguments).returncode == 0
     assert (tmp_path / 'one/evaluation.json').read_text() == (
         tmp_path / 'two/evaluation.json'
     ).read_text()
+    records, others = (read_manifest(each).records for each in files)
+    assert records == others and {each['set_name'] for each in records} == set(world)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from internvideo.cli import search
+from internvideo.fileio.manifests import read_manifest
 from tests.apis.tiny import exit_code
 from tests.apis.tiny_retrieval import tiny_retrieval, write_videos
 from tests.paths import ROOT
@@ -78,6 +79,21 @@ def test_shards_fill_one_index(tiny, folder, capsys, monkeypatch) -> None:
     assert '4 videos; 2 encoded' in capsys.readouterr().out
 
 
+def test_each_share_writes_which_frames_it_saw(tiny, folder, capsys) -> None:
+    (folder / 'videos' / 'broken.mp4').write_bytes(b'not a video')
+    for share in ('0/2', '1/2'):
+        flags = ('--index', 'index', '--shard', share, '--manifest', 'seen.jsonl')
+        run(tiny, 'videos', *flags)
+    parts = [read_manifest(f'seen-{number}of2.jsonl') for number in range(2)]
+    records = [record for part in parts for record in part.records]
+    assert sorted(Path(record['path']).name for record in records) == sorted(
+        path.name for path in (folder / 'videos').iterdir()
+    )
+    assert sum('unreadable' in record for record in records) == 1
+    assert all(record['clip_hash'] for record in records if 'unreadable' not in record)
+    assert parts[0].header['settings']['modality'] == 'vision'
+
+
 @pytest.mark.parametrize(
     ('flags', 'code', 'text'),
     [
@@ -87,6 +103,8 @@ def test_shards_fill_one_index(tiny, folder, capsys, monkeypatch) -> None:
         (['videos', '--like', 'videos/0.mp4', '--rerank', '3'], 2, 'not with --like'),
         (['videos', '--like', 'gone.mp4'], 2, '--like gone.mp4: no such file'),
         (['videos', '--picture', 'a.png'], 2, '--picture needs'),
+        (['videos', '--manifest', 'a.json'], 2, 'must end in .jsonl or .parquet'),
+        (['--index', 'index', '--query', 'a', '--manifest', 'a.jsonl'], 2, 'give some'),
         (['videos', '--query', '?!'], 1, "the text '?!' holds no word"),
         (['gone', '--query', 'a'], 1, 'no such video, folder or list: gone'),
         (['--index', 'gone', '--query', 'a'], 1, 'gone holds no index of videos'),

@@ -8,6 +8,7 @@ import numpy as np
 from mmengine.config import Config
 from torch import nn
 
+from internvideo.datasets.frame_records import add_record, described
 from internvideo.datasets.transforms.loading import DecodeFrames, OpenVideo
 from internvideo.datasets.transforms.packing import PackInputs, PackMedia
 from internvideo.registry import TRANSFORMS
@@ -37,6 +38,9 @@ class ClipLoader:
         backend: video reader in place of the config's.
     """
 
+    record_frames: bool = False
+    """Whether data samples carry ``frame_record``, see :func:`record_of`."""
+
     def __init__(
         self, config: Config, encoder: nn.Module, split: str = 'test', backend: str | None = None
     ) -> None:
@@ -62,9 +66,13 @@ class ClipLoader:
         return self._run(dict(path=name, video=ArrayReader(frames), total_frames=len(frames)))
 
     def _run(self, sample: dict) -> dict:
-        for step in (self.sample, self.decode, *self.pipeline):
-            sample = step(sample)
-        return sample
+        sample['record_frames'] = self.record_frames
+        packed = sample = self.decode(self.sample(sample))
+        for step in self.pipeline:
+            packed = step(packed)
+        if self.record_frames:
+            add_record(packed, sample, described(self.sample), self.pipeline)
+        return packed
 
 
 class FrameTransform:

@@ -10,6 +10,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from internvideo.datasets.bad_samples import MediaError
 from internvideo.datasets.collate import collate_media
+from internvideo.datasets.frame_records import add_record, described_sampling
 from internvideo.datasets.media.audio import AudioFeatures
 from internvideo.datasets.media.suffixes import AUDIO_SUFFIXES, VIDEO_SUFFIXES
 from internvideo.datasets.media_loading import MediaLoading
@@ -35,7 +36,10 @@ class MediaReader:
     Attributes:
         settings: all that decides what the model sees, plain values.
         suffixes: of the files that it reads.
+        record_frames: whether data samples carry ``frame_record``, see :func:`record_of`.
     """
+
+    record_frames: bool = False
 
     def __init__(self, config: Config, model: nn.Module, modality: str) -> None:
         dataset = _test_dataset(config)
@@ -65,15 +69,19 @@ class MediaReader:
         """
         path = os.fspath(path)
         sample = dict(path=path, sample_index=row, media_type=self.media_type)
+        sample['record_frames'] = self.record_frames
         try:
             sample = self.loading(sample)
         except MediaError:
             raise
         except (OSError, RuntimeError) as error:  # decoders may fail in their own ways
             raise MediaError(path, ' '.join(str(error).split())[:200]) from None
+        packed = sample
         for step in self.pipeline:
-            sample = step(sample)
-        return sample
+            packed = step(packed)
+        if self.record_frames:
+            add_record(packed, sample, described_sampling(self.loading), self.pipeline)
+        return packed
 
 
 class MediaFiles(Dataset):
