@@ -17,7 +17,7 @@ class Seconds(float):
 Length = int | Seconds
 
 
-class TimedFrame(NamedTuple):
+class ShownFrame(NamedTuple):
     """A frame and the seconds, from the file's start, between which it is on display."""
 
     image: Any
@@ -111,19 +111,19 @@ def timed_windows(
         )
 
 
-def _forwards(frames: Iterable[tuple[Any, float, float]]) -> Iterator[TimedFrame]:
+def _forwards(frames: Iterable[tuple[Any, float, float]]) -> Iterator[ShownFrame]:
     """The frames on a clock that never goes back."""
     latest = 0.0
     for image, start, end in frames:
         start = max(start, latest)
         latest = start
-        yield TimedFrame(image, start, max(start, end))
+        yield ShownFrame(image, start, max(start, end))
 
 
 def _windows_of_seconds(
-    frames: Iterable[TimedFrame], window: float, stride: float
+    frames: Iterable[ShownFrame], window: float, stride: float
 ) -> Iterator[TimedWindow]:
-    held: deque[tuple[int, TimedFrame]] = deque()
+    held: deque[tuple[int, ShownFrame]] = deque()
     number, covered = 0, -1
     for position, frame in enumerate(frames):
         while held and frame.start >= number * stride + window - TIME_ROUNDING:
@@ -152,13 +152,13 @@ def _first_window(second: float, window: float, stride: float) -> int:
     return max(0, int((second + TIME_ROUNDING - window) // stride) + 1)
 
 
-def _drop_gone(held: deque[tuple[int, TimedFrame]], second: float) -> None:
+def _drop_gone(held: deque[tuple[int, ShownFrame]], second: float) -> None:
     """Drop the frames that another has replaced by that second."""
     while len(held) > 1 and held[1][1].start <= second + TIME_ROUNDING:
         held.popleft()
 
 
-def _window_of(held: deque[tuple[int, TimedFrame]], begin: float, window: float) -> TimedWindow:
+def _window_of(held: deque[tuple[int, ShownFrame]], begin: float, window: float) -> TimedWindow:
     frames = [frame for _, frame in held]
     start, end = max(begin, frames[0].start), min(begin + window, frames[-1].end)
     images = [frame.image for frame in frames]
@@ -177,11 +177,11 @@ def in_batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
         yield batch
 
 
-def timed_frames(stream: Any) -> Iterator[TimedFrame]:
+def timed_frames(stream: Any) -> Iterator[ShownFrame]:
     """``(image, start, end)`` of a :class:`FrameStream`."""
     if hasattr(stream, 'timed'):
-        yield from map(TimedFrame._make, stream.timed())
+        yield from map(ShownFrame._make, stream.timed())
         return
     for number, image in enumerate(stream):
         rate = stream.rate or 25.0
-        yield TimedFrame(image, number / rate, (number + 1) / rate)
+        yield ShownFrame(image, number / rate, (number + 1) / rate)
