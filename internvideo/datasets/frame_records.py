@@ -12,7 +12,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from internvideo.datasets.media.content_hashes import array_hash, file_hash, files_hash
+from internvideo.datasets.media.content_hashes import (
+    array_hash,
+    clip_hash,
+    file_hash,
+    files_hash,
+)
 from internvideo.fileio.manifests import FrameRecord
 
 IDENTITY = ('set_name', 'sample_index', 'path')
@@ -45,17 +50,19 @@ def _members(dataset: Any) -> Iterator[Any]:
         yield from _members(part)
 
 
-def decoded_facts(path: str, video: Any, imgs: np.ndarray, frame_inds: np.ndarray) -> FrameRecord:
+def decoded_facts(path: str, video: Any, frames: np.ndarray, frame_inds: np.ndarray) -> FrameRecord:
     """The part of a record that decoding decides.
 
     Args:
         path: the file, or a folder of frames.
         video: the reader, which has given the frames.
-        imgs: uint8 (V*T, H, W, 3) as decoded, view after view.
+        frames: uint8 (N, H, W, 3), the distinct ones of ``frame_inds`` as decoded, in order.
         frame_inds: (V, T).
     """
     times, probe = getattr(video, 'times', None), getattr(video, 'probe', None)
     shown = getattr(video, 'repeated', None) or {}
+    _, places = np.unique(frame_inds, return_inverse=True)
+    hashes = [array_hash(frame) for frame in frames]
     orientation = None if probe is None else str(probe.video.orientation)
     return dict(
         file_hash=_source_hash(path, video, frame_inds),
@@ -64,8 +71,8 @@ def decoded_facts(path: str, video: Any, imgs: np.ndarray, frame_inds: np.ndarra
         frame_times=None if times is None else np.asarray(times, np.float64)[frame_inds],
         repeated=sorted([int(asked), int(given)] for asked, given in shown.items()),
         orientation=orientation,
-        frame_size=[int(side) for side in imgs.shape[1:3]],
-        clip_hash=array_hash(imgs),
+        frame_size=[int(side) for side in frames.shape[1:3]],
+        clip_hash=clip_hash(hashes[place] for place in places.reshape(-1)),
     )
 
 

@@ -45,3 +45,12 @@ def array_hash(array: np.ndarray) -> str:
     digest = hashlib.sha256(f'{array.dtype.str} {array.shape}\n'.encode())
     digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()
+
+
+def clip_hash(frame_hashes: Iterable[str]) -> str:
+    """SHA-256 of the :func:`array_hash` of each frame, in order.
+
+    Frame by frame, so that a stream needs to hold no clip, and frames of several views are hashed
+    once.
+    """
+    return hashlib.sha256('\n'.join(frame_hashes).encode()).hexdigest()

@@ -61,6 +61,6 @@ class DecodeFrames:
         sample['imgs'] = frames if in_order else frames[position]
         sample['num_views'], sample['clip_len'] = indices.shape
         if sample.get('record_frames'):
-            sample['frame_facts'] = decoded_facts(sample['path'], video, sample['imgs'], indices)
+            sample['frame_facts'] = decoded_facts(sample['path'], video, frames, indices)
         annotate_clips(sample, indices, getattr(video, 'fps', 0.0))
         return sample
