@@ -5,7 +5,10 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple, TypeVar
 
-from .video_stream import TIME_ROUNDING, sliding_windows
+from .video_stream import sliding_windows
+
+TIME_ROUNDING = 1e-3
+"""Seconds by which containers round time stamps."""
 
 Item = TypeVar('Item')
 
