@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple, TypeVar
 
-from .video_stream import sliding_windows
+from .video_stream import FrameStream, sliding_windows
 
 TIME_ROUNDING = 1e-3
 """Seconds by which containers round time stamps."""
@@ -180,11 +180,30 @@ def in_batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
         yield batch
 
 
-def timed_frames(stream: Any) -> Iterator[ShownFrame]:
-    """``(image, start, end)`` of a :class:`FrameStream`."""
+def timed_frames(stream: FrameStream) -> Iterator[ShownFrame]:
+    """Frames of a stream with their seconds: at its rate if it has one, else those of the file."""
+    frames = map(ShownFrame._make, _timed(stream))
+    yield from frames if stream.fps is None else _at_times_of_rate(frames, stream.fps)
+
+
+def _at_times_of_rate(frames: Iterable[ShownFrame], fps: float) -> Iterator[ShownFrame]:
+    """Frames taken every 1 / fps seconds, with the seconds for which they stand."""
+    first, held = None, None
+    for count, frame in enumerate(frames):
+        if held is not None:
+            yield held
+        first = frame.start if first is None else first
+        start = first + count / fps
+        # The last one ends with the video.
+        held, last = frame._replace(start=start, end=start + 1 / fps), frame.end
+    if held is not None:
+        yield held._replace(end=max(held.start, min(held.end, last)))
+
+
+def _timed(stream: Any) -> Iterator[tuple[Any, float, float]]:
     if hasattr(stream, 'timed'):
-        yield from map(ShownFrame._make, stream.timed())
+        yield from stream.timed()
         return
     for number, image in enumerate(stream):
         rate = stream.rate or 25.0
-        yield ShownFrame(image, number / rate, (number + 1) / rate)
+        yield image, number / rate, (number + 1) / rate

@@ -7,6 +7,7 @@ import pytest
 from internvideo.datasets.inference.timed_windows import (
     Seconds,
     in_batches,
+    timed_frames,
     timed_windows,
     window_length,
     window_settings,
@@ -92,6 +93,20 @@ def test_a_clock_that_jumps_gives_no_more_windows_than_frames(window, jump: floa
     assert 0 < len(found) <= 60
     assert all(start <= end for start, end in found)
     assert all(before[0] <= after[0] for before, after in pairwise(found))
+
+
+class AtRate:
+    """A stream of two frames a second, taken four times a second."""
+
+    fps = 4.0
+
+    def timed(self):
+        """Each frame twice, but the last, which is shorter."""
+        yield from [('a', 1.0, 1.5), ('a', 1.0, 1.5), ('b', 1.5, 1.6)]
+
+
+def test_frames_at_a_rate_have_the_seconds_for_which_they_stand() -> None:
+    assert list(timed_frames(AtRate())) == [('a', 1, 1.25), ('a', 1.25, 1.5), ('b', 1.5, 1.6)]
 
 
 def test_batches_keep_the_rest() -> None:
