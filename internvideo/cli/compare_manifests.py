@@ -54,6 +54,11 @@ class Difference:
     row: int | None = None
     detail: str = ''
 
+    @property
+    def place(self) -> str:
+        """Path and row, for people."""
+        return self.path if self.row is None else f'{self.path} (row {self.row})'
+
 
 # --- which samples belong together -------------------------------------------------------------
 
@@ -251,15 +256,23 @@ def lines(args: argparse.Namespace, manifests: Sequence[Any], found: list[Differ
         for name, path, manifest in zip('AB', (args.a, args.b), manifests, strict=True)
     ]
     parted = [each for each in found if each.verdict not in HARMLESS]
-    shown = [f'{d.path} (row {d.row}): {d.verdict}; {d.detail}'.rstrip('; ') for d in parted]
+    shown = [f'{each.place}: {each.verdict}; {each.detail}'.rstrip('; ') for each in parted]
     if len(shown) > ROWS_SHOWN:
         rest = f'... and {len(shown) - ROWS_SHOWN} more; --json FILE lists all'
         shown = [*shown[:ROWS_SHOWN], rest]
     counts = Counter(each.verdict for each in found)
     table = [f'{name:27}{counts[name]:8}' for name in ORDER if counts[name]]
     verdict = f'{len(parted)} of {len(found)} samples differ' if parted else 'no sample differs'
-    described += _other_versions(manifests)
-    return [*described, '', *shown, *([''] if shown else []), *table, '', verdict]
+    return [
+        *described,
+        *_other_facts(manifests),
+        '',
+        *shown,
+        *([''] if shown else []),
+        *table,
+        '',
+        verdict,
+    ]
 
 
 def _described(manifest: Any) -> str:
@@ -268,12 +281,20 @@ def _described(manifest: Any) -> str:
     return f'{len(manifest.records)} samples, {repeated} with repeated frames, {lost} unreadable'
 
 
-def _other_versions(manifests: Sequence[Any]) -> list[str]:
+def _other_facts(manifests: Sequence[Any]) -> list[str]:
     """Facts of the headers that differ, a line each."""
-    first, second = (each.header | each.header.get('versions', {}) for each in manifests)
-    names = dict.fromkeys([*first, *second])
-    return [_settings(name, first, second)[2:] for name in names if name != 'versions'
-            and first.get(name) != second.get(name)]  # fmt: skip
+    first, second = (dict(_leaves(each.header)) for each in manifests)
+    told = (_settings(name, first, second) for name in dict.fromkeys([*first, *second]))
+    return [text.removeprefix('; ') for text in told if text]
+
+
+def _leaves(node: Record, prefix: str = '') -> Iterator[tuple[str, Any]]:
+    """Dotted names and values below a dict."""
+    for name, value in node.items():
+        if isinstance(value, dict):
+            yield from _leaves(value, f'{prefix}{name}.')
+        else:
+            yield f'{prefix}{name}', value
 
 
 def as_json(found: Iterable[Difference]) -> dict[str, Any]:

@@ -235,6 +235,8 @@ def read_manifest(path: str | os.PathLike) -> Manifest:
     path = Path(path)
     if path.suffix not in WRITERS:
         raise ValueError(f'{path} is no manifest: it does not end in {" or ".join(WRITERS)}')
+    if not path.is_file():
+        raise FileNotFoundError(f'{path}: no such file')
     header, records = (_read_parquet if path.suffix == '.parquet' else _read_lines)(path)
     _check_header(path, header)
     records = [_checked(path, number, record) for number, record in enumerate(records, start=1)]
@@ -296,7 +298,10 @@ def _read_parquet(path: Path) -> tuple[Any, list[Any]]:
     text = (table.schema.metadata or {}).get(PARQUET_KEY)
     rows = table.to_pylist()
     records = [{key: value for key, value in row.items() if value is not None} for row in rows]
-    return (None if text is None else json.loads(text)), records
+    try:
+        return (None if text is None else json.loads(text)), records
+    except ValueError:
+        raise ValueError(f'{path}: the header of the manifest is no JSON') from None
 
 
 def _parquet_schema(arrow: Any, header: Mapping[str, Any]) -> Any:

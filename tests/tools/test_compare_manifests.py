@@ -119,7 +119,7 @@ def test_other_versions_are_told_and_harmless(tmp_path, capsys):
         write_manifest(path, header, [record(0)])
     assert call(*files) == 0
     said = capsys.readouterr().out
-    assert 'av: A 18.1.0, B 17.0.0' in said and 'torch' not in said
+    assert 'versions.av: A 18.1.0, B 17.0.0\n' in said and 'torch' not in said
 
 
 @pytest.mark.parametrize('name', ['gone.jsonl', 'cut.jsonl', 'predictions.json', 'folder.jsonl'])
