@@ -1,6 +1,7 @@
 """Chance is the same in every run: each test starts from TEST_SEED (0), and hypothesis tries the
 same examples unless HYPOTHESIS_PROFILE=explore."""
 
+import logging
 import os
 import random
 import signal
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import settings
+from mmengine.logging import MMLogger
 
 settings.register_profile('repeatable', derandomize=True, deadline=None)
 settings.register_profile('explore', deadline=None)
@@ -32,3 +34,14 @@ def signal_handlers() -> Iterator[None]:
     yield
     for signum, handler in before.items():
         signal.signal(signum, handler)
+
+
+@pytest.fixture
+def warnings_logged() -> Iterator[list[str]]:
+    """Warnings of the current logger, as they come."""
+    found, handler = [], logging.Handler(logging.WARNING)
+    handler.emit = lambda record: found.append(record.getMessage())
+    logger = MMLogger.get_current_instance()
+    logger.addHandler(handler)
+    yield found
+    logger.removeHandler(handler)

@@ -32,6 +32,7 @@ from internvideo.datasets.inference.video_lists import find_videos
 from internvideo.datasets.inference.video_stream import FrameStream, Window, sliding_windows
 from internvideo.engine.inference.devices import autocast, pick_device
 from internvideo.fileio.json_files import write_json
+from internvideo.hub.frame_choice import follow_checkpoint
 from internvideo.hub.model_zoo import find_weights, get_config, get_model
 from internvideo.registry import INFERENCERS
 from internvideo.structures import Recognition
@@ -62,6 +63,8 @@ class ActionRecognizer:
         num_threads: videos decoded at a time.
         dtype: ``'float32'``, or ``'bfloat16'`` / ``'float16'`` for autocast.
         random_weights: run without a checkpoint, for trying things out.
+        frame_sampling: whose choice of frames counts where the checkpoint says how it was trained:
+            its own (``'checkpoint'``), or the ``'config'``'s.
 
     Raises:
         KeyError, FileNotFoundError: unknown name; config, checkpoint or class file not found.
@@ -78,6 +81,7 @@ class ActionRecognizer:
         num_threads: int = 2,
         dtype: str = 'float32',
         random_weights: bool = False,
+        frame_sampling: str = 'checkpoint',
     ) -> None:
         if batch_size < 1 or num_threads < 1:
             raise ValueError(
@@ -90,6 +94,7 @@ class ActionRecognizer:
         pretrained = False if random_weights else find_weights(model, checkpoint)
         self.model = get_model(model, pretrained, self.device)
         encoder = self.model.video_encoder
+        follow_checkpoint(self.config, pretrained or None, frame_sampling, encoder)
         self.videos = ClipLoader(self.config, encoder, 'test')
         self.windows = ClipLoader(self.config, encoder, 'val')
         self.classes = _class_names(self.config, classes)

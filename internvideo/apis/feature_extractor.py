@@ -25,6 +25,7 @@ from internvideo.datasets.inference.timed_windows import (
 from internvideo.datasets.inference.video_stream import FrameStream, spread
 from internvideo.engine.inference.devices import autocast, pick_device
 from internvideo.fileio.feature_files import FeatureWriter
+from internvideo.hub.frame_choice import follow_checkpoint
 from internvideo.hub.model_zoo import get_config
 from internvideo.hub.video_encoders import (
     EncoderWeights,
@@ -79,6 +80,7 @@ def feature_spec(
     dtype: str = 'float32',
     random_weights: bool = False,
     layer: int | None = None,
+    frame_sampling: str = 'checkpoint',
     **overrides: Any,
 ) -> FeatureSpec:
     """Decide how features are made, without building the model or touching a video.
@@ -98,6 +100,8 @@ def feature_spec(
         random_weights: run without a checkpoint, for trying things out.
         layer: block (from 0; -1 is the last) whose tokens are pooled; None: those that the
             encoder gives.  Not with ``'pooled'``.
+        frame_sampling: whose way to bring frames to size counts where the checkpoint says how it
+            was trained: its own (``'checkpoint'``), or the ``'config'``'s.
         **overrides: fields of the config's ``model``, as in :func:`get_config`.
 
     Raises:
@@ -111,6 +115,9 @@ def feature_spec(
     # Only sizes are read of this encoder, so its weights take no memory.
     with torch.device('meta'):
         encoder = get_encoder(config, device='meta')
+    follow_checkpoint(
+        config, weights and weights.source, frame_sampling, encoder, geometry_only=True
+    )
     pool, layer = _check_pooling(encoder, pool, layer)
     if fps is not None and not fps > 0:
         raise ValueError(f'fps must be positive, got {fps}')

@@ -22,6 +22,7 @@ from internvideo.engine.inference.devices import autocast, pick_device
 from internvideo.engine.inference.retrieval_encoder import RetrievalEncoder
 from internvideo.fileio.json_files import append_json_line
 from internvideo.fileio.manifests import ManifestWriter
+from internvideo.hub.frame_choice import follow_checkpoint
 from internvideo.hub.model_zoo import get_config
 from internvideo.hub.retrieval_model import encoder_fields, load_retriever, weights_digest
 from internvideo.registry import INFERENCERS
@@ -92,6 +93,8 @@ class VideoTextRetriever:
         workers: processes that decode; 0: this one.
         max_text_length: tokens that texts are cut to; None: the tokenizer's own length.
         random_weights: run without a checkpoint, for trying things out.
+        frame_sampling: whose choice of frames counts where the checkpoint says how it was trained:
+            its own (``'checkpoint'``), or the ``'config'``'s.
 
     Raises:
         KeyError, FileNotFoundError: unknown name; config or checkpoint not found.
@@ -110,6 +113,7 @@ class VideoTextRetriever:
         workers: int = 2,
         max_text_length: int | None = None,
         random_weights: bool = False,
+        frame_sampling: str = 'checkpoint',
     ) -> None:
         if batch_size < 1 or workers < 0:
             raise ValueError(f'batch_size={batch_size} or workers={workers} is too small')
@@ -121,6 +125,7 @@ class VideoTextRetriever:
             model, self.config, checkpoint, random_weights
         )
         digest = weights_digest(built)
+        follow_checkpoint(self.config, source, frame_sampling, built.video_encoder)
         self.reader = MediaReader(self.config, built, modality)
         precision = autocast(device, dtype)
         try:

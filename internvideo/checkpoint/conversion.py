@@ -10,7 +10,7 @@ from torch import nn
 from internvideo.registry import CHECKPOINT_ADAPTERS
 
 from .adapters.base import CheckpointAdapter, Direction
-from .files import check_suffix, read_state_dict, write_state_dict
+from .files import check_suffix, read_frame_sampling, read_state_dict, write_state_dict
 from .loading import build_adapter, load_checkpoint, load_weights
 from .report import abbreviate
 
@@ -30,6 +30,8 @@ def convert(
     trusted_pickle: bool = False,
 ) -> str:
     """Write the checkpoint ``source`` in another layout to ``target``.
+
+    Its choice of frames, if it says one, is kept.
 
     Args:
         source: what :func:`~internvideo.checkpoint.files.read_state_dict` reads.
@@ -74,7 +76,8 @@ def convert(
             options = dict(layout='published', trusted_pickle=trusted_pickle)
             load_weights(model, source, converter, **options)
             converted = model.state_dict()
-    write_state_dict(converted, target, PUBLISHED if to == 'published' else OURS)
+    container = PUBLISHED if to == 'published' else OURS
+    write_state_dict(converted, target, container, read_frame_sampling(source))
     return f'wrote {len(converted)} entries of {count} to {target}'
 
 

@@ -13,11 +13,14 @@ import torch
 from torch import Tensor
 
 from internvideo.fileio.atomic import atomic_path
+from internvideo.structures.frame_sampling import FrameSampling
 
 from .sources import resolve_source, sibling_source
 
 CONTAINERS = ('model', 'module', 'state_dict')
 """Keys under which a file may hold its state dict, by precedence."""
+FRAME_SAMPLING = 'frame_sampling'
+"""Entry of ``meta``, or of the metadata of a safetensors file, with a :class:`FrameSampling`."""
 
 # The part of torch's message that says what its safe loader refuses; pages of advice follow it.
 _UNSAFE = re.compile(r'(?:Unsupported (?:global|class)|Trying to|Can only) ?:? ?[^\n]{0,50}[\w)]')
@@ -61,6 +64,42 @@ def read_settings(source: str | os.PathLike, trusted_pickle: bool = False) -> di
     return dict(settings) if isinstance(settings, Mapping) else {}
 
 
+def read_frame_sampling(source: str | os.PathLike) -> FrameSampling | None:
+    """Read how the frames were chosen that a checkpoint was trained with.
+
+    Returns:
+        None: the file does not say, as those of others do not, or cannot be read as data.
+
+    Raises:
+        FileNotFoundError, CheckpointSourceError: as :func:`read_state_dict`.
+        ValueError: what it says is no choice of frames; names the file.
+    """
+    path = resolve_source(source)
+    try:
+        fields = _frame_sampling_fields(path)
+    # Loading the weights, which is asked for beside this, says what is wrong with the file.
+    except ValueError:
+        return None
+    if fields is None:
+        return None
+    try:
+        return FrameSampling.from_dict(fields)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f'checkpoint {path}: {error}') from error
+
+
+def _frame_sampling_fields(path: Path) -> Any:
+    if path.suffix == '.safetensors':
+        text = _read_metadata(path).get(FRAME_SAMPLING)
+        return None if text is None else json.loads(text)
+    # Ours are zip files, which are mapped: others would be read as a whole.
+    if not zipfile.is_zipfile(path):
+        return None
+    found = _read_pickle(path, trusted_pickle=False, mmap=True)
+    meta = found.get('meta') if isinstance(found, Mapping) else None
+    return meta.get(FRAME_SAMPLING) if isinstance(meta, Mapping) else None
+
+
 def unwrap(checkpoint: Mapping[str, Any]) -> Mapping[str, Any]:
     """The first of ``model``, ``module``, ``state_dict`` that holds a mapping, or all of it."""
     for container in CONTAINERS:
@@ -70,7 +109,10 @@ def unwrap(checkpoint: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def write_state_dict(
-    state: Mapping[str, Tensor], path: str | os.PathLike, container: str = 'state_dict'
+    state: Mapping[str, Tensor],
+    path: str | os.PathLike,
+    container: str = 'state_dict',
+    frame_sampling: FrameSampling | None = None,
 ) -> Path:
     """Write tensors to ``path``, whole or not at all.
 
@@ -78,6 +120,7 @@ def write_state_dict(
         state: names and tensors, on any device.
         path: ``.safetensors``, or ``.pth`` / ``.pt`` / ``.bin``, which hold the state dict as the
             entry ``container``.
+        frame_sampling: what :func:`read_frame_sampling` shall find.
 
     Raises:
         ValueError: another suffix.
@@ -86,7 +129,7 @@ def write_state_dict(
     # safetensors refuses strided views.
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
     with atomic_path(path) as temporary:
-        _write_file(tensors, temporary, container)
+        _write_file(tensors, temporary, container, frame_sampling)
     return path
 
 
@@ -98,13 +141,17 @@ def check_suffix(path: str | os.PathLike) -> Path:
     return path
 
 
-def _write_file(tensors: dict[str, Tensor], path: Path, container: str) -> None:
+def _write_file(
+    tensors: dict[str, Tensor], path: Path, container: str, frames: FrameSampling | None
+) -> None:
     if path.suffix == '.safetensors':
         from safetensors.torch import save_file
 
-        save_file(tensors, path, metadata={'format': 'pt'})
+        noted = {} if frames is None else {FRAME_SAMPLING: json.dumps(frames.to_dict())}
+        save_file(tensors, path, metadata={'format': 'pt', **noted})
     else:
-        torch.save({container: tensors}, path)
+        noted = {} if frames is None else dict(meta={FRAME_SAMPLING: frames.to_dict()})
+        torch.save({container: tensors, **noted}, path)
 
 
 def _read_file(path: Path, trusted_pickle: bool) -> Any:
@@ -137,6 +184,16 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
 
     try:
         return load_file(path)
+    except SafetensorError as error:
+        raise _damaged(path, str(error)) from error
+
+
+def _read_metadata(path: Path) -> dict[str, str]:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, 'pt') as file:
+            return file.metadata() or {}
     except SafetensorError as error:
         raise _damaged(path, str(error)) from error
 

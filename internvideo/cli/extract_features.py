@@ -41,6 +41,8 @@ def build_parser() -> argparse.ArgumentParser:
     add('--columns', nargs='+', help='columns of lists, as in training (default: found)')
     add('--checkpoint', help='weights; by default the published ones of that name')
     add('--random-weights', action='store_true', help='run without weights, to try things out')
+    add('--frame-sampling', choices=('checkpoint', 'config'), default='checkpoint',
+        help='whose choice of frames counts where they differ (default: checkpoint)')  # fmt: skip
     add('--window', help='frames of a window, or with --fps seconds as 2s (default: '
         'what the encoder takes)')  # fmt: skip
     add('--stride', help='the same between windows (default: the window)')
@@ -211,7 +213,7 @@ def spec_of(args: argparse.Namespace) -> 'FeatureSpec':
         weights = find_feature_weights(args.config, args.checkpoint)
     return feature_spec(
         config, weights, args.pool, args.window, args.stride, args.fps, args.dtype,
-        args.random_weights, args.layer,
+        args.random_weights, args.layer, args.frame_sampling,
     )  # fmt: skip
 
 

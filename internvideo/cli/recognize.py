@@ -42,6 +42,8 @@ def build_parser() -> argparse.ArgumentParser:
     add('--columns', nargs='+', help='columns of lists, as in training (default: found)')
     add('--checkpoint', help='weights; by default the published ones of that name')
     add('--random-weights', action='store_true', help='run without weights, to try things out')
+    add('--frame-sampling', choices=('checkpoint', 'config'), default='checkpoint',
+        help='whose choice of frames counts where they differ (default: checkpoint)')  # fmt: skip
     add('--classes', help='text file with one class name a line')
     add('--topk', type=int, default=5, help='classes per video (default: 5)')
     add('--camera', type=int, metavar='N', help='recognise what camera N sees, until stopped')
@@ -243,6 +245,7 @@ def main(args: argparse.Namespace) -> None:
     recognizer = ActionRecognizer(
         args.model, args.checkpoint, args.device, args.classes, args.batch_size,
         dtype=args.dtype, random_weights=args.random_weights,
+        frame_sampling=args.frame_sampling,
     )  # fmt: skip
     results = report(results_of(recognizer, videos, args))
     if args.json is not None:

@@ -49,6 +49,8 @@ def build_parser() -> argparse.ArgumentParser:
     add('--store-tokens', action='store_true', help='a new index keeps what --rerank reads')
     add('--checkpoint', help='weights; by default those that the config or its name stands for')
     add('--random-weights', action='store_true', help='run without weights, to try things out')
+    add('--frame-sampling', choices=('checkpoint', 'config'), default='checkpoint',
+        help='whose choice of frames counts where they differ (default: checkpoint)')  # fmt: skip
     add('--modality', choices=MODALITIES, default='vision', help='what is encoded of a file')
     add('--max-text-length', type=int, metavar='N', help='tokens of a query that are read')
     add('--root', type=Path, help='folder that list entries are relative to')
@@ -112,7 +114,7 @@ def make_retriever(args: argparse.Namespace) -> 'VideoTextRetriever':
     apply_options(config, dict(split_option(text) for text in args.cfg_options))
     return VideoTextRetriever(
         config, args.checkpoint, args.device, args.dtype, args.modality, args.batch_size,
-        args.workers, args.max_text_length, args.random_weights,
+        args.workers, args.max_text_length, args.random_weights, args.frame_sampling,
     )  # fmt: skip
 
 

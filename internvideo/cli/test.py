@@ -34,6 +34,12 @@ def build_parser() -> argparse.ArgumentParser:
         metavar='FILE',
         help='write which frames of which file were seen (.jsonl or .parquet)',
     )
+    parser.add_argument(
+        '--frame-sampling',
+        choices=('checkpoint', 'config'),
+        default='checkpoint',
+        help='whose choice of frames counts where the two differ (default: checkpoint)',
+    )
     parser.add_argument('--shard', metavar='i/n', help='test only share i of n, from 0')
     return parser
 
@@ -110,11 +116,18 @@ def main(args: argparse.Namespace) -> None:
 
     # Imported when arguments and config are known to be good: mistakes in them are told early.
     from internvideo.engine.distributed import collective_timeout, init_process_group
+    from internvideo.hub.frame_choice import follow_checkpoint
     from internvideo.registry import RUNNERS
 
     # Before the runner, whose own set-up would ask for a GPU driver.
     init_process_group(args.launcher, collective_timeout(config))
+    told: list[str] = []
+    follow_checkpoint(
+        config, args.checkpoint, args.frame_sampling, splits=['test'], warn=told.append
+    )
     runner = RUNNERS.get(config.get('runner_type', 'Runner')).from_cfg(config)
+    for warning in told:  # the run's log exists now
+        runner.logger.warning(warning)
     if args.checkpoint is None:
         # mmengine reads what init_cfg names only when it trains.
         runner.load_initial_weights()

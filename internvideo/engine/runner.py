@@ -56,6 +56,7 @@ from internvideo.registry import (
     RUNNERS,
     STRATEGIES,
 )
+from internvideo.structures.frame_sampling import FrameSampling
 
 WORKER_ONLY = ('persistent_workers', 'prefetch_factor')
 BAD_SAMPLES = 'bad_samples.jsonl'
@@ -396,6 +397,7 @@ class Runner(MMEngineRunner):
         self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
         # Before the loop skips what was seen: the order of the data depends on the seed.
         self._adopt_seed(checkpoint['meta']['seed'])
+        self._compare_frames(checkpoint['meta'].get('frame_sampling'), filename)
         self.train_loop.restore(checkpoint['meta']['progress'])
         unpack_messages(self.message_hub, checkpoint['message_hub'])
         self._load_optimizer(checkpoint['optimizer'], filename)
@@ -568,6 +570,22 @@ class Runner(MMEngineRunner):
     def _config_text(self) -> str:
         return self.cfg.pretty_text  # formatting it takes longer than writing a small checkpoint
 
+    @cached_property
+    def _frame_sampling(self) -> FrameSampling | None:
+        """Choice of the frames that whoever uses the weights shall make, None if it is open."""
+        return FrameSampling.of_config(self.cfg)
+
+    def _compare_frames(self, before: Any, filename: str | Path) -> None:
+        """Warn if a run goes on with other frames than it began with."""
+        if before is None or self._frame_sampling is None:
+            return
+        differing = FrameSampling.from_dict(before).differences(self._frame_sampling)
+        if differing:
+            self._warn(
+                f'{filename} was trained with another choice of frames than the config has '
+                f'({", ".join(sorted(differing))}); training goes on with that of the config'
+            )
+
     def _meta(self, progress: dict, **more: Any) -> dict:
         return dict(
             progress=progress,
@@ -580,6 +598,7 @@ class Runner(MMEngineRunner):
             time=time.strftime('%Y-%m-%d %H:%M:%S'),
             versions=dict(internvideo=internvideo.__version__, torch=str(torch.__version__)),
             dataset_meta=dataset_metainfo(self.train_dataloader.dataset),
+            frame_sampling=self._frame_sampling and self._frame_sampling.to_dict(),
             **more,
         )
 

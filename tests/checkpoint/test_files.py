@@ -5,7 +5,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from internvideo.checkpoint.files import read_state_dict, write_state_dict
+from internvideo.checkpoint.files import read_frame_sampling, read_state_dict, write_state_dict
+from internvideo.structures.frame_sampling import FrameSampling
 
 STATE = {'a.weight': torch.arange(6.0).reshape(2, 3), 'b': torch.ones(4, dtype=torch.bfloat16)}
 
@@ -19,6 +20,27 @@ def test_write_and_read_are_inverse(tmp_path, name):
     path = write_state_dict(STATE, tmp_path / 'new' / name)
     assert same(read_state_dict(path), STATE)
     assert [file.name for file in path.parent.iterdir()] == [name]
+
+
+@pytest.mark.parametrize('name', ['x.pth', 'x.safetensors'])
+def test_the_choice_of_frames_is_kept(tmp_path, name):
+    record = FrameSampling(
+        dict(type='UniformSample', num_frames=8, mode='val'),
+        (dict(type='Resize', size=[32, 32]), dict(type='PackInputs')),
+    )
+    path = write_state_dict(STATE, tmp_path / name, frame_sampling=record)
+    assert read_frame_sampling(path) == record
+    assert same(read_state_dict(path), STATE)
+    plain = write_state_dict(STATE, tmp_path / f'plain_{name}')
+    assert read_frame_sampling(plain) is None
+
+
+def test_files_that_cannot_be_read_say_no_choice_of_frames(tmp_path):
+    torch.save(STATE, tmp_path / 'legacy.pth', _use_new_zipfile_serialization=False)
+    torch.save({'meta': argparse.Namespace(), 'model': STATE}, tmp_path / 'objects.pth')
+    (tmp_path / 'torn.safetensors').write_bytes(b'torn')
+    for path in tmp_path.iterdir():
+        assert read_frame_sampling(path) is None
 
 
 @pytest.mark.parametrize('name', ['x.pth', 'x.safetensors'])

@@ -7,7 +7,10 @@ import pytest
 from mmengine.config import Config
 from mmengine.hooks import Hook
 
+from internvideo.apis import get_model
+from internvideo.checkpoint.files import write_state_dict
 from internvideo.datasets.synthetic import make_world
+from internvideo.structures.frame_sampling import FrameSampling
 from tests.engine.small_run import assert_equal_states, build, final_state
 from tests.tools.test_cli import ROOT, TEST, TRAIN, call
 
@@ -47,6 +50,28 @@ def test_train_with_a_broken_clip_then_test(world, tmp_path):
     predictions = json.loads(out.read_text())
     assert len(predictions) == 5
     assert [p['path'] for p in predictions if p['unreadable']] == [str(broken[1])]
+
+
+def scores(checkpoint, folder, *options):
+    out = folder / 'scores.json'
+    arguments = [checkpoint, '--work-dir', folder, '--out', out, '--cfg-options', *SHORT[:-1]]
+    assert call(TEST, CONFIG, *arguments, *options) == 0
+    return [row['pred_score'] for row in json.loads(out.read_text())]
+
+
+def test_a_checkpoint_is_tested_with_the_frames_it_was_trained_with(world, tmp_path, capfd):
+    record = FrameSampling.of_config(Config.fromfile(CONFIG))
+    state = get_model(CONFIG).state_dict()
+    path = write_state_dict(state, tmp_path / 'a.pth', frame_sampling=record)
+    expected = scores(path, tmp_path)
+    assert 'another choice of frames' not in capfd.readouterr().out
+    sampling = 'test_dataloader.dataset.sampling'
+    assert scores(path, tmp_path, f'{sampling}.num_frames=16') == expected
+    warning = "sampling.num_frames 8 (config: 16); the checkpoint's is used"
+    assert warning in capfd.readouterr().out
+    other = [f'{sampling}.type=SegmentSample', '--frame-sampling', 'config']
+    assert scores(path, tmp_path, *other) != expected
+    assert "the config's is used" in capfd.readouterr().out
 
 
 class Crash(Hook):

@@ -5,8 +5,9 @@ import sys
 import pytest
 import torch
 
-from internvideo.checkpoint.files import read_state_dict, write_state_dict
+from internvideo.checkpoint.files import read_frame_sampling, read_state_dict, write_state_dict
 from internvideo.cli.convert import command
+from internvideo.structures.frame_sampling import FrameSampling
 from tests.checkpoint.models import published_state, tiny_recognizer
 from tests.paths import TOOLS
 
@@ -20,6 +21,10 @@ model = dict(
         img_size=28, num_frames=16, attn_pool_num_heads=2, clip_embed_dim=8),
     head=dict(type='ClassificationHead', num_classes=400, in_dim=8))
 """
+FRAMES = FrameSampling(
+    dict(type='UniformSample', num_frames=16, mode='val'),
+    (dict(type='Resize', short_side=28), dict(type='PackInputs')),
+)
 
 
 def convert(*args):
@@ -34,13 +39,14 @@ def convert_here(*args):
 
 def test_renaming_there_and_back_is_bitwise(tmp_path):
     state = published_state(tiny_recognizer())
-    source = write_state_dict(state, tmp_path / 'a.pth', container='model')
+    source = write_state_dict(state, tmp_path / 'a.pth', 'model', FRAMES)
     ours, back = tmp_path / 'ours.pth', tmp_path / 'back.safetensors'
     assert convert_here(source, ours, '--to', 'internvideo') == 0
     assert set(read_state_dict(ours)) == set(tiny_recognizer().state_dict())
     assert convert_here(ours, back, '--to', 'published') == 0
     result = read_state_dict(back)
     assert set(result) == set(state) and all(torch.equal(result[k], state[k]) for k in state)
+    assert read_frame_sampling(ours) == read_frame_sampling(back) == FRAMES
 
 
 def test_config_checks_and_adapts(tmp_path):
