@@ -10,7 +10,7 @@ from torch import nn
 from internvideo.registry import CHECKPOINT_ADAPTERS
 
 from .adapters.base import CheckpointAdapter, Direction
-from .files import check_suffix, read_frame_sampling, read_state_dict, write_state_dict
+from .files import check_suffix, frame_sampling_fields, read_state_dict, write_state_dict
 from .loading import build_adapter, load_checkpoint, load_weights
 from .report import abbreviate
 
@@ -77,7 +77,7 @@ def convert(
             load_weights(model, source, converter, **options)
             converted = model.state_dict()
     container = PUBLISHED if to == 'published' else OURS
-    write_state_dict(converted, target, container, read_frame_sampling(source))
+    write_state_dict(converted, target, container, frame_sampling_fields(source))
     return f'wrote {len(converted)} entries of {count} to {target}'
 
 

@@ -20,7 +20,7 @@ from .sources import resolve_source, sibling_source
 CONTAINERS = ('model', 'module', 'state_dict')
 """Keys under which a file may hold its state dict, by precedence."""
 FRAME_SAMPLING = 'frame_sampling'
-"""Entry of ``meta``, or of the metadata of a safetensors file, with a :class:`FrameSampling`."""
+"""Entry of ``meta``, or of the metadata of a safetensors file, with the fields of one."""
 
 # The part of torch's message that says what its safe loader refuses; pages of advice follow it.
 _UNSAFE = re.compile(r'(?:Unsupported (?:global|class)|Trying to|Can only) ?:? ?[^\n]{0,50}[\w)]')
@@ -65,37 +65,35 @@ def read_settings(source: str | os.PathLike, trusted_pickle: bool = False) -> di
 
 
 def read_frame_sampling(source: str | os.PathLike) -> FrameSampling | None:
-    """Read how the frames were chosen that a checkpoint was trained with.
+    """Read the choice of frames that a checkpoint was trained with.
 
     Returns:
-        None: the file does not say, as those of others do not, or cannot be read as data.
+        None: the file does not say it, as those of others do not, or cannot be read as data.
 
     Raises:
         FileNotFoundError, CheckpointSourceError: as :func:`read_state_dict`.
         ValueError: what it says is no choice of frames; names the file.
     """
-    path = resolve_source(source)
-    try:
-        fields = _frame_sampling_fields(path)
-    # Loading the weights, which is asked for beside this, says what is wrong with the file.
-    except ValueError:
-        return None
+    fields = frame_sampling_fields(source)
     if fields is None:
         return None
     try:
         return FrameSampling.from_dict(fields)
     except (ValueError, TypeError) as error:
-        raise ValueError(f'checkpoint {path}: {error}') from error
+        raise ValueError(f'checkpoint {source}: {error}') from error
 
 
-def _frame_sampling_fields(path: Path) -> Any:
-    if path.suffix == '.safetensors':
-        text = _read_metadata(path).get(FRAME_SAMPLING)
-        return None if text is None else json.loads(text)
-    # Ours are zip files, which are mapped: others would be read as a whole.
-    if not zipfile.is_zipfile(path):
+def frame_sampling_fields(source: str | os.PathLike) -> Any:
+    """Read what :func:`read_frame_sampling` makes a choice of frames, whatever it is."""
+    path = resolve_source(source)
+    try:
+        if path.suffix == '.safetensors':
+            return json.loads(_read_metadata(path).get(FRAME_SAMPLING, 'null'))
+        # Ours are zip files, which are mapped: others would be read as a whole.
+        found = _read_pickle(path, False, mmap=True) if zipfile.is_zipfile(path) else None
+    # Loading the weights, which is asked for beside this, says what is wrong with the file.
+    except ValueError:
         return None
-    found = _read_pickle(path, trusted_pickle=False, mmap=True)
     meta = found.get('meta') if isinstance(found, Mapping) else None
     return meta.get(FRAME_SAMPLING) if isinstance(meta, Mapping) else None
 
@@ -112,7 +110,7 @@ def write_state_dict(
     state: Mapping[str, Tensor],
     path: str | os.PathLike,
     container: str = 'state_dict',
-    frame_sampling: FrameSampling | None = None,
+    frame_sampling: Mapping[str, Any] | None = None,
 ) -> Path:
     """Write tensors to ``path``, whole or not at all.
 
@@ -120,7 +118,7 @@ def write_state_dict(
         state: names and tensors, on any device.
         path: ``.safetensors``, or ``.pth`` / ``.pt`` / ``.bin``, which hold the state dict as the
             entry ``container``.
-        frame_sampling: what :func:`read_frame_sampling` shall find.
+        frame_sampling: plain values that :func:`read_frame_sampling` shall find.
 
     Raises:
         ValueError: another suffix.
@@ -142,15 +140,15 @@ def check_suffix(path: str | os.PathLike) -> Path:
 
 
 def _write_file(
-    tensors: dict[str, Tensor], path: Path, container: str, frames: FrameSampling | None
+    tensors: dict[str, Tensor], path: Path, container: str, frames: Mapping[str, Any] | None
 ) -> None:
     if path.suffix == '.safetensors':
         from safetensors.torch import save_file
 
-        noted = {} if frames is None else {FRAME_SAMPLING: json.dumps(frames.to_dict())}
+        noted = {} if frames is None else {FRAME_SAMPLING: json.dumps(frames)}
         save_file(tensors, path, metadata={'format': 'pt', **noted})
     else:
-        noted = {} if frames is None else dict(meta={FRAME_SAMPLING: frames.to_dict()})
+        noted = {} if frames is None else dict(meta={FRAME_SAMPLING: frames})
         torch.save({container: tensors, **noted}, path)
 
 

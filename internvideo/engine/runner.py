@@ -577,9 +577,14 @@ class Runner(MMEngineRunner):
 
     def _compare_frames(self, before: Any, filename: str | Path) -> None:
         """Warn if a run goes on with other frames than it began with."""
-        if before is None or self._frame_sampling is None:
+        own = self._frame_sampling
+        if before is None or own is None or before == own.to_dict():
             return
-        differing = FrameSampling.from_dict(before).differences(self._frame_sampling)
+        try:
+            differing = FrameSampling.from_dict(before).differences(own)
+        except ValueError as error:
+            self._warn(f'{filename}: {error}')
+            return
         if differing:
             self._warn(
                 f'{filename} was trained with another choice of frames than the config has '

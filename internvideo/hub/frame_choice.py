@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 CHOICES = ('checkpoint', 'config')
 """Values of ``frame_sampling`` and ``--frame-sampling``."""
+INSTEAD = "--frame-sampling config, in Python frame_sampling='config',"
 Differences = Mapping[str, tuple[Any, Any]]
 
 
@@ -44,7 +45,8 @@ def follow_checkpoint(
         warn: takes each warning, a line, once.
 
     Raises:
-        ValueError: unknown ``choice``; the checkpoint says what is no choice of frames.
+        ValueError: unknown ``choice``; the checkpoint says what is no choice of frames, and is to
+            be followed.
         FileNotFoundError, CheckpointSourceError: as
             :func:`~internvideo.checkpoint.files.read_frame_sampling`.
     """
@@ -52,7 +54,13 @@ def follow_checkpoint(
 
     if choice not in CHOICES:
         raise ValueError(f'frame_sampling must be one of {", ".join(CHOICES)}, got {choice!r}')
-    trained = None if source is None else read_frame_sampling(source)
+    try:
+        trained = None if source is None else read_frame_sampling(source)
+    except ValueError as error:
+        if choice == 'checkpoint':
+            raise ValueError(f"{error}; {INSTEAD} takes the config's") from error
+        warn(str(error))
+        return
     if trained is None:
         return
     told = set()
@@ -99,7 +107,7 @@ def _warning(source: str | os.PathLike, differing: Differences, choice: str, rea
     if choice == 'config' or reason:
         used = "the config's is used" + (f', since {reason}' if reason else '')
     else:
-        used = "the checkpoint's is used (frame_sampling='config', --frame-sampling config: not)"
+        used = f"the checkpoint's is used ({INSTEAD} takes the config's)"
     return f'checkpoint {source} was trained with another choice of frames: {fields}; {used}'
 
 

@@ -28,7 +28,7 @@ def test_the_choice_of_frames_is_kept(tmp_path, name):
         dict(type='UniformSample', num_frames=8, mode='val'),
         (dict(type='Resize', size=[32, 32]), dict(type='PackInputs')),
     )
-    path = write_state_dict(STATE, tmp_path / name, frame_sampling=record)
+    path = write_state_dict(STATE, tmp_path / name, frame_sampling=record.to_dict())
     assert read_frame_sampling(path) == record
     assert same(read_state_dict(path), STATE)
     plain = write_state_dict(STATE, tmp_path / f'plain_{name}')

@@ -24,7 +24,7 @@ def trained(weights, path, config, **changes):
     """A checkpoint that says it was trained by ``config`` with some fields changed."""
     own = Config.fromfile(config)
     own.merge_from_dict({f'val_dataloader.dataset.{k}': v for k, v in changes.items()})
-    return write_state_dict(weights, path, frame_sampling=FrameSampling.of_config(own))
+    return write_state_dict(weights, path, frame_sampling=FrameSampling.of_config(own).to_dict())
 
 
 SHIFTED = {'sampling.type': 'SegmentSample', 'pipeline.0.short_side': 32}
@@ -89,7 +89,7 @@ def test_the_retriever_takes_those_of_the_checkpoint(tmp_path, warnings_logged):
     own = Config.fromfile(config)
     own.merge_from_dict({'test_dataloader.dataset.sampling.mode': 'start'})
     state, record = read_state_dict(weights), FrameSampling.of_config(own)
-    path = write_state_dict(state, tmp_path / 'a.pth', frame_sampling=record)
+    path = write_state_dict(state, tmp_path / 'a.pth', frame_sampling=record.to_dict())
     settings = VideoTextRetriever(config, path, 'cpu', workers=0).settings
     assert settings['sampling'] == dict(type='IntervalSample', num_frames=2, mode='start')
     assert 'sampling.mode start (config: middle)' in warnings_logged[0]
@@ -109,3 +109,4 @@ def test_a_record_that_would_run_code_is_refused_by_name(config, weights, tmp_pa
     torch.save(dict(state_dict=weights, meta=dict(frame_sampling=record)), path)
     with pytest.raises(ValueError, match=r"evil\.pth: frame_sampling names 'os\.system'"):
         ActionRecognizer(config, path, device='cpu')
+    ActionRecognizer(config, path, device='cpu', frame_sampling='config')

@@ -62,7 +62,7 @@ def scores(checkpoint, folder, *options):
 def test_a_checkpoint_is_tested_with_the_frames_it_was_trained_with(world, tmp_path, capfd):
     record = FrameSampling.of_config(Config.fromfile(CONFIG))
     state = get_model(CONFIG).state_dict()
-    path = write_state_dict(state, tmp_path / 'a.pth', frame_sampling=record)
+    path = write_state_dict(state, tmp_path / 'a.pth', frame_sampling=record.to_dict())
     expected = scores(path, tmp_path)
     assert 'another choice of frames' not in capfd.readouterr().out
     sampling = 'test_dataloader.dataset.sampling'

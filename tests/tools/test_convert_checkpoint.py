@@ -39,7 +39,7 @@ def convert_here(*args):
 
 def test_renaming_there_and_back_is_bitwise(tmp_path):
     state = published_state(tiny_recognizer())
-    source = write_state_dict(state, tmp_path / 'a.pth', 'model', FRAMES)
+    source = write_state_dict(state, tmp_path / 'a.pth', 'model', FRAMES.to_dict())
     ours, back = tmp_path / 'ours.pth', tmp_path / 'back.safetensors'
     assert convert_here(source, ours, '--to', 'internvideo') == 0
     assert set(read_state_dict(ours)) == set(tiny_recognizer().state_dict())
