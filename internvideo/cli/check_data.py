@@ -55,7 +55,7 @@ def build_parser() -> argparse.ArgumentParser:
     add('--media-type', choices=MEDIA_TYPES, help='of a JSON or SQLite list (default: video)')
     add('--num-classes', type=int, help='number of classes (default: the config says)')
     add('--min-frames', type=int, help='fewer are short (default: what the config samples, or 1)')
-    add('--backend', help='decord, torchcodec, pyav, or frames for folders of images')
+    add('--backend', help='auto, pyav, decord, torchcodec, or frames for folders of images')
     add('--full', action='store_true', help='decode every frame, not just the first and last')
     add(
         '--workers', type=int, default=len(os.sched_getaffinity(0)), help='processes (default: all)'
@@ -75,7 +75,7 @@ class MediaList:
     columns: tuple[str, ...] = ('path', 'label')
     delimiter: str | None = None
     num_classes: int | None = None
-    backend: str = 'decord'
+    backend: str = 'auto'
     filename_tmpl: str = 'img_{:05}.jpg'
     path_suffix: str = ''
     sources: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] | None = None
@@ -98,7 +98,7 @@ class TextList:
     paragraph: bool = False
     pad_missing_audio: bool = False
     is_set: bool = False
-    backend: str = 'decord'
+    backend: str = 'auto'
     min_frames: int = 1
     full: bool = False
 

@@ -5,22 +5,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from internvideo.datasets.media.errors import MediaError
 from internvideo.datasets.seeding import sample_seed
 from internvideo.fileio.json_files import append_json_line
 
 MAX_TRIES = 20
-
-
-class MediaError(ValueError):
-    """Media file that cannot be read, with its path and the reason."""
-
-    def __init__(self, path: str | Path, reason: str) -> None:
-        # Both arguments, since unpickling in another process calls the class with them again.
-        super().__init__(path, reason)
-        self.path, self.reason = str(path), reason
-
-    def __str__(self) -> str:
-        return f'{self.path}: {self.reason}'
 
 
 class TooManyBadSamples(RuntimeError):

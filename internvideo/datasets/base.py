@@ -9,6 +9,7 @@ from internvideo.datasets.bad_samples import BadSampleLog, MediaError, read_or_r
 from internvideo.datasets.formats.class_names import class_facts
 from internvideo.datasets.formats.text_annotations import MEDIA_KEYS, path_of
 from internvideo.datasets.frame_records import add_record, described_sampling
+from internvideo.datasets.media.limits import MediaLimits
 from internvideo.datasets.media_loading import MediaLoading
 from internvideo.datasets.seeding import sample_seed
 from internvideo.registry import TRANSFORMS
@@ -43,9 +44,9 @@ class BaseDataset:
             on one decode; audio only goes through the last, which packs.
         media_type: ``'image'``, ``'video'``, ``'audio'`` or ``'audio_video'``.
         data_prefix: Folder that relative paths start from.
-        backend, filename_tmpl: How videos are read, see :class:`OpenVideo`.
+        backend, filename_tmpl, limits: How videos are read, see :class:`OpenVideo`.
         loading: Reads the media of a sample in place of a :class:`MediaLoading` made from
-            ``media_type``, ``sampling``, ``backend`` and ``filename_tmpl``.
+            ``media_type``, ``sampling``, ``backend``, ``filename_tmpl`` and ``limits``.
         num_classes: Number of classes, for ``metainfo``.
         classes: Class names, or a text file with one a line; sets ``num_classes`` when absent.
         test_mode: Whether unreadable media are reported in place of being replaced.
@@ -72,7 +73,7 @@ class BaseDataset:
         pipeline: Sequence[Transform],
         media_type: str = 'video',
         data_prefix: str | Path = '',
-        backend: str = 'decord',
+        backend: str = 'auto',
         filename_tmpl: str = 'img_{:05}.jpg',
         loading: Callable[[dict], dict] | None = None,
         num_classes: int | None = None,
@@ -82,6 +83,7 @@ class BaseDataset:
         bad_samples_file: str | Path | None = None,
         max_bad_share: float | None = 0.1,
         seed: int = 0,
+        limits: MediaLimits | Mapping[str, Any] | None = None,
     ) -> None:
         if num_repeats < 1:
             raise ValueError(f'num_repeats must be at least 1, got {num_repeats}')
@@ -91,7 +93,7 @@ class BaseDataset:
         self.metainfo: dict[str, Any] = class_facts(classes, num_classes)
         self.bad_samples = BadSampleLog(bad_samples_file, max_bad_share)
         self.loading = loading or MediaLoading(
-            media_type, sampling, backend=backend, filename_tmpl=filename_tmpl
+            media_type, sampling, backend=backend, filename_tmpl=filename_tmpl, limits=limits
         )
         self.pipeline = [each if callable(each) else TRANSFORMS.build(each) for each in pipeline]
 

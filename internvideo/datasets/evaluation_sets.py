@@ -13,6 +13,7 @@ from internvideo.datasets.formats.class_names import class_names
 from internvideo.datasets.formats.prompts import fill_prompt, prompt_templates
 from internvideo.datasets.formats.question_rows import options_of, right_option
 from internvideo.datasets.formats.text_annotations import TextAnnotations, path_of
+from internvideo.datasets.media.limits import MediaLimits
 from internvideo.datasets.media_loading import MediaLoading
 from internvideo.datasets.tables import build_entry
 from internvideo.registry import DATASETS, near_names
@@ -39,7 +40,7 @@ class EvaluationSet(BaseDataset):
         ann_file: Annotations, see :class:`TextAnnotations`.
         sampling, pipeline: As of :class:`MediaTextDataset`.
         media_type, data_prefix, audio, trimmed_seconds, clip_from_video, audio_from_video,
-            pad_missing_audio, backend, filename_tmpl: As of :class:`MediaTextDataset`.
+            pad_missing_audio, backend, filename_tmpl, limits: As of :class:`MediaTextDataset`.
         max_text_length: Tokens that texts are cut to; None: the tokenizer says.
 
     Raises:
@@ -68,14 +69,16 @@ class EvaluationSet(BaseDataset):
         clip_from_video: bool = False,
         audio_from_video: bool = True,
         pad_missing_audio: bool = False,
-        backend: str = 'decord',
+        backend: str = 'auto',
         filename_tmpl: str = 'img_{:05}.jpg',
+        limits: MediaLimits | Mapping[str, Any] | None = None,
     ) -> None:
         self.name, self.max_text_length = name, max_text_length
         self.clip_from_video = clip_from_video
         loading = MediaLoading(
             *(media_type, sampling, audio, backend, filename_tmpl, trimmed_seconds),
             *(clip_from_video, audio_from_video, pad_missing_audio),
+            limits=limits,
         )
         super().__init__(
             TextAnnotations(ann_file),
@@ -324,7 +327,7 @@ class EvaluationSets:
         table: By name, config of every set that may be chosen: ``type`` and the fields of its
             class; those of this class are defaults.
         sets: Names of the chosen ones.
-        sampling, pipeline, audio, max_text_length, backend: As of :class:`EvaluationSet`.
+        sampling, pipeline, audio, max_text_length, backend, limits: As of :class:`EvaluationSet`.
 
     Raises:
         ValueError: nothing is chosen, or a name is not in the table; whatever a set raises,
@@ -343,13 +346,14 @@ class EvaluationSets:
         pipeline: Sequence[Mapping[str, Any] | Callable],
         audio: Mapping[str, Any] | None = None,
         max_text_length: int | None = None,
-        backend: str = 'decord',
+        backend: str = 'auto',
+        limits: MediaLimits | Mapping[str, Any] | None = None,
     ) -> None:
         names = [sets] if isinstance(sets, str) else list(dict.fromkeys(sets))
         if not names:
             raise ValueError(f'`sets` chooses nothing; known: {", ".join(table)}')
         defaults = dict(sampling=sampling, pipeline=pipeline, audio=audio, backend=backend)
-        defaults['max_text_length'] = max_text_length
+        defaults |= dict(max_text_length=max_text_length, limits=limits)
         for name in names:
             if name not in table:
                 raise ValueError(f'sets: {name!r} is not in the table; {near_names(name, table)}')

@@ -5,9 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from internvideo.datasets.bad_samples import MediaError
 from internvideo.datasets.media.audio import AudioFeatures
+from internvideo.datasets.media.errors import MediaError
+from internvideo.datasets.media.limits import MediaLimits
 from internvideo.datasets.media.readers import ImageReader
+from internvideo.datasets.media.timeline import Timeline, timeline_of
 from internvideo.datasets.transforms.boxes import move_boxes
 from internvideo.datasets.transforms.interval_sampling import clip_offsets
 from internvideo.datasets.transforms.loading import DecodeFrames, OpenVideo
@@ -30,7 +32,7 @@ class MediaLoading:
         media_type: one of ``image``, ``video``, ``audio``, ``audio_video``.
         sampling: transform that chooses the frames of a video.
         audio: fields of :class:`AudioFeatures`, or one.
-        backend, filename_tmpl: as of :class:`OpenVideo`.
+        backend, filename_tmpl, limits: as of :class:`OpenVideo`.
         opener: adds ``video`` and ``total_frames`` to a sample in place of :class:`OpenVideo`.
         trimmed_seconds: look only at the first seconds of a video or sound.
         clip_from_video: look only at the frames that the annotation names, evenly spaced, and
@@ -47,13 +49,14 @@ class MediaLoading:
         media_type: str,
         sampling: Mapping[str, Any] | Callable,
         audio: Mapping[str, Any] | AudioFeatures | None = None,
-        backend: str = 'decord',
+        backend: str = 'auto',
         filename_tmpl: str = 'img_{:05}.jpg',
         trimmed_seconds: float | None = None,
         clip_from_video: bool = False,
         audio_from_video: bool = True,
         pad_missing_audio: bool = False,
         opener: Callable[[dict], dict] | None = None,
+        limits: MediaLimits | Mapping[str, Any] | None = None,
     ) -> None:
         if media_type not in MEDIA_TYPES:
             raise ValueError(f'media_type must be one of {MEDIA_TYPES}, got {media_type!r}')
@@ -67,7 +70,7 @@ class MediaLoading:
             raise ValueError('clip_from_video=True needs a sampling with `num_frames`')
         self.trimmed_seconds, self.clip_from_video = trimmed_seconds, clip_from_video
         self.audio_from_video, self.pad_missing_audio = audio_from_video, pad_missing_audio
-        self._open = opener or OpenVideo(backend, filename_tmpl)
+        self._open = opener or OpenVideo(backend, filename_tmpl, limits)
         self._decode = DecodeFrames()
 
     def __call__(self, sample: dict) -> dict:
@@ -90,8 +93,8 @@ class MediaLoading:
 
     def _choose_frames(self, sample: dict) -> tuple[dict, tuple[float, float | None]]:
         """The sample with ``frame_inds``, and the seconds that they were chosen from."""
-        fps, total = sample['video'].fps, sample['total_frames']
-        first, length = self._window(sample, fps, total)
+        timeline, total = timeline_of(sample['video']), sample['total_frames']
+        first, length = self._window(sample, timeline, total)
         if self.clip_from_video:
             sample['frame_inds'] = np.array([clip_offsets(length, self.sampling.num_frames)])
         else:
@@ -100,10 +103,12 @@ class MediaLoading:
             sample = self.sampling(sample)
         sample['frame_inds'] = sample['frame_inds'] + first
         # Without a frame rate the frames have no place in seconds: all of the sound is heard.
-        whole = not fps or (first, length) == (0, total)
-        return sample, (0.0, None) if whole else (first / fps, (first + length) / fps)
+        if timeline is None or (first, length) == (0, total):
+            return sample, (0.0, None)
+        start = timeline.start_of(first) if first else 0.0
+        return sample, (start, timeline.end_of(first + length - 1))
 
-    def _window(self, sample: dict, fps: float, total: int) -> tuple[int, int]:
+    def _window(self, sample: dict, timeline: Timeline | None, total: int) -> tuple[int, int]:
         """First frame and number of frames that are looked at."""
         if self.clip_from_video:
             first = int(sample.get('video_start_frame', 0))
@@ -115,9 +120,9 @@ class MediaLoading:
             return first, end - first
         if self.trimmed_seconds is None:
             return 0, total
-        if not fps:
+        if timeline is None:
             raise MediaError(sample['path'], 'frame rate unknown, which trimmed_seconds needs')
-        return 0, min(max(int(self.trimmed_seconds * fps), 1), total)
+        return 0, min(max(timeline.frames_within(self.trimmed_seconds), 1), total)
 
     def _load_audio(self, sample: dict, start: float, end: float | None) -> Any:
         is_track = self.media_type == 'audio_video' and self.audio_from_video

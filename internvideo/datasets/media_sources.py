@@ -5,7 +5,10 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+from internvideo.datasets.media.limits import MediaLimits, media_limits
 from internvideo.datasets.transforms.loading import OpenVideo
+
+DEFAULT_LIMITS = MediaLimits()
 
 
 @dataclass(frozen=True)
@@ -14,15 +17,18 @@ class MediaSource:
 
     Args:
         data_prefix: Folder that relative paths start from.
-        backend: ``'decord'``, ``'torchcodec'``, ``'pyav'``, or ``'frames'`` for folders of images.
+        backend: ``'auto'``, ``'pyav'``, ``'decord'``, ``'torchcodec'``, or ``'frames'`` for
+            folders of images.
         filename_tmpl: Names of the images of a folder, numbered from 1.
         path_suffix: Appended to paths of files that hold no dot.
+        limits: Sizes and times above which a file is refused.
     """
 
     data_prefix: str = ''
-    backend: str = 'decord'
+    backend: str = 'auto'
     filename_tmpl: str = 'img_{:05}.jpg'
     path_suffix: str = ''
+    limits: MediaLimits = DEFAULT_LIMITS
 
     def resolve(self, name: str) -> str:
         """Full path of ``name``, without the folder if that is absolute."""
@@ -52,7 +58,9 @@ class MediaSources:
         if table is not None:
             self.table = {tag: _changed(default, tag, entry) for tag, entry in table.items()}
         kinds = {default, *(self.table or {}).values()}
-        self._openers = {kind: OpenVideo(kind.backend, kind.filename_tmpl) for kind in kinds}
+        self._openers = {
+            kind: OpenVideo(kind.backend, kind.filename_tmpl, kind.limits) for kind in kinds
+        }
 
     def of(self, row: Mapping[str, Any]) -> MediaSource:
         """The source of a row of the list.
@@ -79,4 +87,6 @@ def _changed(default: MediaSource, tag: str, entry: Mapping[str, Any]) -> MediaS
     unknown = sorted(set(entry) - known)
     if unknown:
         raise ValueError(f'sources.{tag}: unknown {unknown}; known: {sorted(known)}')
+    if 'limits' in entry:
+        entry = dict(entry, limits=media_limits(entry['limits']))
     return replace(default, **entry)

@@ -15,6 +15,7 @@ from internvideo.datasets.base import BaseDataset
 from internvideo.datasets.formats.caption_choice import MIN_WORDS, CaptionChoice
 from internvideo.datasets.formats.row_index import cached_index
 from internvideo.datasets.formats.text_annotations import TextAnnotations
+from internvideo.datasets.media.limits import MediaLimits
 from internvideo.datasets.media_loading import MediaLoading
 from internvideo.registry import DATASETS
 
@@ -43,7 +44,7 @@ class MediaTextDataset(BaseDataset):
         multi_vision: Items of one caption, not of one file, share their ``pair_id``.
         max_text_length: Tokens that texts are cut to; None: the tokenizer says.
         trimmed_seconds, clip_from_video, audio, audio_from_video, pad_missing_audio, backend,
-            filename_tmpl: How media are read, see :class:`MediaLoading`.
+            filename_tmpl, limits: How media are read, see :class:`MediaLoading`.
         bad_samples_file: JSON-lines file for unreadable media.
         max_bad_share: Share of unreadable samples above which training stops; None for any.
         seed: Seed of the draws; the training sampler sets it.
@@ -75,11 +76,12 @@ class MediaTextDataset(BaseDataset):
         audio: Mapping[str, Any] | None = None,
         audio_from_video: bool = True,
         pad_missing_audio: bool = False,
-        backend: str = 'decord',
+        backend: str = 'auto',
         filename_tmpl: str = 'img_{:05}.jpg',
         bad_samples_file: str | Path | None = None,
         max_bad_share: float | None = 0.1,
         seed: int = 0,
+        limits: MediaLimits | Mapping[str, Any] | None = None,
     ) -> None:
         if multi_text and (paragraph or caption_choice != 'uniform'):
             raise ValueError("multi_text=True needs caption_choice='uniform' and no paragraph")
@@ -89,6 +91,7 @@ class MediaTextDataset(BaseDataset):
         loading = MediaLoading(
             *(media_type, sampling, audio, backend, filename_tmpl, trimmed_seconds),
             *(clip_from_video, audio_from_video, pad_missing_audio),
+            limits=limits,
         )
         super().__init__(
             TextAnnotations(ann_file),

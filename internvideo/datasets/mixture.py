@@ -11,6 +11,7 @@ from mmengine.logging import print_log
 
 from internvideo.datasets import config_checks, example_rows, item_counts
 from internvideo.datasets.keyed import as_keyed
+from internvideo.datasets.media.limits import MediaLimits
 from internvideo.datasets.mixture_policies import ByGroup, ByWeight, check_weights
 from internvideo.datasets.tables import build_entry
 from internvideo.registry import DATASETS, near_names
@@ -214,7 +215,7 @@ class MediaMixture(Mixture):
         table: By name, the fields of every corpus that may be mixed, with its ``type`` if that is
             not :class:`MediaTextDataset`; the fields below are defaults for those that take them.
         mix: Names, or a dict of names and weights.
-        sampling, pipeline, audio, backend, max_bad_share: As of :class:`MediaTextDataset`.
+        sampling, pipeline, audio, backend, max_bad_share, limits: As of :class:`MediaTextDataset`.
         policy, bad_samples_file, seed: As of :class:`Mixture`.
 
     Raises:
@@ -234,15 +235,16 @@ class MediaMixture(Mixture):
         sampling: Mapping[str, Any] | Callable,
         pipeline: Sequence[Mapping[str, Any] | Callable],
         audio: Mapping[str, Any] | None = None,
-        backend: str = 'decord',
+        backend: str = 'auto',
         policy: str = 'modality',
         bad_samples_file: str | Path | None = None,
         max_bad_share: float | None = 0.1,
         seed: int = 0,
+        limits: MediaLimits | Mapping[str, Any] | None = None,
     ) -> None:
         weights = _weights(mix, table)
         defaults = dict(sampling=sampling, pipeline=pipeline, audio=audio, backend=backend)
-        defaults['max_bad_share'] = max_bad_share
+        defaults |= dict(max_bad_share=max_bad_share, limits=limits)
         super().__init__(
             {name: build_entry(name, table, defaults, 'MediaTextDataset') for name in weights},
             policy,

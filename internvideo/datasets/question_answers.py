@@ -12,6 +12,7 @@ from internvideo.datasets.bad_samples import MediaError
 from internvideo.datasets.base import BaseDataset
 from internvideo.datasets.formats.question_rows import TASKS, Facts, closed_list
 from internvideo.datasets.formats.text_annotations import TextAnnotations, path_of
+from internvideo.datasets.media.limits import MediaLimits
 from internvideo.datasets.media_loading import MediaLoading
 from internvideo.datasets.seeding import sample_seed
 from internvideo.registry import DATASETS
@@ -46,7 +47,7 @@ class QuestionAnswers(BaseDataset):
         test_mode: Whether faults are reported rather than replaced.
         questions_per_clip: In training, questions about a video that share one decode.
         trimmed_seconds: Look only at the first seconds of a video.
-        backend, filename_tmpl: How media are read, see :class:`OpenVideo`.
+        backend, filename_tmpl, limits: How media are read, see :class:`OpenVideo`.
         bad_samples_file: JSON-lines file for unreadable media.
         max_bad_share: Share of unreadable samples above which training stops; None for any.
         seed: Seed of the draws; the training sampler sets it.
@@ -74,11 +75,12 @@ class QuestionAnswers(BaseDataset):
         test_mode: bool = False,
         questions_per_clip: int = 1,
         trimmed_seconds: float | None = None,
-        backend: str = 'decord',
+        backend: str = 'auto',
         filename_tmpl: str = 'img_{:05}.jpg',
         bad_samples_file: str | Path | None = None,
         max_bad_share: float | None = 0.1,
         seed: int = 0,
+        limits: MediaLimits | Mapping[str, Any] | None = None,
     ) -> None:
         if task not in TASKS:
             raise ValueError(f'task must be one of {", ".join(TASKS)}, got {task!r}')
@@ -92,7 +94,9 @@ class QuestionAnswers(BaseDataset):
             sampling,
             pipeline,
             data_prefix=data_prefix,
-            loading=MediaLoading('video', sampling, None, backend, filename_tmpl, trimmed_seconds),
+            loading=MediaLoading(
+                *('video', sampling, None, backend, filename_tmpl, trimmed_seconds), limits=limits
+            ),
             test_mode=test_mode,
             bad_samples_file=bad_samples_file,
             max_bad_share=max_bad_share,

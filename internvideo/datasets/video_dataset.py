@@ -2,10 +2,12 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from internvideo.datasets import config_checks, example_rows, item_counts
 from internvideo.datasets.base import BaseDataset
 from internvideo.datasets.formats.annotations import AnnotationList
+from internvideo.datasets.media.limits import MediaLimits, media_limits
 from internvideo.datasets.media_loading import MediaLoading
 from internvideo.datasets.media_sources import MediaSource, MediaSources
 from internvideo.registry import DATASETS
@@ -23,7 +25,8 @@ class VideoDataset(BaseDataset):
         sampling: Transform that chooses the frames of a video, as a config or a callable.
         pipeline: Transforms of the decoded frames, as configs or callables; run ``num_repeats``
             times on one decode.
-        backend: ``'decord'``, ``'torchcodec'``, ``'pyav'``, or ``'frames'`` for folders of images.
+        backend: ``'auto'``, ``'pyav'``, ``'decord'``, ``'torchcodec'``, or ``'frames'`` for
+            folders of images.
         filename_tmpl: Names of the images of a folder, numbered from 1.
         data_prefix: Folder that relative paths of the list start from.
         columns, delimiter: Layout of the list; ``delimiter=None`` finds it.
@@ -38,6 +41,8 @@ class VideoDataset(BaseDataset):
         bad_samples_file: JSON-lines file for unreadable media.
         max_bad_share: Share of unreadable samples above which training stops; None for any.
         seed: Seed of the draws; the training sampler sets it.
+        limits: Sizes and times above which a file counts as unreadable, fields of
+            :class:`MediaLimits`.
 
     Raises:
         FileNotFoundError: ``ann_file`` or the class file does not exist.
@@ -55,7 +60,7 @@ class VideoDataset(BaseDataset):
         ann_file: str | Path,
         sampling: dict | Callable,
         pipeline: Sequence[dict | Callable],
-        backend: str = 'decord',
+        backend: str = 'auto',
         filename_tmpl: str = 'img_{:05}.jpg',
         data_prefix: str | Path = '',
         columns: Sequence[str] = ('path', 'label'),
@@ -70,8 +75,10 @@ class VideoDataset(BaseDataset):
         bad_samples_file: str | Path | None = None,
         max_bad_share: float | None = 0.1,
         seed: int = 0,
+        limits: MediaLimits | Mapping[str, Any] | None = None,
     ) -> None:
-        default = MediaSource(str(data_prefix), backend, filename_tmpl, path_suffix)
+        own_limits = media_limits(limits)
+        default = MediaSource(str(data_prefix), backend, filename_tmpl, path_suffix, own_limits)
         self.sources = MediaSources(default, sources)
         if sources is not None and 'source' not in columns:
             raise ValueError(f'`sources` for {ann_file} with no column `source` in {columns}')

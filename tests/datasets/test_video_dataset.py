@@ -83,12 +83,14 @@ def test_the_callers_generators_are_left_alone(media: Path, tmp_path: Path) -> N
 
 
 def test_repeated_augmentation_decodes_once(media: Path, tmp_path: Path, monkeypatch) -> None:
-    from internvideo.datasets.media.readers import DecordReader
+    from internvideo.datasets.media.readers import VideoReader
 
     opened = []
-    original = DecordReader.__init__
+    original = VideoReader.get_batch
     monkeypatch.setattr(
-        DecordReader, '__init__', lambda self, path: opened.append(path) or original(self, path)
+        VideoReader,
+        'get_batch',
+        lambda self, indices: opened.append(self.path) or original(self, indices),
     )
     first, second = build(media, tmp_path, ['good.mp4 0'], num_repeats=2)[0]
     assert len(opened) == 1

@@ -15,7 +15,7 @@ train_dataloader = dict(
         ann_file=f'{data_root}/kmash/train_1.1M.csv',
         columns=('source', 'path', 'duration', 'start', 'end', 'label'),
         delimiter=' ',
-        backend='decord',
+        backend='auto',
         path_suffix='.mp4',
         # A source that is kept as folders of frames: dict(backend='frames', data_prefix=...).
         sources=dict(

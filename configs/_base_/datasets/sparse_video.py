@@ -15,7 +15,7 @@ train_dataloader = dict(
     collate_fn=dict(type='collate_clips'),
     dataset=dict(
         type='VideoDataset',
-        backend='decord',
+        backend='auto',
         sampling=dict(type='UniformSample', num_frames=8, mode='train'),
         num_repeats=2,
         pipeline=[
@@ -35,7 +35,7 @@ val_dataloader = dict(
     collate_fn=dict(type='collate_clips'),
     dataset=dict(
         type='VideoDataset',
-        backend='decord',
+        backend='auto',
         test_mode=True,
         sampling=dict(type='UniformSample', num_frames=8, mode='val'),
         pipeline=[
@@ -54,7 +54,7 @@ test_dataloader = dict(
     collate_fn=dict(type='collate_clips'),
     dataset=dict(
         type='VideoDataset',
-        backend='decord',
+        backend='auto',
         test_mode=True,
         sampling=dict(type='UniformSample', num_frames=8, num_views=4, mode='test'),
         pipeline=[

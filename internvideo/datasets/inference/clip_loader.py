@@ -45,9 +45,9 @@ class ClipLoader:
         self, config: Config, encoder: nn.Module, split: str = 'test', backend: str | None = None
     ) -> None:
         dataset = _evaluation_dataset(config, encoder, split)
-        own_backend = dataset.get('backend', 'decord')
+        own_backend = dataset.get('backend', 'auto')
         # A config for folders of images serves video files just as well.
-        own_backend = 'decord' if own_backend == 'frames' else own_backend
+        own_backend = 'auto' if own_backend == 'frames' else own_backend
         self.open = OpenVideo(backend or own_backend)
         self.sample = TRANSFORMS.build(dataset['sampling'])
         self.decode = DecodeFrames()

@@ -48,8 +48,8 @@ class MediaReader:
         pipeline = [dict(step) for step in dataset.get('pipeline') or _default_pipeline(model)]
         # Features of a file must not change from one reading to the next.
         audio = dict(dataset.get('audio') or {}, random_crop=False)
-        backend = dataset.get('backend', 'decord')
-        backend = 'decord' if backend == 'frames' else backend
+        backend = dataset.get('backend', 'auto')
+        backend = 'auto' if backend == 'frames' else backend
         self.loading = MediaLoading(media, sampling, AudioFeatures(**audio), backend)
         # Sounds have no frames to transform: they are only packed.
         self.pipeline = [TRANSFORMS.build(s) for s in pipeline[-1 if media == 'audio' else 0 :]]

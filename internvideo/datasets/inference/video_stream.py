@@ -1,44 +1,62 @@
 """Long videos frame by frame: decoding at a chosen rate and sliding windows, memory constant."""
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from internvideo.datasets.bad_samples import MediaError
+from internvideo.datasets.media.decoder_process import iterate_guarded
+from internvideo.datasets.media.errors import MediaError
+from internvideo.datasets.media.limits import MediaLimits, media_limits
+from internvideo.datasets.media.readers import probe_media
 
-MIN_DECODED_SHARE = 0.9
-"""Decoding less of the frames that a container announces counts as a broken file: edit lists and
-wrong counts explain a few missing frames, not more."""
+BLOCKS = 'internvideo.datasets.media.reading:stream_blocks'
 
-TIME_ROUNDING = 1e-3
-"""Seconds by which containers round time stamps."""
+
+class StreamFrame(NamedTuple):
+    """A frame of a stream.
+
+    Attributes:
+        image: uint8 (H, W, 3) RGB, upright.
+        start, end: seconds from the file's start between which it is on display.
+    """
+
+    image: np.ndarray
+    start: float
+    end: float
 
 
 class FrameStream:
-    """The frames of a video file in order, decoded one at a time.
+    """The frames of a video file in order, a few of them decoded at a time.
 
-    Iterating yields uint8 (H, W, 3) RGB at native size.  Each pass decodes from the start.
+    Iterating yields uint8 (H, W, 3) RGB at native size, upright.  Each pass decodes from the start.
 
     Args:
         path: video file.
-        fps: frames per second to yield: at time k / fps the frame on display then; None yields
-            every frame.
+        fps: frames per second to yield: at time k / fps after the first frame the one on display
+            then; None yields every frame.
+        limits: sizes and times above which the file is refused, fields of :class:`MediaLimits`.
 
     Attributes:
         source_fps: average rate of the file, 0.0 when unknown.
         decoded, yielded: frames decoded, and frames yielded, so far in the current pass.
 
     Raises:
-        MediaError: when iterating, if the file cannot be read, stops early or holds no frame.
+        MediaError: when iterating, if the file cannot be read, more than a tenth of it is lost or
+            it holds no frame.
         ValueError: ``fps`` is not positive.
     """
 
-    def __init__(self, path: str | os.PathLike, fps: float | None = None) -> None:
+    def __init__(
+        self,
+        path: str | os.PathLike,
+        fps: float | None = None,
+        limits: MediaLimits | Mapping[str, Any] | None = None,
+    ) -> None:
         if fps is not None and not fps > 0:
             raise ValueError(f'fps must be positive, got {fps}')
-        self.path, self.fps = os.fspath(path), fps
+        self.path, self.fps, self.limits = os.fspath(path), fps, media_limits(limits)
         self.source_fps, self.decoded, self.yielded = 0.0, 0, 0
 
     @property
@@ -47,74 +65,25 @@ class FrameStream:
         return self.fps or self.source_fps
 
     def __iter__(self) -> Iterator[np.ndarray]:
-        frames = self._decode()
-        chosen = frames if self.fps is None else at_rate(frames, self.fps)
-        self.yielded = 0
-        for frame, _, _ in chosen:
-            self.yielded += 1
-            yield frame.to_ndarray(format='rgb24')
+        for frame in self.timed():
+            yield frame.image
 
-    def _decode(self) -> 'Iterator[TimedFrame]':
-        import av
-
-        self.decoded = 0
-        try:
-            with av.open(self.path) as container:
-                if not container.streams.video:
-                    raise MediaError(self.path, 'no video stream')
-                stream = container.streams.video[0]
-                # One process reads one video in order here, so that threads help, unlike in loader
-                # workers.
-                stream.thread_type = 'AUTO'
-                self.source_fps = float(stream.average_rate or 0)
-                yield from self._timed(container.decode(stream))
-                self._check_complete(stream.frames)
-        except (av.FFmpegError, OSError) as error:
-            missing = isinstance(error, FileNotFoundError)
-            reason = 'file not found' if missing else error.strerror or str(error)
-            raise MediaError(self.path, reason) from None
-
-    def _timed(self, frames: Iterable[Any]) -> 'Iterator[TimedFrame]':
-        length = 1 / self.source_fps if self.source_fps else 0.0
-        for frame in frames:
-            # Raw streams carry no times: frames are counted at the average rate.
-            start = self.decoded * length if frame.time is None else frame.time
-            yield TimedFrame(frame, start, length)
-            self.decoded += 1
-
-    def _check_complete(self, announced: int) -> None:
-        if self.decoded == 0:
-            raise MediaError(self.path, 'no frame in the video stream')
-        if self.decoded < MIN_DECODED_SHARE * announced:
-            raise MediaError(
-                self.path, f'only {self.decoded} of {announced} frames could be decoded'
-            )
-
-
-class TimedFrame(NamedTuple):
-    """A decoded frame, when it appears and for how long if nothing follows (seconds)."""
-
-    frame: Any
-    start: float
-    length: float
-
-
-def at_rate(frames: Iterable[TimedFrame], fps: float) -> Iterator[TimedFrame]:
-    """Yield the frame on display at 0, 1/fps, 2/fps, ... after the first."""
-    shown, first, count = None, 0.0, 0
-    for frame in frames:
-        if shown is None:
-            first = frame.start
-        else:
-            while count / fps < frame.start - first - TIME_ROUNDING:
-                yield shown
-                count += 1
-        shown = frame
-    while shown is not None and (
-        count == 0 or count / fps < shown.start + shown.length - first - TIME_ROUNDING
-    ):
-        yield shown
-        count += 1
+    def timed(self) -> Iterator[StreamFrame]:
+        """Frames with their times."""
+        self.decoded = self.yielded = 0
+        probe = probe_media(self.path, self.limits)
+        if probe.video is None:
+            raise MediaError(self.path, 'no video stream')
+        self.source_fps = probe.video.fps
+        blocks = iterate_guarded(
+            BLOCKS, self.path, self.fps, self.limits, deadline=self.limits.deadline
+        )
+        for images, starts, ends, decoded, counts in blocks:
+            self.decoded = decoded
+            for image, start, end, count in zip(images, starts, ends, counts, strict=True):
+                for _ in range(count):
+                    self.yielded += 1
+                    yield StreamFrame(image, float(start), float(end))
 
 
 class Window(NamedTuple):

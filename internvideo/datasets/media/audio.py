@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from internvideo.datasets.bad_samples import MediaError
 from internvideo.ops.filter_bank import SAMPLE_RATE, WINDOW, log_mel_filter_bank, num_filter_frames
 
-from .readers import decoder_reason, optional_library
+from .errors import MediaError, decoder_reason
+from .libraries import optional_library
 
 RandInt = Callable[[int, int], int]
 SEEK_FROM = 2.0

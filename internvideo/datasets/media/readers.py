@@ -1,162 +1,151 @@
-"""Readers of video files and frame folders, all with one interface."""
+"""Readers of video files, images and frame folders, all with one interface."""
 
-import importlib
-import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
-from internvideo.datasets.bad_samples import MediaError
+from .decoder_process import run_guarded
+from .errors import MediaError
+from .frame_times import average_rate
+from .libraries import library_version, optional_library
+from .library_readers import LIBRARY_READERS, fault_of
+from .limits import MediaLimits, media_limits
+from .probe import FileCache, MediaProbe, file_key
 
-# decord: "[12:34:56] /x/video.cc:151: Check failed: n >= 0 (-5 vs. 0) ERROR ..." and stack traces;
-# torchcodec: "function, /x/decoder.cpp:41, ...".
-DECODER_NOISE = (
-    r'^\[[\d:]+\] \S+:\d+: ',
-    r'^Check failed: .*?\([^)]*\) ',
-    r' Stack trace.*$',
-    r'^\w+, \S+\.cpp:\d+, ',
-)
-# A header may count a few frames that no player shows; below this share the file was cut off.
-COMPLETE_SHARE = 0.95
-# What decord 0.6 says of videos turned by a quarter (phones), which it cannot batch.
-DECORD_TURNED = 'The size must exactly match'
+BACKENDS = ('auto', 'pyav', 'decord', 'torchcodec')
+"""Readers of video files by name."""
+PROBE = 'internvideo.datasets.media.reading:probe_here'
+COUNT = 'internvideo.datasets.media.reading:count_frames'
+READ = 'internvideo.datasets.media.reading:read_frames'
+Limits = MediaLimits | Mapping[str, Any] | None
+
+_probes, _counts = FileCache(), FileCache()
 
 
 class Reader(Protocol):
     """Random access to the frames of one video.
 
-    ``len(reader)`` frames at ``fps`` (0.0 when unknown); ``get_batch(indices)`` decodes them to
-    uint8 (N, H, W, 3) RGB at native size and raises :class:`MediaError` when it cannot.
-    Frames stand upright: rotation that the container asks for is applied.
+    ``len(reader)`` frames at ``fps`` on average (0.0 when unknown); ``get_batch(indices)`` decodes
+    them to uint8 (N, H, W, 3) RGB at native size, upright, and raises :class:`MediaError` when it
+    cannot.
 
-    The backends give the same frames of H.264 mp4 files; in older containers (AVI) their seeking
-    may differ by some frames.
+    Attributes:
+        fps: frames a second on average, 0.0 when unknown.
+        times: float64 (frames,), seconds from the file's start at which each frame appears; None
+            where frames have no times (folders of images).
+        backend: what decodes, with its version.
+        probe: facts of the file; None of images.
+        repeated: frames that are damaged -> the frame shown in their place, of all requests.
     """
 
     fps: float
+    times: np.ndarray | None
+    backend: str
+    probe: MediaProbe | None
+    repeated: dict[int, int]
 
     def __len__(self) -> int: ...
 
     def get_batch(self, indices: Sequence[int]) -> np.ndarray: ...
 
 
-class DecordReader:
-    """Frames through decord, one thread."""
+class VideoReader:
+    """Frames of a video file by number, exact or refused.
 
-    def __init__(self, path: str) -> None:
-        decord = optional_library('decord', 'decord')
-        self.path = path
-        try:
-            # At native size: resizing in decord raises at some sizes, differs by grey levels and
-            # is no faster. One thread, since loader workers are the parallelism.
-            self._reader = decord.VideoReader(path, num_threads=1)
-            self.fps = float(self._reader.get_avg_fps())
-        except (RuntimeError, decord.DECORDError) as error:
-            raise MediaError(path, decoder_reason(error, 'no readable video stream')) from None
-        # decord raises one or another of these by the kind of fault.
-        self._errors = (RuntimeError, IndexError, decord.DECORDError)
+    Args:
+        path: the file.
+        backend: ``'auto'`` and ``'pyav'`` seek where packets prove which frame is which and decode
+            in order elsewhere; ``'decord'`` and ``'torchcodec'`` refuse files that they read wrong.
+        limits: sizes and times above which the file is refused.
 
-    def __len__(self) -> int:
-        return len(self._reader)
+    Raises:
+        MediaError: missing, empty, cut off, without video stream or frames, over a limit, or not
+            for this backend.
+        ImportError: the backend's package is not installed.
+    """
 
-    def get_batch(self, indices: Sequence[int]) -> np.ndarray:
-        try:
-            # decord seeks to other frames than asked in MPEG-TS, WMV, AVI with B-frames and
-            # open-GOP files, and says nothing; PyAVReader reads these right, at the cost of
-            # decoding from the start.
-            return self._reader.get_batch([int(i) for i in indices]).asnumpy()
-        except self._errors as error:
-            if DECORD_TURNED in str(error):
-                return PyAVReader(self.path).get_batch(indices)
-            raise MediaError(self.path, decoder_reason(error, 'decoding failed')) from None
+    def __init__(self, path: str, backend: str = 'auto', limits: Limits = None) -> None:
+        self.path, self._limits = path, media_limits(limits)
+        self._backend = 'pyav' if backend == 'auto' else backend
+        if self._backend in LIBRARY_READERS:
+            optional_library(self._backend, self._backend)
+        self.probe = probe_media(path, self._limits)
+        if self.probe.video is None:
+            raise MediaError(path, 'no video stream')
+        self.repeated: dict[int, int] = {}
+        video = self.probe.video
+        self.times, self.fps = video.times, video.fps
+        if self._backend in LIBRARY_READERS:
+            self._refuse_wrong()
+        elif not video.is_counted:
+            self.times = _counted_times(path, self._limits)
+            length = 1 / video.fps if video.fps else 0.0
+            self.fps = average_rate(self.times, video.fps, length)
 
+    @property
+    def backend(self) -> str:
+        """Name and version of the decoder."""
+        return library_version(self._backend)
 
-class TorchCodecReader:
-    """Frames through torchcodec, frame-exact seeking, one thread."""
-
-    def __init__(self, path: str) -> None:
-        decoders = optional_library('torchcodec.decoders', 'torchcodec')
-        self.path = path
-        try:
-            # Not `approximate`, which gives other frames than asked where the rate varies and in
-            # open-GOP mp4 files.
-            self._decoder = decoders.VideoDecoder(
-                path, dimension_order='NHWC', num_ffmpeg_threads=1, seek_mode='exact'
-            )
-        except (RuntimeError, ValueError) as error:
-            raise MediaError(path, decoder_reason(error, 'no readable video stream')) from None
-        self.fps = float(self._decoder.metadata.average_fps or 0.0)
-        # Exact mode counts what is there, so that a file that was cut off is noticed.
-        stated = self._decoder.metadata.num_frames_from_header or 0
-        if len(self) < COMPLETE_SHARE * stated:
-            raise MediaError(path, f'file is cut off: {len(self)} of {stated} frames')
+    def _refuse_wrong(self) -> None:
+        fault = fault_of(self.probe, self._backend)
+        if fault is None:
+            return
+        others = (name for name in LIBRARY_READERS if name != self._backend)
+        fit = [name for name in others if fault_of(self.probe, name) is None]
+        raise MediaError(
+            self.path, f'{fault}; backend={" or ".join(map(repr, ["auto", *fit]))} reads it'
+        )
 
     def __len__(self) -> int:
-        return len(self._decoder)
+        return len(self.times)
 
     def get_batch(self, indices: Sequence[int]) -> np.ndarray:
-        try:
-            return self._decoder.get_frames_at([int(i) for i in indices]).data.numpy()
-        except (RuntimeError, IndexError) as error:
-            raise MediaError(self.path, decoder_reason(error, 'decoding failed')) from None
+        """uint8 (N, H, W, 3) of these frames, numbered from 0.
+
+        Raises:
+            MediaError: they cannot be decoded.
+            IndexError: there is no such frame.
+        """
+        numbers = [int(index) for index in indices]
+        wrong = next((i for i in numbers if not 0 <= i < len(self)), None)
+        if wrong is not None:
+            raise IndexError(f'{self.path}: no frame {wrong} of {len(self)}')
+        if not numbers:
+            width, height = self.probe.video.size
+            return np.empty((0, height, width, 3), np.uint8)
+        images, repeated = run_guarded(
+            READ, self.path, self._backend, numbers, self._limits, deadline=self._limits.deadline
+        )
+        self.repeated |= repeated
+        return images
 
 
-class PyAVReader:
-    """Frames through PyAV, decoded in sequence from the start, one thread."""
+def probe_media(path: str | Path, limits: Limits = None) -> MediaProbe:
+    """Probe a media file, in milliseconds, and remember the facts by its content.
 
-    def __init__(self, path: str) -> None:
-        self._av = optional_library('av', 'av')
-        self.path = path
-        with self._open() as container:
-            stream = self._video_stream(container)
-            self.fps = float(stream.average_rate or 0.0)
-            # The header also counts frames that an edit list hides: asking for these raises.
-            self._count = stream.frames or sum(1 for _ in self._decode(container))
-
-    def __len__(self) -> int:
-        return self._count
-
-    def get_batch(self, indices: Sequence[int]) -> np.ndarray:
-        wanted = {int(i) for i in indices}  # an index may come several times, in any order
-        with self._open() as container:
-            frames = {}
-            for number, frame in enumerate(self._decode(container)):
-                if number in wanted:
-                    frames[number] = _upright(frame)
-                if len(frames) == len(wanted):
-                    break
-        if len(frames) < len(wanted):
-            missing = min(wanted - set(frames))
-            raise MediaError(self.path, f'frame {missing} of {len(self)} cannot be decoded')
-        return np.stack([frames[int(i)] for i in indices])
-
-    def _open(self):
-        try:
-            return self._av.open(self.path)
-        except (self._av.FFmpegError, ValueError) as error:
-            raise MediaError(self.path, decoder_reason(error, 'cannot be opened')) from None
-
-    def _video_stream(self, container):
-        if not container.streams.video:
-            raise MediaError(self.path, 'no video stream')
-        stream = container.streams.video[0]
-        stream.thread_count = 1  # loader workers are the parallelism: threads would compete
-        return stream
-
-    def _decode(self, container):
-        try:
-            yield from container.decode(self._video_stream(container))
-        except self._av.FFmpegError as error:
-            raise MediaError(self.path, decoder_reason(error, 'decoding failed')) from None
+    Raises:
+        MediaError: missing, empty, unreadable, cut off by more than a tenth, or over a limit.
+    """
+    limits, path = media_limits(limits), str(path)
+    key = (file_key(path), limits)
+    found = _probes.get(key)
+    if found is None:
+        found = run_guarded(PROBE, path, limits, deadline=limits.deadline)
+        _probes.put(key, found)
+    return found if found.path == path else replace(found, path=path)
 
 
-def _upright(frame) -> np.ndarray:
-    # `rotation` says nothing of mirroring: mirrored display matrices come out turned at most.
-    image = frame.to_ndarray(format='rgb24')
-    return np.rot90(image, frame.rotation // 90) if frame.rotation else image
+def _counted_times(path: str, limits: MediaLimits) -> np.ndarray:
+    key = (file_key(path), limits)
+    found = _counts.get(key)
+    if found is None:
+        found = run_guarded(COUNT, path, limits, deadline=limits.deadline).times
+        _counts.put(key, found)
+    return found
 
 
 class FrameFolderReader:
@@ -169,11 +158,14 @@ class FrameFolderReader:
     """
 
     fps = 0.0
+    times = probe = None
+    backend = 'images'
 
     def __init__(
         self, path: str, filename_tmpl: str = 'img_{:05}.jpg', total_frames: int | None = None
     ) -> None:
         self.path, self.filename_tmpl = Path(path), filename_tmpl
+        self.repeated: dict[int, int] = {}
         if not self.path.is_dir():
             raise MediaError(path, 'frame folder not found')
         self._count = self._count_files() if total_frames is None else total_frames
@@ -188,7 +180,21 @@ class FrameFolderReader:
         return self._count
 
     def get_batch(self, indices: Sequence[int]) -> np.ndarray:
-        return np.stack([self._frame(int(i)) for i in indices])
+        """uint8 (N, H, W, 3) of these frames, numbered from 0.
+
+        Raises:
+            MediaError: one is missing, is no image, or has another size than the others.
+        """
+        frames = [self._frame(int(i)) for i in indices]
+        for index, frame in zip(indices, frames, strict=True):
+            if frame.shape != frames[0].shape:
+                name = self.filename_tmpl.format(int(index) + 1)
+                raise MediaError(
+                    self.path,
+                    f'frame file {name} is {frame.shape[1]}x{frame.shape[0]}, '
+                    f'others are {frames[0].shape[1]}x{frames[0].shape[0]}',
+                )
+        return np.stack(frames)
 
     def _frame(self, index: int) -> np.ndarray:
         file = self.path / self.filename_tmpl.format(index + 1)
@@ -204,8 +210,11 @@ class ImageReader:
     """An image file (JPEG, PNG, WebP, ...) as a video of one frame."""
 
     fps = 0.0
+    times = probe = None
+    backend = 'images'
 
     def __init__(self, path: str) -> None:
+        self.repeated: dict[int, int] = {}
         if not Path(path).is_file():
             raise MediaError(path, 'file not found')
         self._image = decode_image(Path(path))
@@ -216,6 +225,7 @@ class ImageReader:
         return 1
 
     def get_batch(self, indices: Sequence[int]) -> np.ndarray:
+        """uint8 (N, H, W, 3), the image once for each index."""
         return np.stack([self._image] * len(indices))
 
 
@@ -230,42 +240,15 @@ def decode_image(file: Path) -> np.ndarray | None:
     return None if image is None else cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
 
-READERS = dict(decord=DecordReader, torchcodec=TorchCodecReader, pyav=PyAVReader)
-
-
-def open_video(path: str, backend: str = 'decord') -> Reader:
+def open_video(path: str, backend: str = 'auto', limits: Limits = None) -> Reader:
     """Open a video file.
 
     Raises:
-        MediaError: missing, empty, without video stream or frames.
+        MediaError: see :class:`VideoReader`.
         ValueError: unknown ``backend``.
         ImportError: the backend's package is not installed.
     """
-    if backend not in READERS:
-        raise ValueError(f'unknown video backend {backend!r}; known: {", ".join(READERS)}, frames')
-    if not Path(path).is_file():
-        raise MediaError(path, 'file not found')
-    if Path(path).stat().st_size == 0:
-        raise MediaError(path, 'file is empty')
-    reader = READERS[backend](path)
-    if len(reader) <= 0:
-        raise MediaError(path, 'no frame in the video stream')
-    return reader
-
-
-def optional_library(module: str, package: str) -> ModuleType:
-    """Import a package that a reader needs, or raise ImportError with how to install it."""
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise ImportError(
-            f'this reader needs the package {package!r}: pip install {package}'
-        ) from error
-
-
-def decoder_reason(error: BaseException, fallback: str) -> str:
-    """Message of a decoder on one line without the times and source places it adds."""
-    text = ' '.join(str(error).split())
-    for noise in DECODER_NOISE:
-        text = re.sub(noise, '', text)
-    return f'{fallback} ({text[:200]})' if text else fallback
+    if backend not in BACKENDS:
+        known = ', '.join((*BACKENDS, 'frames'))
+        raise ValueError(f'unknown video backend {backend!r}; known: {known}')
+    return VideoReader(path, backend, limits)

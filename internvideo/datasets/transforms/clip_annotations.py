@@ -2,12 +2,13 @@
 
 import numpy as np
 
-from internvideo.datasets.bad_samples import MediaError
+from internvideo.datasets.media.errors import MediaError
+from internvideo.datasets.media.timeline import Timeline
 
 from .boxes import BOX_KEYS
 
 
-def annotate_clips(sample: dict, frame_inds: np.ndarray, fps: float) -> None:
+def annotate_clips(sample: dict, frame_inds: np.ndarray, timeline: Timeline | None) -> None:
     """Replace what a sample says about its video by what holds for its clips.
 
     ``gt_boxes`` (and ``boxes``) (N, 4), the same in all frames, become (V, N, 4); those of
@@ -21,7 +22,7 @@ def annotate_clips(sample: dict, frame_inds: np.ndarray, fps: float) -> None:
     Args:
         sample: with ``imgs`` (V*T, H, W, 3).
         frame_inds: (V, T), the frames of the video that the clips consist of.
-        fps: frames of the video in a second, 0 if that is not known.
+        timeline: when frames of the video are shown; None if that is not known.
 
     Raises:
         MediaError: segments in seconds and no frame rate; boxes of another number of frames.
@@ -31,7 +32,7 @@ def annotate_clips(sample: dict, frame_inds: np.ndarray, fps: float) -> None:
         if key in sample:
             sample[key] = _boxes_of_clips(sample, key, frame_inds)
     if 'gt_segments' in sample:
-        sample['gt_segments'] = _segments_of_clips(sample, frame_inds, fps)
+        sample['gt_segments'] = _segments_of_clips(sample, frame_inds, timeline)
     # What follows is in pixels and frames, whatever the annotations were in.
     sample.pop('box_unit', None), sample.pop('segment_unit', None)
 
@@ -51,15 +52,17 @@ def _boxes_of_clips(sample: dict, key: str, frame_inds: np.ndarray) -> np.ndarra
     return boxes[frame_inds] if boxes.ndim == 3 else np.stack([boxes] * len(frame_inds))
 
 
-def _segments_of_clips(sample: dict, frame_inds: np.ndarray, fps: float) -> np.ndarray:
+def _segments_of_clips(
+    sample: dict, frame_inds: np.ndarray, timeline: Timeline | None
+) -> np.ndarray:
     segments = _checked(sample, 'gt_segments', sides=2, dims=(2,))
     unit = sample.get('segment_unit', 'seconds')
     if unit not in ('seconds', 'frames'):
         raise ValueError(f"segment_unit must be 'seconds' or 'frames', got {unit!r}")
     if unit == 'seconds':
-        if not fps:
+        if timeline is None:
             raise MediaError(sample['path'], 'frame rate unknown, which gt_segments need')
-        segments = segments * fps
+        segments = timeline.places(segments)
     if (np.diff(frame_inds) < 0).any():
         raise ValueError(f'{sample["path"]}: gt_segments need frames in the order of time')
     places = np.stack([places_in_clip(segments, clip) for clip in frame_inds])

@@ -1,11 +1,15 @@
 """Decoding of frames."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from internvideo.datasets.frame_records import decoded_facts
-from internvideo.datasets.media.readers import READERS, FrameFolderReader, open_video
+from internvideo.datasets.media.limits import MediaLimits, media_limits
+from internvideo.datasets.media.readers import BACKENDS, FrameFolderReader, open_video
+from internvideo.datasets.media.timeline import timeline_of
 from internvideo.datasets.transforms.clip_annotations import annotate_clips
 from internvideo.registry import TRANSFORMS
 
@@ -15,25 +19,29 @@ from internvideo.registry import TRANSFORMS
 class OpenVideo:
     """Open ``path``: adds ``video`` (a reader) and ``total_frames``.
 
-    ``backend`` is ``decord``, ``torchcodec``, ``pyav`` or ``frames`` (a folder of images named
-    by ``filename_tmpl``, numbered from 1; the list's ``total_frames`` is trusted when it has one).
+    ``backend`` is ``auto``, ``pyav``, ``decord``, ``torchcodec`` or ``frames`` (a folder of images
+    named by ``filename_tmpl``, numbered from 1; the list's ``total_frames`` is trusted when it has
+    one).  ``limits`` are fields of :class:`MediaLimits`: sizes and times above which a file is
+    refused.
     """
 
-    backend: str = 'decord'
+    backend: str = 'auto'
     filename_tmpl: str = 'img_{:05}.jpg'
+    limits: MediaLimits | Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
-        if self.backend not in (*READERS, 'frames'):
+        if self.backend not in (*BACKENDS, 'frames'):
             raise ValueError(
-                f'OpenVideo: unknown backend {self.backend!r}; known: {", ".join(READERS)}, frames'
+                f'OpenVideo: unknown backend {self.backend!r}; known: {", ".join(BACKENDS)}, frames'
             )
+        self.limits = media_limits(self.limits)
 
     def __call__(self, sample: dict) -> dict:
         if self.backend == 'frames':
             count = sample.get('total_frames')
             sample['video'] = FrameFolderReader(sample['path'], self.filename_tmpl, count)
         else:
-            sample['video'] = open_video(sample['path'], self.backend)
+            sample['video'] = open_video(sample['path'], self.backend, self.limits)
         sample['total_frames'] = len(sample['video'])
         return sample
 
@@ -42,8 +50,9 @@ class OpenVideo:
 class DecodeFrames:
     """Decode ``frame_inds`` (V, T) to ``imgs`` uint8 (V*T, H, W, 3), view after view.
 
-    Adds ``num_views`` (V) and ``clip_len`` (T).  Boxes and segments of the video become those of
-    the clips, see :func:`annotate_clips`.
+    Adds ``num_views`` (V), ``clip_len`` (T), ``frame_times`` float64 (V, T) in seconds from the
+    file's start (None where frames have no times).  Boxes and segments of the video become those
+    of the clips, see :func:`annotate_clips`.
     Each distinct frame is decoded once, in order, whatever the number of views; the reader is
     closed.  Frames keep their native size.  ``record_frames`` in the sample adds ``frame_facts``:
     which frames of which file they are.
@@ -62,5 +71,7 @@ class DecodeFrames:
         sample['num_views'], sample['clip_len'] = indices.shape
         if sample.get('record_frames'):
             sample['frame_facts'] = decoded_facts(sample['path'], video, frames, indices)
-        annotate_clips(sample, indices, getattr(video, 'fps', 0.0))
+        times = getattr(video, 'times', None)
+        sample['frame_times'] = None if times is None else times[indices]
+        annotate_clips(sample, indices, timeline_of(video))
         return sample

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from internvideo.datasets.bad_samples import MediaError
+from internvideo.datasets.media.errors import MediaError
+from internvideo.datasets.media.timeline import timeline_of
 from internvideo.datasets.transforms import frame_sampling, interval_sampling
 from internvideo.registry import TRANSFORMS
 
@@ -215,10 +216,17 @@ class IntervalSample:
         native = sample['video'].fps
         if not native:
             raise MediaError(sample['path'], f'frame rate unknown, which mode={self.mode!r} needs')
-        clip = interval_sampling.frames_per_second(length, native, self._fps(), self.num_frames)
+        clip = self._every(sample, length, native)
         # Shorter than half a period: its middle frame stands for it.
         clip = clip or [length // 2]
         return clip + clip[-1:] * (self.num_frames - len(clip))
+
+    def _every(self, sample: dict, length: int, native: float) -> list[int]:
+        timeline = timeline_of(sample['video'])
+        if timeline.is_constant:
+            return interval_sampling.frames_per_second(length, native, self._fps(), self.num_frames)
+        first, _ = sample.get('window', (0, length))
+        return timeline.every(first, length, self._fps())[: self.num_frames]
 
 
 def _check(transform: 'UniformSample | DenseSample | SegmentSample', name: str) -> None:
@@ -243,9 +251,7 @@ def _window(sample: dict) -> tuple[int, int]:
     total = sample['total_frames']
     if 'start' not in sample:
         return 0, total
-    first, length = frame_sampling.interval_window(
-        total, sample['duration'], sample['start'], sample['end']
-    )
+    first, length = _interval(sample, total)
     if first >= total or length < 0:
         raise MediaError(
             sample['path'],
@@ -253,3 +259,14 @@ def _window(sample: dict) -> tuple[int, int]:
             f'of {sample["duration"]:g} s',
         )
     return first, max(length, 1)
+
+
+def _interval(sample: dict, total: int) -> tuple[int, int]:
+    """First frame and number of frames of the row's interval of seconds."""
+    duration, start, end = (sample[key] for key in ('duration', 'start', 'end'))
+    timeline = timeline_of(sample.get('video'))
+    if timeline is None or timeline.is_constant or -1 in (duration, start, end):
+        return frame_sampling.interval_window(total, duration, start, end)
+    if start > timeline.end_of(total - 1):
+        return total, 0
+    return timeline.frames_between(start, end)

@@ -1,0 +1,35 @@
+"""Errors of media that cannot be read."""
+
+import re
+from pathlib import Path
+
+# decord: "[12:34:56] /x/video.cc:151: Check failed: n >= 0 (-5 vs. 0) ERROR ..." and stack traces;
+# torchcodec: "function, /x/decoder.cpp:41, ..."; FFmpeg: "[h264 @ 0x7f..]".
+DECODER_NOISE = (
+    r'\[[\d:]+\] \S+:\d+: ',
+    r'\[\w+ @ 0x[0-9a-f]+\] ?',
+    r'Check failed: .*?\([^)]*\) ',
+    r' Stack trace.*$',
+    r'^\w+, \S+\.cpp:\d+, ',
+)
+
+
+class MediaError(ValueError):
+    """Media file that cannot be read, with its path and the reason."""
+
+    def __init__(self, path: str | Path, reason: str) -> None:
+        # Both arguments, since unpickling in another process calls the class with them again.
+        super().__init__(path, reason)
+        self.path, self.reason = str(path), reason
+
+    def __str__(self) -> str:
+        return f'{self.path}: {self.reason}'
+
+
+def decoder_reason(error: BaseException, fallback: str) -> str:
+    """Message of a decoder on one line without the times, addresses and source places it adds."""
+    text = getattr(error, 'strerror', None) or str(error)
+    text = ' '.join(text.split())
+    for noise in DECODER_NOISE:
+        text = re.sub(noise, '', text)
+    return f'{fallback} ({text[:200]})' if text else fallback

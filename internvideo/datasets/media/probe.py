@@ -1,0 +1,387 @@
+"""Probe of a media file: facts from its container alone, without decoding."""
+
+import os
+from collections import OrderedDict
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import numpy as np
+
+from . import frame_times
+from .container_size import stated_size
+from .errors import MediaError, decoder_reason
+from .libraries import import_av
+from .limits import MediaLimits
+from .mp4_boxes import track_orientations
+from .orientation import UPRIGHT, Orientation
+from .packet_table import NO_TIME, PacketTable, read_packets
+
+COMPLETE_SHARE = 0.9
+"""Up to a tenth of a video may be missing."""
+CACHED_FILES = 1024
+INDEXED = ('mov', 'matroska', 'avi', 'flv')
+"""Containers whose seeking lands on a packet that can be told from all others."""
+INDEXED_CODECS = frozenset(
+    [
+        *('h264', 'hevc', 'av1', 'vp8', 'vp9', 'mpeg4', 'mpeg1video', 'mpeg2video', 'h263', 'flv1'),
+        *('msmpeg4v2', 'msmpeg4v3', 'theora', 'mjpeg', 'prores', 'dnxhd', 'ffv1', 'huffyuv'),
+        *('utvideo', 'rawvideo', 'png', 'qtrle'),
+    ]
+)
+# A magic number tells these apart; all else may need a longer look at the first packets.
+MP4_TAGS = (b'ftyp', b'moov', b'mdat', b'free', b'skip', b'wide')
+EBML = b'\x1a\x45\xdf\xa3'
+QUICK = dict(analyzeduration='1', probesize='2048')
+MAX_STREAMS = 64
+
+
+@dataclass(frozen=True)
+class StreamFacts:
+    """One stream of a file.
+
+    Attributes:
+        index: number in the file.
+        kind: ``'video'``, ``'audio'``, ``'picture'`` (an attached cover), ``'subtitle'``,
+            ``'data'``.
+        codec: FFmpeg's name, empty when unknown.
+        is_default: whether the container asks for it to be played.
+        language: as the container says, or None.
+        start: second from the file's start at which it begins.
+        seconds: its length; None when the container does not say.
+    """
+
+    index: int
+    kind: str
+    codec: str
+    is_default: bool
+    language: str | None
+    start: float
+    seconds: float | None
+
+
+@dataclass(frozen=True)
+class AudioFacts:
+    """The audio track that is played: the default one.
+
+    Attributes:
+        index, codec, rate (a second), channels: of the track.
+        start: second from the file's start at which it begins.
+        seconds: its length; None when the container does not say.
+    """
+
+    index: int
+    codec: str
+    rate: int
+    channels: int
+    start: float
+    seconds: float | None
+
+
+@dataclass(frozen=True)
+class VideoFacts:
+    """The video stream that is shown: the default one that is no attached picture.
+
+    Attributes:
+        index, codec: of the stream.
+        width, height: as stored, in pixels.
+        orientation: how pictures are put upright, as far as the container says.
+        sample_aspect: width of a pixel by its height.
+        fps: frames a second on average, 0.0 when unknown.
+        times: float64 (frames,), seconds from the file's start, in order of presentation.
+        is_counted: whether ``times`` are sure; else only decoding tells how many frames there are.
+        is_constant_rate: whether frames follow each other at one rate.
+        is_interlaced: whether the stream says that frames are two fields.
+        hazards: what leads some readers astray, short words, see docs/media.md.
+        packets: the packets.
+        time_unit: seconds of the stream's clock unit.
+    """
+
+    index: int
+    codec: str
+    width: int
+    height: int
+    orientation: Orientation
+    sample_aspect: float
+    fps: float
+    times: np.ndarray = field(repr=False)
+    is_counted: bool
+    is_constant_rate: bool
+    is_interlaced: bool
+    hazards: tuple[str, ...]
+    packets: PacketTable = field(repr=False)
+    time_unit: float
+
+    @property
+    def num_frames(self) -> int:
+        """Frames that are meant to be seen."""
+        return len(self.times)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(width, height) on display, in pixels."""
+        return self.orientation.size(self.width, self.height)
+
+
+@dataclass(frozen=True)
+class MediaProbe:
+    """Facts of a file.
+
+    Attributes:
+        path: the file.
+        container: FFmpeg's name of the format, the first of several.
+        start: second of the file's own clock at which its earliest stream begins; all other
+            seconds count from there.
+        streams: all streams.
+        video, audio: those that are shown and heard; None without.
+    """
+
+    path: str
+    container: str
+    start: float
+    streams: tuple[StreamFacts, ...]
+    video: VideoFacts | None
+    audio: AudioFacts | None
+
+
+FileKey = tuple[int, ...]
+
+
+def file_key(path: str | os.PathLike) -> FileKey:
+    """Numbers that change whenever the content of a file does.
+
+    Raises:
+        MediaError: there is no such file, or it is empty.
+    """
+    try:
+        state = Path(path).stat()
+    except (OSError, ValueError) as error:
+        missing = isinstance(error, FileNotFoundError | NotADirectoryError)
+        raise MediaError(path, 'file not found' if missing else f'{error}') from None
+    if Path(path).is_dir():
+        raise MediaError(path, 'is a folder, not a file')
+    if state.st_size == 0:
+        raise MediaError(path, 'file is empty')
+    # The time of the last change of the inode cannot be set back, unlike that of the content.
+    return (state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns)
+
+
+class FileCache:
+    """The latest results of files by their content, for all threads of a process."""
+
+    def __init__(self, size: int = CACHED_FILES) -> None:
+        self.size = size
+        self._kept: OrderedDict[Any, Any] = OrderedDict()
+        self._lock = Lock()
+
+    def get(self, key: Any) -> Any:
+        """Get the result of a key, or None."""
+        with self._lock:
+            if key in self._kept:
+                self._kept.move_to_end(key)
+            return self._kept.get(key)
+
+    def put(self, key: Any, value: Any) -> None:
+        """Keep a result, and forget what was not asked for the longest."""
+        with self._lock:
+            self._kept[key] = value
+            while len(self._kept) > self.size:
+                self._kept.popitem(last=False)
+
+
+def probe_file(path: str, limits: MediaLimits) -> MediaProbe:
+    """Probe a file in this process, see :func:`internvideo.datasets.media.readers.probe_media`.
+
+    Raises:
+        MediaError: it cannot be opened, is cut off, or is over a limit.
+    """
+    av = import_av()
+    file_key(path)
+    try:
+        with _open(av, path) as container:
+            return _probe(av, container, path, limits)
+    except (av.FFmpegError, OSError, ValueError) as error:
+        if isinstance(error, MediaError):
+            raise
+        raise MediaError(path, decoder_reason(error, 'cannot be opened')) from None
+
+
+def _open(av: Any, path: str) -> Any:
+    """Open without decoding the first frames, which FFmpeg does to fill in what is missing."""
+    with Path(path).open('rb') as file:
+        head = file.read(12)
+    if head[4:8] in MP4_TAGS or head[:4] == EBML:
+        skip = [dict(skip_frame='all')] * MAX_STREAMS
+        # PyAV refuses options for streams where a file has none.
+        with suppress(ValueError):
+            return av.open(path, options=QUICK, stream_options=skip)
+    return av.open(path)
+
+
+def _probe(av: Any, container: Any, path: str, limits: MediaLimits) -> MediaProbe:
+    start = (container.start_time or 0) / av.time_base
+    streams = tuple(_stream_facts(av, stream, start) for stream in container.streams)
+    video, audio = chosen_stream(container, 'video'), chosen_stream(container, 'audio')
+    name = container.format.name
+    facts = None if video is None else _video_facts(av, container, video, path, start, limits)
+    own = None
+    if audio is not None:
+        of_stream = streams[audio.index]
+        context = audio.codec_context
+        own = AudioFacts(
+            audio.index,
+            of_stream.codec,
+            context.sample_rate if context else 0,
+            context.channels if context else 0,
+            of_stream.start,
+            of_stream.seconds,
+        )
+    return MediaProbe(path, name.split(',')[0], start, streams, facts, own)
+
+
+def chosen_stream(container: Any, kind: str) -> Any:
+    """The default stream of a kind, else its first one, or None."""
+    streams = [each for each in container.streams if stream_kind(each) == kind]
+    default = (each for each in streams if _has(each, 'default'))
+    return next(default, streams[0] if streams else None)
+
+
+def stream_kind(stream: Any) -> str:
+    """Kind of a stream, covers told apart from video."""
+    if stream.type == 'video' and (
+        _has(stream, 'attached_pic') or _has(stream, 'timed_thumbnails')
+    ):
+        return 'picture'
+    return stream.type if stream.type in ('video', 'audio', 'subtitle') else 'data'
+
+
+def _has(stream: Any, flag: str) -> bool:
+    return bool(stream.disposition & getattr(type(stream.disposition), flag))
+
+
+def _stream_facts(av: Any, stream: Any, start: float) -> StreamFacts:
+    unit = float(stream.time_base or 0)
+    begins = start if stream.start_time is None else stream.start_time * unit
+    return StreamFacts(
+        stream.index,
+        stream_kind(stream),
+        codec_name(stream),
+        _has(stream, 'default'),
+        stream.metadata.get('language'),
+        begins - start,
+        stream.duration * unit if stream.duration else None,
+    )
+
+
+def codec_name(stream: Any) -> str:
+    """FFmpeg's name of a stream's codec (not of the decoder), empty when there is none."""
+    context = stream.codec_context
+    return '' if context is None else context.codec.canonical_name
+
+
+def _video_facts(
+    av: Any, container: Any, stream: Any, path: str, start: float, limits: MediaLimits
+) -> VideoFacts:
+    context, name = stream.codec_context, container.format.name.split(',')[0]
+    if context is None:
+        raise MediaError(path, 'the video codec is not known to FFmpeg')
+    limits.check_size(path, context.width, context.height)
+    limits.check_count(path, stream.frames)
+    codec = codec_name(stream)
+    packets = read_packets(container.demux(stream), codec, context.extradata)
+    limits.check_count(path, len(packets))
+    if len(packets) == 0:
+        raise MediaError(path, 'no frame in the video stream')
+    _check_complete(path, name, stream.frames, len(packets))
+    unit = float(stream.time_base)
+    times = _seconds(packets, unit) - start
+    stated = float(stream.average_rate or 0)
+    length = _last_length(packets, unit, stated)
+    hazards = tuple(_hazards(av, container, stream, packets, times))
+    counted = (
+        name in INDEXED
+        and codec in INDEXED_CODECS
+        and packets.is_seekable
+        and not {'interlaced_h264', 'avi_b_frames', 'size_changes'} & set(hazards)
+    )
+    times = frame_times.steady_times(times, length, name)
+    rate = frame_times.average_rate(times, stated, length)
+    orientation = track_orientations(path).get(stream.id, UPRIGHT) if name == 'mov' else UPRIGHT
+    return VideoFacts(
+        stream.index,
+        codec,
+        context.width,
+        context.height,
+        orientation,
+        float(stream.sample_aspect_ratio or 1) or 1.0,
+        rate,
+        times,
+        counted,
+        frame_times.is_constant(times, rate),
+        _is_interlaced(context),
+        hazards,
+        packets,
+        unit,
+    )
+
+
+def _seconds(packets: PacketTable, unit: float) -> np.ndarray:
+    pts = packets.pts[packets.order]
+    return np.where(pts == NO_TIME, np.nan, pts * unit)
+
+
+def _last_length(packets: PacketTable, unit: float, rate: float) -> float:
+    """Seconds that the last frame is shown."""
+    last = packets.durations[packets.order[-1]] * unit if len(packets.order) else 0.0
+    return float(last) or (1 / rate if rate else 0.0)
+
+
+def _check_complete(path: str, container: str, stated: int, found: int) -> None:
+    size, whole = Path(path).stat().st_size, stated_size(path, container)
+    if whole and size < COMPLETE_SHARE * whole:
+        raise MediaError(path, f'file is cut off: {size} of {whole} bytes')
+    # Of mp4 the header lists every frame; elsewhere its count may be a guess.
+    if container == 'mov' and found < COMPLETE_SHARE * stated:
+        raise MediaError(path, f'file is cut off: {found} of {stated} frames')
+
+
+def _is_interlaced(context: Any) -> bool:
+    # 0 is unknown and 1 progressive in FFmpeg's AVFieldOrder.
+    return int(getattr(context, 'field_order', 0) or 0) > 1
+
+
+def _hazards(
+    av: Any, container: Any, stream: Any, packets: PacketTable, times: np.ndarray
+) -> 'list[str]':
+    name, codec = container.format.name.split(',')[0], codec_name(stream)
+    context, unit = stream.codec_context, float(stream.time_base)
+    videos = [each for each in container.streams if stream_kind(each) == 'video']
+    restarts = not packets.is_seekable and not np.isnan(times).any()
+    found = dict(
+        leading_packets=packets.has_leading,
+        discarded_packets=packets.num_discarded > 0,
+        transport_stream=name.startswith('mpegts'),
+        program_stream=name == 'mpeg',
+        asf=name == 'asf',
+        avi_b_frames=name == 'avi' and bool(context.has_b_frames),
+        clock_jumps=frame_times.has_jumps(_key_times(packets, unit), name),
+        repeated_times=restarts and len(np.unique(times)) < len(times),
+        no_times=bool(np.isnan(times).any()),
+        no_duration=not container.duration and not stream.duration,
+        count_differs=bool(stream.frames) and stream.frames != len(packets.order),
+        no_key_frame=not packets.keys[:1].any(),
+        inexact_key_frames=bool((packets.keys & ~packets.starts).any()),
+        size_changes=packets.sizes_vary,
+        interlaced=_is_interlaced(context),
+        interlaced_h264=codec == 'h264' and _is_interlaced(context),
+        several_videos=len(videos) > 1,
+    )
+    return [word for word, holds in found.items() if holds]
+
+
+def _key_times(packets: PacketTable, unit: float) -> np.ndarray:
+    """Times of the key packets, which no reordering disturbs."""
+    pts = packets.pts[packets.keys].astype(np.float64)
+    return np.where(pts == NO_TIME, np.nan, pts * unit)

@@ -1,0 +1,300 @@
+"""Frames of a file by number, as the decoder process reads them."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .decoder_process import allocate
+from .errors import MediaError
+from .frame_decoding import (
+    FrameClock,
+    FrameCount,
+    OrderedDecoder,
+    Picture,
+    SeekingDecoder,
+    last_length,
+    times_of,
+)
+from .frame_times import TIME_ROUNDING
+from .library_readers import LIBRARY_READERS
+from .limits import MediaLimits
+from .probe import FileCache, MediaProbe, file_key, probe_file
+
+KEPT_BYTES = 96 << 20
+"""Decoded frames that are kept after counting, so that short videos are decoded once."""
+BLOCK_FRAMES, BLOCK_BYTES, BLOCK_SECONDS = 32, 48 << 20, 2.0
+"""A stream gives so many frames, or bytes of them, or what so many seconds made, at a time."""
+
+_probes = FileCache()
+
+
+class Frames(NamedTuple):
+    """Result of a request.
+
+    Attributes:
+        images: uint8 (N, H, W, 3).
+        repeated: index whose frame is damaged -> index of the frame in its place.
+    """
+
+    images: np.ndarray
+    repeated: dict[int, int]
+
+
+class _Latest:
+    """The reader of the latest file, since requests for one file follow each other."""
+
+    key: Any = None
+    reader: Any = None
+
+
+def _probe(path: str, limits: MediaLimits) -> MediaProbe:
+    key = (file_key(path), limits)
+    found = _probes.get(key)
+    if found is None:
+        found = probe_file(path, limits)
+        _probes.put(key, found)
+    return found
+
+
+def probe_here(path: str, limits: MediaLimits) -> MediaProbe:
+    """Probe of a file."""
+    return _probe(path, limits)
+
+
+def _latest(path: str, kind: str, make: Callable[[], Any]) -> Any:
+    key = (path, file_key(path), kind)
+    if _Latest.key != key:
+        # Closed first: a decoder may hold hundreds of megabytes.
+        _Latest.key = _Latest.reader = None
+        _Latest.reader = make()
+        _Latest.key = key
+    return _Latest.reader
+
+
+class _CountedVideo:
+    """Frames of a video that only decoding tells apart."""
+
+    def __init__(self, probe: MediaProbe) -> None:
+        self.probe, self.kept = probe, []
+        decoder, pts = OrderedDecoder(probe), []
+        bytes_of_frame = probe.video.width * probe.video.height * 2
+        for frame in decoder:
+            pts.append(frame.pts)
+            if self.kept is not None:
+                self.kept.append(frame)
+                if len(self.kept) * bytes_of_frame > KEPT_BYTES:
+                    self.kept = None
+        self.count = FrameCount(times_of(probe, pts), tuple(pts), decoder.errors)
+
+    def frames(self, indices: Sequence[int]) -> Iterator[tuple[int, Any]]:
+        """(index, frame) of each index."""
+        wanted = set(indices)
+        if self.kept is not None:
+            yield from ((index, self.kept[index]) for index in sorted(wanted))
+            return
+        for index, frame in enumerate(OrderedDecoder(self.probe)):
+            if index in wanted:
+                yield index, frame
+                wanted.discard(index)
+            if not wanted:
+                return
+
+
+def count_frames(path: str, limits: MediaLimits) -> FrameCount:
+    """Count the frames of a file by decoding all of it.
+
+    Raises:
+        MediaError: more than a tenth of it cannot be decoded.
+    """
+    probe = _probe(path, limits)
+    return _latest(path, 'counted', lambda: _CountedVideo(probe)).count
+
+
+def read_frames(path: str, backend: str, indices: Sequence[int], limits: MediaLimits) -> Frames:
+    """Frames by number, upright.
+
+    Args:
+        path: the file.
+        backend: ``'pyav'``, ``'decord'`` or ``'torchcodec'``.
+        indices: numbers from 0, in any order, repeated or not.
+        limits: of sizes.
+
+    Raises:
+        MediaError: they cannot be decoded, have several sizes, or are over a limit.
+    """
+    probe = _probe(path, limits)
+    if backend in LIBRARY_READERS:
+        return Frames(_library_frames(probe, backend, indices, limits), {})
+    if not probe.video.is_counted:
+        counted = _latest(path, 'counted', lambda: _CountedVideo(probe))
+        return Frames(_collect(probe, counted.frames(indices), indices, limits), {})
+    decoder = _latest(path, 'seeking', lambda: SeekingDecoder(probe))
+    found: dict[int, int] = {}
+    images = _collect(probe, decoder.frames(indices), indices, limits, found)
+    missing = sorted(set(indices) - set(found))
+    if not missing:
+        return Frames(images, {})
+    return _repaired(probe, indices, missing, limits)
+
+
+def _library_frames(
+    probe: MediaProbe, backend: str, indices: Sequence[int], limits: MediaLimits
+) -> np.ndarray:
+    limits.check_clip(probe.path, len(indices), *probe.video.size)
+    reader = _latest(probe.path, backend, lambda: LIBRARY_READERS[backend](probe.path, probe.video))
+    if len(reader) != probe.video.num_frames:
+        raise MediaError(
+            probe.path,
+            f'{backend} finds {len(reader)} of {probe.video.num_frames} frames; '
+            "backend='auto' reads this file",
+        )
+    return reader.get_batch(indices)
+
+
+def _collect(
+    probe: MediaProbe,
+    frames: Iterator[tuple[int, Any]],
+    indices: Sequence[int],
+    limits: MediaLimits,
+    found: dict[int, int] | None = None,
+) -> np.ndarray:
+    """uint8 (N, H, W, 3) of decoded frames at the places where ``indices`` asks for them."""
+    picture = Picture(probe.video.orientation)
+    places: dict[int, list[int]] = {}
+    for place, index in enumerate(indices):
+        places.setdefault(index, []).append(place)
+    images, first = np.empty((0,), np.uint8), None
+    for index, frame in frames:
+        size = picture.size(frame)
+        if first is None:
+            first = (index, size)
+            limits.check_size(probe.path, *size)
+            limits.check_clip(probe.path, len(indices), *size)
+            images = allocate((len(indices), size[1], size[0], 3))
+        if size != first[1]:
+            raise MediaError(
+                probe.path,
+                f'the picture changes its size: {first[1][0]}x{first[1][1]} in frame {first[0]}, '
+                f'{size[0]}x{size[1]} in frame {index}',
+            )
+        image = picture.image(frame)
+        for place in places[index]:
+            images[place] = image
+        if found is not None:
+            found[index] = index
+    return images
+
+
+def _repaired(
+    probe: MediaProbe, indices: Sequence[int], missing: list[int], limits: MediaLimits
+) -> Frames:
+    """Frames of a file with damaged packets, the one before in the place of a lost one.
+
+    Raises:
+        MediaError: more than a tenth of the file is lost.
+    """
+    order, pts = probe.video.packets.order, probe.video.packets.pts
+    whole = _latest(probe.path, 'counted', lambda: _CountedVideo(probe))
+    number = {time: place for place, time in enumerate(whole.count.pts)}
+    decodable = np.array([int(pts[packet]) in number for packet in order])
+    if not decodable.any():
+        raise MediaError(probe.path, f'frame {missing[0]} cannot be decoded')
+    shown = {index: _nearest(decodable, index) for index in set(indices)}
+    of_whole = [number[int(pts[order[shown[index]]])] for index in indices]
+    images = _collect(probe, whole.frames(of_whole), of_whole, limits)
+    return Frames(images, {index: other for index, other in shown.items() if index != other})
+
+
+def _nearest(decodable: np.ndarray, index: int) -> int:
+    """The last frame up to ``index`` that can be decoded, else the first one after it."""
+    before = np.flatnonzero(decodable[: index + 1])
+    return int(before[-1] if len(before) else np.flatnonzero(decodable)[0])
+
+
+# --- streams ---
+
+
+class FrameBlock(NamedTuple):
+    """Consecutive frames of a stream.
+
+    Attributes:
+        images: uint8 (N, H, W, 3).
+        starts, ends: float64 (N,), seconds from the file's start between which each is shown.
+        decoded: frames decoded so far, those that were not taken included.
+        counts: int (N,), how often each is taken in a row.
+    """
+
+    images: np.ndarray
+    starts: np.ndarray
+    ends: np.ndarray
+    decoded: int
+    counts: np.ndarray
+
+
+def stream_blocks(path: str, fps: float | None, limits: MediaLimits) -> Iterator[FrameBlock]:
+    """Frames of a video in order, all or those on display at 0, 1 / fps, 2 / fps, ... after the
+    first.
+
+    Raises:
+        MediaError: the file cannot be read, or more than a tenth of it is lost.
+    """
+    probe = _probe(path, limits)
+    picture = Picture(probe.video.orientation)
+    decoder = OrderedDecoder(probe, threads=0)
+    held: list[tuple[Any, float, float, int]] = []
+    size, began = None, time.monotonic()
+    for frame, start, end, count in at_rate(_timed(probe, decoder), fps):
+        own = picture.size(frame)
+        limits.check_size(path, *own)
+        is_late = time.monotonic() - began > BLOCK_SECONDS
+        # Also with nothing to give: the caller sees that the decoder goes on.
+        if is_late or (held and (own != size or len(held) >= BLOCK_FRAMES or _is_full(held, own))):
+            yield _block(picture, held, size or own, decoder.decoded)
+            held, began = [], time.monotonic()
+        size = own
+        if count:
+            held.append((frame, start, end, count))
+    yield _block(picture, held, size, decoder.decoded)
+
+
+def _is_full(held: list, size: tuple[int, int]) -> bool:
+    return (len(held) + 1) * size[0] * size[1] * 3 > BLOCK_BYTES
+
+
+def _block(picture: Picture, held: list, size: tuple[int, int], decoded: int) -> FrameBlock:
+    images = allocate((len(held), size[1], size[0], 3))
+    for place, (frame, *_) in enumerate(held):
+        images[place] = picture.image(frame)
+    starts, ends, counts = ([each[column] for each in held] for column in (1, 2, 3))
+    return FrameBlock(images, np.array(starts), np.array(ends), decoded, np.array(counts, np.int64))
+
+
+def _timed(probe: MediaProbe, decoder: OrderedDecoder) -> Iterator[tuple[Any, float, float]]:
+    """(frame, start, end) in seconds from the file's start, as far as the next frame tells."""
+    clock, previous = FrameClock(probe), None
+    for frame in decoder:
+        start = clock.seconds(frame.pts)
+        if previous is not None:
+            yield *previous, start
+        previous = (frame, start)
+    if previous is not None:
+        yield *previous, previous[1] + last_length(probe.video)
+
+
+def at_rate(
+    frames: Iterator[tuple[Any, float, float]], fps: float | None
+) -> Iterator[tuple[Any, float, float, int]]:
+    """Yield each frame with how often it is taken, which is 0 for most."""
+    if fps is None:
+        yield from ((*frame, 1) for frame in frames)
+        return
+    first, count = None, 0
+    for frame, start, end in frames:
+        first = start if first is None else first
+        own = 0
+        # Frame `count` is due at first + count / fps: taken while it is due before the next one.
+        while count / fps < end - first - TIME_ROUNDING or count + own == 0:
+            own, count = own + 1, count + 1
+        yield frame, start, end, own
