@@ -63,25 +63,37 @@ def follow_checkpoint(
         return
     if trained is None:
         return
-    told = set()
-    found = [dataset for s in splits if (dataset := evaluation_dataset(config, s)) is not None]
+    found = {s: data for s in splits if (data := evaluation_dataset(config, s)) is not None}
     if not found and choice == 'checkpoint':
         fields = dict(sampling=trained.sampling, pipeline=list(trained.pipeline))
         config.val_dataloader = dict(dataset=fields)
-    for dataset in found:
-        own = FrameSampling.of_dataset(dataset)
-        differing = trained.differences(own)
-        if geometry_only:
-            differing = {k: v for k, v in differing.items() if not k.startswith('sampling.')}
-        if not differing:
-            continue
-        reason = choice == 'checkpoint' and encoder and _misfit(encoder, trained, own)
-        if choice == 'checkpoint' and not reason:
-            dataset.update(trained.over(dataset))
-        message = _warning(source, differing, choice, reason or '')
-        if message not in told:
-            warn(message)
+    told = set()
+    for split, dataset in found.items():
+        message = _follow(dataset, trained.of_split(split), choice, encoder, geometry_only)
+        if message and message not in told:
+            warn(f'checkpoint {source} was trained with another choice of frames: {message}')
         told.add(message)
+
+
+def _follow(
+    dataset: Any,
+    trained: FrameSampling,
+    choice: str,
+    encoder: 'VideoEncoder | None',
+    geometry_only: bool,
+) -> str:
+    """Change the config of a data set as asked for, and say what differed, if anything did."""
+    own = FrameSampling.of_dataset(dataset)
+    differing = trained.differences(own)
+    if geometry_only:
+        differing = {k: v for k, v in differing.items() if not k.startswith('sampling.')}
+    if not differing:
+        return ''
+    reason = _misfit(encoder, trained, own) if encoder is not None else ''
+    if choice == 'checkpoint' and not reason:
+        for field, value in trained.over(dataset).items():
+            dataset[field] = value  # update() would merge fields of another rule
+    return _message(differing, choice, reason)
 
 
 def _misfit(encoder: 'VideoEncoder', trained: FrameSampling, own: FrameSampling) -> str:
@@ -99,16 +111,16 @@ def _fits(frames: int | None, count: int) -> bool:
     return frames is None or frames % count == 0
 
 
-def _warning(source: str | os.PathLike, differing: Differences, choice: str, reason: str) -> str:
+def _message(differing: Differences, choice: str, reason: str) -> str:
     fields = ', '.join(
         f'{name} {_text(trained)} (config: {_text(own)})'
         for name, (trained, own) in sorted(differing.items())
     )
-    if choice == 'config' or reason:
-        used = "the config's is used" + (f', since {reason}' if reason else '')
-    else:
-        used = f"the checkpoint's is used ({INSTEAD} takes the config's)"
-    return f'checkpoint {source} was trained with another choice of frames: {fields}; {used}'
+    if choice == 'config':
+        return f"{fields}; the config's is used"
+    if reason:
+        return f"{fields}; the config's is used, since {reason}"
+    return f"{fields}; the checkpoint's is used ({INSTEAD} takes the config's)"
 
 
 def _text(value: Any) -> str:

@@ -3,7 +3,7 @@
 import inspect
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from internvideo.registry import TRANSFORMS
@@ -27,21 +27,27 @@ class FrameSampling:
         pipeline: configs of what the frames go through, packing last.
         backend: video reader; every one gives the same frames or refuses the file.
         sample_aspect: whether pixels that are not square are stretched.
+        test: that of the test data, where it differs beyond the protocol.
     """
 
     sampling: Step
     pipeline: tuple[Step, ...]
     backend: str = 'auto'
     sample_aspect: bool = False
+    test: 'FrameSampling | None' = None
 
     @classmethod
     def of_config(cls, config: Mapping[str, Any]) -> 'FrameSampling | None':
         """Take that of the validation data of a config, else of its test data, else None."""
-        for split in SPLITS:
-            dataset = evaluation_dataset(config, split)
-            if dataset is not None:
-                return cls.of_dataset(dataset)
-        return None
+        datasets = [evaluation_dataset(config, split) for split in SPLITS]
+        val, test = (dataset and cls.of_dataset(dataset) for dataset in datasets)
+        if val is None or test is None:
+            return val or test
+        return replace(val, test=test) if val.differences(test) else val
+
+    def of_split(self, split: str) -> 'FrameSampling':
+        """Take that of ``'val'`` or ``'test'`` data."""
+        return self.test if split == 'test' and self.test else self
 
     @classmethod
     def of_dataset(cls, dataset: Mapping[str, Any]) -> 'FrameSampling':
@@ -76,12 +82,14 @@ class FrameSampling:
         if not isinstance(fields, Mapping) or set(fields) - set(cls.__dataclass_fields__):
             raise ValueError(f'frame_sampling holds {fields!r:.200}, not the fields of a choice')
         fields = dict(fields)
+        test = fields.pop('test', None)
         sampling, pipeline = fields.pop('sampling', None), fields.pop('pipeline', None)
         if not isinstance(pipeline, list | tuple) or not pipeline:
             raise ValueError(f'frame_sampling.pipeline is {pipeline!r:.200}, not a list of steps')
         for step in (sampling, *pipeline):
             _check_step(step)
-        return cls.of_dataset(dict(fields, sampling=sampling, pipeline=pipeline))
+        own = cls.of_dataset(dict(fields, sampling=sampling, pipeline=pipeline))
+        return own if test is None else replace(own, test=cls.from_dict(test))
 
     def differences(self, other: 'FrameSampling') -> dict[str, tuple[Any, Any]]:
         """Fields that are not the same whatever the protocol -> the two values."""

@@ -23,7 +23,8 @@ def weights(config):
 def trained(weights, path, config, **changes):
     """A checkpoint that says it was trained by ``config`` with some fields changed."""
     own = Config.fromfile(config)
-    own.merge_from_dict({f'val_dataloader.dataset.{k}': v for k, v in changes.items()})
+    for split in ('val', 'test'):
+        own.merge_from_dict({f'{split}_dataloader.dataset.{k}': v for k, v in changes.items()})
     return write_state_dict(weights, path, frame_sampling=FrameSampling.of_config(own).to_dict())
 
 
@@ -75,6 +76,16 @@ def test_a_model_made_for_other_frames_takes_those_of_the_config(
     path = trained(weights, tmp_path / 'b.pth', config, **{'pipeline.1.size': 14})
     follow_checkpoint(Config.fromfile(config), path, encoder=recognizer.model.video_encoder)
     assert 'since the model takes frames of 28x28' in warnings_logged[0]
+
+
+def test_no_field_of_the_rule_of_the_config_is_left(config, weights, tmp_path):
+    path = trained(weights, tmp_path / 'a.pth', config)
+    own = Config.fromfile(config)
+    dense = dict(type='DenseSample', num_frames=4, stride=2, mode='test', num_views=2)
+    own.test_dataloader.dataset.sampling = dense
+    follow_checkpoint(own, path)
+    expected = Config.fromfile(config).test_dataloader.dataset.sampling
+    assert own.test_dataloader.dataset.sampling == expected
 
 
 def test_features_take_only_the_geometry(config, weights, tmp_path, warnings_logged):

@@ -95,6 +95,10 @@ def test_validation_data_come_first_and_parts_are_looked_into():
     shard = dict(type='DatasetShard', index=0, count=2, dataset=TEST)
     assert evaluation_dataset(dict(test_dataloader=dict(dataset=shard)), 'test') is TEST
     assert FrameSampling.of_config(dict(test_dataloader=dict(dataset=TEST))) == of(TEST)
+    loaders['test_dataloader']['dataset'] = changed(TEST, dict(num_frames=16))
+    record = FrameSampling.of_config(loaders)
+    assert (record.of_split('val').num_frames, record.of_split('test').num_frames) == (8, 16)
+    assert FrameSampling.from_dict(record.to_dict()) == record
     for nothing in (None, dict(dataset=dict(type='Own')), dict(dataset=dict(VAL, sampling=len))):
         assert FrameSampling.of_config(dict(val_dataloader=nothing)) is None
 
@@ -108,6 +112,7 @@ def test_validation_data_come_first_and_parts_are_looked_into():
         (dict(pipeline=[]), r'pipeline is \[\]'),
         (dict(sampling=None), 'None in place of a transform'),
         (dict(code='x'), 'not the fields'),
+        (dict(test=dict(sampling=None, pipeline=VAL['pipeline'])), 'None in place of a transform'),
     ],
 )
 def test_what_is_no_choice_of_frames_is_refused(change, message):
