@@ -1,12 +1,14 @@
 """tools/data/check.py on a small copy with one fault of each kind."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from internvideo.cli import check_data as check
+from internvideo.datasets.checking.file_facts import FileFacts
 from tests.apis.tiny import exit_code, moving_frames, write_video
 
 
@@ -111,3 +113,49 @@ def test_known_data_sets_are_found_by_name(name: str, monkeypatch) -> None:
 def test_unknown_source_names_the_data_sets(capsys) -> None:
     assert exit_code(check.main, check.build_parser(), 'kinetics9000') == 1
     assert 'data sets: anet' in capsys.readouterr().err
+
+
+def check_files(folder: Path, *flags: str) -> int:
+    flags = ('--report', str(folder / 'report.jsonl'), '--workers', '1', *flags)
+    return exit_code(check.main, check.build_parser(), *flags)
+
+
+def test_folders_and_files_are_told_file_by_file(copy: Path, capsys) -> None:
+    (copy / 'note.doc').touch()
+    flags = ('--json', str(copy / 'files.json'), '--speed')
+    assert check_files(copy, str(copy), str(copy / 'a.mp4'), *flags) == 1
+    records = {
+        Path(each['path']).name: each for each in json.loads((copy / 'files.json').read_text())
+    }
+    assert sorted(records) == ['a.mp4', 'b.mp4', 'broken.mp4', 'c.mp4', 'short.mp4']
+    assert records['broken.mp4']['problem'] == 'broken' and records['a.mp4']['problem'] is None
+    assert records['a.mp4']['exact_with'][:2] == ['auto', 'pyav']
+    output = capsys.readouterr().out
+    assert '5 rows: 1 broken, 0 short, 0 silent' in output
+    assert 'broken.mp4: broken: ' in output and 'decoded frames a second: median' in output
+    assert not (copy / 'report.jsonl.files').exists()
+
+
+def test_warnings_count_when_asked(tmp_path: Path, capsys) -> None:
+    from tests.datasets.checking.test_rows import write_transport_stream
+
+    path = str(write_transport_stream(tmp_path / 'a.ts'))
+    assert check_files(tmp_path, path) == 0
+    assert re.search(r'transport_stream +1  .*a\.ts', capsys.readouterr().out)
+    assert check_files(tmp_path, path, '--strict') == 1
+
+
+def test_report_never_replaces_what_is_checked(copy: Path, capsys) -> None:
+    assert check_files(copy, str(copy / 'a.mp4'), '--json', str(copy / 'a.mp4')) == 2
+    assert 'would be overwritten' in capsys.readouterr().err
+
+
+def test_stopped_check_keeps_what_it_knows_of_files(copy: Path, capsys) -> None:
+    args = check.build_parser().parse_args([str(copy / 'a.mp4'), str(copy / 'b.mp4')])
+    lists = check.find_lists(args)
+    report = check.Report(copy / 'report.jsonl', lists, restart=False)
+    known = FileFacts(str(copy / 'a.mp4'), codec='known before')
+    report.add([], check.make_chunks(lists)[0], {known.path: known})
+    flags = (str(copy / 'a.mp4'), str(copy / 'b.mp4'), '--json', str(copy / 'files.json'))
+    assert check_files(copy, *flags) == 0
+    assert json.loads((copy / 'files.json').read_text())[0]['codec'] == 'known before'

@@ -1,5 +1,6 @@
 """tools/data/check.py on annotations of media with texts, one fault of each kind."""
 
+import dataclasses
 import json
 import sqlite3
 import wave
@@ -116,7 +117,7 @@ def test_an_evaluation_set_has_every_file_once(media: Path, capsys) -> None:
     (media / 'rows.json').write_text(json.dumps(rows))
     texts = check.TextList(str(media / 'rows.json'), str(media))
     assert not list(check.find_conflicts(texts))
-    (problem,) = check.find_conflicts(check._changed(texts, dict(is_set=True)))
+    (problem,) = check.find_conflicts(dataclasses.replace(texts, is_set=True))
     assert (problem.kind, problem.where[-1]) == ('duplicate', '2')
 
 
