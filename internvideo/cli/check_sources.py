@@ -1,4 +1,4 @@
-"""What ``check-data`` is asked to check: names of data sets, configs, lists, files, folders."""
+"""Sources of ``check-data``: names of data sets, configs, lists, files and folders."""
 
 import argparse
 import dataclasses

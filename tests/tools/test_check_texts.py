@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from internvideo.cli import check_data as check
+from internvideo.datasets.checking.lists import identity_of
 from internvideo.datasets.formats.text_annotations import TextAnnotations
 from internvideo.datasets.formats.text_checks import text_faults
 from internvideo.datasets.synthetic.media import write_video as write_with_sound
@@ -129,7 +130,7 @@ def test_files_of_an_entry_are_one_list(media: Path, tmp_path: Path) -> None:
     (problem,) = check.find_conflicts(check.TextList(files, str(media)))
     assert problem.where == f'{files[1]}:1'
     assert problem.detail == f'id 7 as in {files[0]}:1'
-    assert len(check._identity(check.TextList(files))) == 3
+    assert len(identity_of(check.TextList(files))) == 3
 
 
 def test_entries_of_the_tables_are_found_by_name(monkeypatch) -> None:

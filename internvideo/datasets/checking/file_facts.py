@@ -1,4 +1,4 @@
-"""What there is to say of one media file: whether it can be read, by what, and what is unusual."""
+"""Facts of one media file: whether it can be read, by which readers, and what is unusual."""
 
 import os
 import time
@@ -80,7 +80,7 @@ class FileFacts:
 
     @property
     def is_audio_only(self) -> bool:
-        """Whether the file holds sound and no pictures."""
+        """Whether the file holds audio and no pictures."""
         return self.audio is not None and self.width is None
 
     def fail(self, problem: str, detail: str) -> None:
@@ -153,7 +153,7 @@ def examine_image(path: str) -> FileFacts:
 
 
 def examine_audio(path: str, reading: Reading) -> FileFacts:
-    """Open a file with sound and decode the beginning of it."""
+    """Open a file with audio and decode the beginning of it."""
     facts = FileFacts(path)
     with _Failures(facts):
         _check_there(path)

@@ -1,4 +1,4 @@
-"""What is checked: lists of media with labels, of media with texts, and plain files."""
+"""Lists that are checked: of media with labels, of media with texts, and of plain files."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from internvideo.datasets.media_sources import MediaSource, MediaSources
 
 @dataclass(frozen=True, kw_only=True)
 class Reading:
-    """How the files of a list are read and judged.
+    """Settings of how the files of a list are read and judged.
 
     Attributes:
         backend: reader, or ``'frames'`` for folders of images.
@@ -98,7 +98,7 @@ def annotations_of(media: MediaList | TextList) -> AnnotationList | TextAnnotati
 
 @cache
 def sources_of(media: MediaList) -> MediaSources:
-    """Where the media of a list are."""
+    """Folders and readers of the media of a list."""
     default = MediaSource(media.data_prefix, media.backend, media.filename_tmpl, media.path_suffix)
     if media.sources is None:
         return MediaSources(default)

@@ -1,4 +1,4 @@
-"""What a check has found so far, on disk, so that a stopped check goes on where it was."""
+"""Report of a check on disk, so that a stopped check goes on where it was."""
 
 import json
 from collections.abc import Iterable, Mapping

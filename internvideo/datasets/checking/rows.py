@@ -100,7 +100,7 @@ def _check_text_row(media: TextList, row: int) -> Found:
 
 
 def _examine_video_of_text(media: TextList, path: str) -> FileFacts:
-    """A video, with its sound where that is asked for."""
+    """Facts of a video, with its audio where that is asked for."""
     facts = examine_video(path, MediaSource(backend=media.backend), media)
     if media.media_type != 'audio_video' or facts.problem is not None:
         return facts

@@ -182,7 +182,7 @@ def in_batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
 
 def timed_frames(stream: FrameStream) -> Iterator[ShownFrame]:
     """Frames of a stream with their seconds: at its rate if it has one, else those of the file."""
-    frames = map(ShownFrame._make, _timed(stream))
+    frames = map(ShownFrame._make, stream.timed())
     yield from frames if stream.fps is None else _at_times_of_rate(frames, stream.fps)
 
 
@@ -198,12 +198,3 @@ def _at_times_of_rate(frames: Iterable[ShownFrame], fps: float) -> Iterator[Show
         held, last = frame._replace(start=start, end=start + 1 / fps), frame.end
     if held is not None:
         yield held._replace(end=max(held.start, min(held.end, last)))
-
-
-def _timed(stream: Any) -> Iterator[tuple[Any, float, float]]:
-    if hasattr(stream, 'timed'):
-        yield from stream.timed()
-        return
-    for number, image in enumerate(stream):
-        rate = stream.rate or 25.0
-        yield image, number / rate, (number + 1) / rate
