@@ -39,11 +39,18 @@ def collect_videos(
 ) -> list[NamedVideo]:
     """:func:`list_videos` whose names all differ, as files made from them need.
 
+    Videos that differ in their suffixes alone keep them in their names.
+
     Raises:
         FileNotFoundError: a source does not exist, or a folder holds no video.
         ValueError: two videos would have the same name, or a list is empty.
     """
     videos = list_videos(sources, root, columns=columns)
+    counts = Counter(video.name for video in videos)
+    videos = [
+        video if counts[video.name] == 1 else video._replace(name=video.name + video.path.suffix)
+        for video in videos
+    ]
     _check_names(videos)
     return videos
 

@@ -95,8 +95,13 @@ def test_suffixes_of_videos_and_sounds_differ() -> None:
     assert not VIDEO_SUFFIXES & AUDIO_SUFFIXES
 
 
+def test_videos_of_one_stem_keep_their_suffixes(folder: Path) -> None:
+    (folder / 'a' / 'x.mkv').touch()
+    assert names([folder]) == ['a/x.mkv', 'a/x.mp4', 'b/with blank, and comma', 'b/x']
+
+
 def test_names_that_clash_and_sources_that_miss_are_errors(folder: Path) -> None:
-    with pytest.raises(ValueError, match="both be called 'x'"):
+    with pytest.raises(ValueError, match="both be called 'x.mp4'"):
         collect_videos([folder / 'a' / 'x.mp4', folder / 'b' / 'x.mp4'])
     with pytest.raises(FileNotFoundError, match='gone'):
         collect_videos([folder / 'gone'])
