@@ -101,7 +101,7 @@ def test_videos_of_one_stem_keep_their_suffixes(folder: Path) -> None:
 
 
 def test_names_that_clash_and_sources_that_miss_are_errors(folder: Path) -> None:
-    with pytest.raises(ValueError, match="both be called 'x.mp4'"):
+    with pytest.raises(ValueError, match=r"both be called 'x\.mp4'"):
         collect_videos([folder / 'a' / 'x.mp4', folder / 'b' / 'x.mp4'])
     with pytest.raises(FileNotFoundError, match='gone'):
         collect_videos([folder / 'gone'])
