@@ -238,6 +238,7 @@ class DecoderProcess:
     """A process that decodes for this one."""
 
     def __init__(self) -> None:
+        self._folder = _working_folder()
         own, other = socket.socketpair()
         self._messages = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the process
         self._channel = own
@@ -254,8 +255,8 @@ class DecoderProcess:
 
     @property
     def is_alive(self) -> bool:
-        """Whether it can serve."""
-        return self._process.poll() is None
+        """Whether it can serve: paths start from the working folder that it was started in."""
+        return self._process.poll() is None and self._folder == _working_folder()
 
     def ask(self, message: Any, deadline: float) -> tuple[str, Any]:
         """Send a message and wait for the answer.
@@ -307,6 +308,14 @@ class DecoderProcess:
         """Close this end, which ends the process."""
         self._channel.close()
         self._messages.close()
+
+
+def _working_folder() -> str | None:
+    """The working folder, None when it has been removed."""
+    try:
+        return os.getcwd()  # noqa: PTH109 - for every call, and a path need not be parsed
+    except FileNotFoundError:
+        return None
 
 
 class _Pool:

@@ -73,6 +73,13 @@ def test_broken_files(media: Path, backend: str, name: str, reason: str) -> None
     assert 'Stack trace' not in caught.value.reason and '\n' not in caught.value.reason
 
 
+def test_relative_paths_start_from_the_present_working_folder(media: Path, monkeypatch) -> None:
+    for folder in (media, media / 'frames'):
+        monkeypatch.chdir(folder)
+        path = os.path.relpath(media / 'good.mp4')
+        assert open_video(path, 'pyav').get_batch([0]).shape == (1, 48, 64, 3)
+
+
 def test_reasons_hold_no_time(media: Path) -> None:
     reasons = set()
     for _ in range(2):
