@@ -15,6 +15,7 @@ from mmengine.logging import print_log
 
 from internvideo.datasets.bad_samples import MediaError
 from internvideo.datasets.collate import collate_clips
+from internvideo.datasets.frame_records import record_of, window_record
 from internvideo.datasets.inference.clip_loader import (
     ClipLoader,
     check_frames,
@@ -32,6 +33,7 @@ from internvideo.datasets.inference.video_lists import find_videos
 from internvideo.datasets.inference.video_stream import FrameStream, Window, sliding_windows
 from internvideo.engine.inference.devices import autocast, pick_device
 from internvideo.fileio.json_files import write_json
+from internvideo.fileio.manifests import plain_record
 from internvideo.hub.frame_choice import follow_checkpoint
 from internvideo.hub.model_zoo import find_weights, get_config, get_model
 from internvideo.registry import INFERENCERS
@@ -65,6 +67,7 @@ class ActionRecognizer:
         random_weights: run without a checkpoint, for trying things out.
         frame_sampling: whose choice of frames counts where the checkpoint says how it was trained:
             its own (``'checkpoint'``), or the ``'config'``'s.
+        record_frames: results carry ``frame_record``, see :mod:`internvideo.fileio.manifests`.
 
     Raises:
         KeyError, FileNotFoundError: unknown name; config, checkpoint or class file not found.
@@ -82,6 +85,7 @@ class ActionRecognizer:
         dtype: str = 'float32',
         random_weights: bool = False,
         frame_sampling: str = 'checkpoint',
+        record_frames: bool = False,
     ) -> None:
         if batch_size < 1 or num_threads < 1:
             raise ValueError(
@@ -95,8 +99,10 @@ class ActionRecognizer:
         self.model = get_model(model, pretrained, self.device)
         encoder = self.model.video_encoder
         follow_checkpoint(self.config, pretrained or None, frame_sampling, encoder)
+        self.checkpoint = pretrained or None
         self.videos = ClipLoader(self.config, encoder, 'test')
         self.windows = ClipLoader(self.config, encoder, 'val')
+        self.videos.record_frames = self.windows.record_frames = record_frames
         self.classes = _class_names(self.config, classes)
 
     def __call__(
@@ -196,8 +202,9 @@ class ActionRecognizer:
         )
         for batch in in_batches(clips, self.batch_size):
             scores = self._scores([clip for _, clip in batch])
-            for (part, _), score in zip(batch, scores, strict=True):
-                yield self._place(part, self._top(name, score, topk))
+            for (part, clip), score in zip(batch, scores, strict=True):
+                result = self._place(part, self._top(name, score, topk))
+                yield self._with_record(result, clip, part)
 
     def annotate(
         self,
@@ -250,7 +257,7 @@ class ActionRecognizer:
         return [
             Recognition(item.path, error=item.reason)
             if isinstance(item, MediaError)
-            else self._top(item['data_samples'].path, next(scores), topk)
+            else self._with_record(self._top(item['data_samples'].path, next(scores), topk), item)
             for item in loaded
         ]
 
@@ -280,6 +287,17 @@ class ActionRecognizer:
         values, labels = scores.topk(min(topk, len(scores)))
         names = [str(i) if self.classes is None else self.classes[i] for i in labels.tolist()]
         return Recognition(source, tuple(labels.tolist()), tuple(values.tolist()), tuple(names))
+
+    def _with_record(
+        self, result: Recognition, clip: dict, part: TimedWindow | None = None
+    ) -> Recognition:
+        sample = clip['data_samples']
+        if 'frame_record' not in sample:
+            return result
+        record = record_of(sample)
+        if part is not None:
+            record = window_record(sample, part.positions, part.times)
+        return replace(result, frame_record=plain_record(record))
 
     def _place(self, part: TimedWindow, result: Recognition) -> Recognition:
         return replace(

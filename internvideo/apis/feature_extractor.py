@@ -13,6 +13,7 @@ import torch
 from mmengine.config import Config
 from torch import Tensor, nn
 
+from internvideo.datasets.frame_records import StreamRecorder
 from internvideo.datasets.inference.clip_loader import FrameTransform
 from internvideo.datasets.inference.timed_windows import (
     Seconds,
@@ -238,8 +239,24 @@ class FeatureExtractor:
         metadata = self.write(video, collected)
         return np.concatenate(collected.parts), metadata
 
-    def write(self, video: str | os.PathLike, writer: FeatureWriter) -> dict[str, Any]:
+    def recorder(self, video: str | os.PathLike) -> StreamRecorder:
+        """Give what :meth:`write` takes to record which frames of a video were seen."""
+        names = ('window', 'stride', 'fps', 'num_frames')
+        rule = ', '.join(f'{name}={self.spec.settings[name]}' for name in names)
+        return StreamRecorder(os.fspath(video), rule, self.transform.steps)
+
+    def write(
+        self,
+        video: str | os.PathLike,
+        writer: FeatureWriter,
+        recorder: StreamRecorder | None = None,
+    ) -> dict[str, Any]:
         """Hand the features of one video to ``writer`` piece by piece, and finish it.
+
+        Args:
+            video: the video.
+            writer: takes the features.
+            recorder: is told which frames were seen, see :meth:`recorder`.
 
         Returns:
             The metadata: the spec's settings and, of this video, ``video``, ``video_bytes``,
@@ -255,12 +272,15 @@ class FeatureExtractor:
         facts: dict[str, Any] = dict(windows=0, padded=0, shape=[])
         seconds: list[list[float]] = []
         try:
-            frames = (
-                (self.transform(image), start, end) for image, start, end in timed_frames(stream)
-            )
+            shown = timed_frames(stream)
+            shown = shown if recorder is None else recorder.watch(shown)
+            frames = ((self.transform(image), start, end) for image, start, end in shown)
             windows = timed_windows(frames, settings['window'], settings['stride'])
             for batch in in_batches(windows, self.batch_size):
-                features = self._features(batch)
+                clips = np.stack([[w.images[i] for i in self.positions] for w in batch])
+                if recorder is not None:
+                    self._record(recorder, batch, clips)
+                features = self._features(clips)
                 writer.append(features)
                 facts['windows'] += len(batch)
                 seconds += [[round(part.start, 6), round(part.end, 6)] for part in batch]
@@ -275,9 +295,15 @@ class FeatureExtractor:
             raise
         return metadata
 
+    def _record(
+        self, recorder: StreamRecorder, windows: list[TimedWindow], clips: np.ndarray
+    ) -> None:
+        for part, clip in zip(windows, clips, strict=True):
+            recorder.add([part.positions[i] for i in self.positions], clip.transpose(3, 0, 1, 2))
+
     @torch.inference_mode()
-    def _features(self, windows: list[TimedWindow]) -> np.ndarray:
-        clips = np.stack([[w.images[i] for i in self.positions] for w in windows])
+    def _features(self, clips: np.ndarray) -> np.ndarray:
+        """Features of the frames (windows, T, H, W, 3) that are seen of each window."""
         # Copied as uint8 and normalised there: floats would be four times the bytes.
         video = torch.from_numpy(clips).permute(0, 4, 1, 2, 3).to(self.device)
         with self.autocast:

@@ -11,12 +11,14 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from internvideo.engine.command_line import (
     UsageError,
     apply_options,
+    check_manifest,
     guarded,
     make_projects_importable,
     split_option,
@@ -25,6 +27,7 @@ from internvideo.engine.command_line import (
 if TYPE_CHECKING:
     from internvideo.apis import FeatureExtractor, FeatureSpec
     from internvideo.datasets.inference.video_lists import NamedVideo
+    from internvideo.fileio.manifests import ManifestWriter
 
 POOLS = ('pooled', 'cls', 'mean', 'tokens')
 FORMATS = ('npy', 'npz', 'hdf5')
@@ -55,6 +58,8 @@ def build_parser() -> argparse.ArgumentParser:
     add('--batch-size', type=int, default=8, help='windows in one forward pass (default: 8)')
     add('--device', help='torch device; cuda spreads the workers over all GPUs')
     add('--dtype', choices=('float32', 'bfloat16', 'float16'), default='float32')
+    add('--manifest', type=Path, metavar='FILE', help='write which frames of the videos that are '
+        'extracted now were seen (.jsonl or .parquet)')  # fmt: skip
     add('--overwrite', action='store_true', help='replace files made with other settings')
     add('--cfg-options', nargs='+', default=[], metavar='KEY=VALUE',
         help='change config values, e.g. model.backbone.num_frames=16')  # fmt: skip
@@ -75,6 +80,7 @@ class Outcome(NamedTuple):
     job: Job
     windows: int = 0
     error: str = ''
+    frame_record: dict[str, Any] | None = None
 
 
 def make_jobs(args: argparse.Namespace) -> tuple[list[Job], str]:
@@ -117,16 +123,21 @@ def _is_stale(metadata: dict, job: Job) -> bool:
     return path.is_file() and path.stat().st_size != metadata.get('video_bytes')
 
 
-def run_job(extractor: 'FeatureExtractor', job: Job, kind: str) -> Outcome:
+def run_job(extractor: 'FeatureExtractor', job: Job, kind: str, record_frames: bool) -> Outcome:
     """Extract one video, with an outcome and not an exception for an unreadable one."""
     from internvideo.datasets.bad_samples import MediaError
+    from internvideo.datasets.frame_records import unreadable_record
     from internvideo.fileio.feature_files import open_writer
 
+    path = job.video.path
+    recorder = extractor.recorder(path) if record_frames else None
     try:
-        metadata = extractor.write(job.video.path, open_writer(job.target, kind))
+        metadata = extractor.write(path, open_writer(job.target, kind), recorder)
     except MediaError as error:
-        return Outcome(job, error=error.reason)
-    return Outcome(job, windows=metadata['windows'])
+        record = unreadable_record(str(path), error.reason) if record_frames else None
+        return Outcome(job, error=error.reason, frame_record=record)
+    record = recorder.record() if record_frames else None
+    return Outcome(job, windows=metadata['windows'], frame_record=record)
 
 
 class Worker:
@@ -134,10 +145,17 @@ class Worker:
 
     extractor: 'FeatureExtractor | None' = None
     kind = ''
+    record_frames = False
 
 
 def start_worker(
-    spec: 'FeatureSpec', device: str, batch_size: int, kind: str, threads: int, numbers
+    spec: 'FeatureSpec',
+    device: str,
+    batch_size: int,
+    kind: str,
+    record_frames: bool,
+    threads: int,
+    numbers,
 ) -> None:
     """Build the model of a worker, which has its share of the GPUs and the cores."""
     import torch
@@ -154,12 +172,12 @@ def start_worker(
     if device == 'cuda':
         device = f'cuda:{number % max(1, torch.cuda.device_count())}'
     Worker.extractor = FeatureExtractor(spec, device, batch_size)
-    Worker.kind = kind
+    Worker.kind, Worker.record_frames = kind, record_frames
 
 
 def run_in_worker(job: Job) -> Outcome:
     """One job in a worker process."""
-    return run_job(Worker.extractor, job, Worker.kind)
+    return run_job(Worker.extractor, job, Worker.kind, Worker.record_frames)
 
 
 def outcomes(jobs: list[Job], args: argparse.Namespace, spec: 'FeatureSpec') -> Iterator[Outcome]:
@@ -171,11 +189,13 @@ def outcomes(jobs: list[Job], args: argparse.Namespace, spec: 'FeatureSpec') -> 
     device = pick_device(args.device)
     if workers == 1:
         extractor = FeatureExtractor(spec, device, args.batch_size)
-        yield from (run_job(extractor, job, args.format) for job in jobs)
+        how = args.format, args.manifest is not None
+        yield from (run_job(extractor, job, *how) for job in jobs)
     elif workers > 1:
         # Each worker would take all cores otherwise, and wait for the others.
         threads = max(1, len(os.sched_getaffinity(0)) // workers)
-        settings = (spec, device, args.batch_size, args.format, threads)
+        how = args.format, args.manifest is not None
+        settings = (spec, device, args.batch_size, *how, threads)
         yield from _in_processes(jobs, workers, settings)
 
 
@@ -196,7 +216,12 @@ def _in_processes(jobs: list[Job], workers: int, settings: tuple) -> Iterator[Ou
                 except BrokenProcessPool:
                     # All that is still to do fails with it: which video killed the worker is not
                     # known.
-                    yield Outcome(job, error='not done: a worker process died (out of memory?)')
+                    reason = 'not done: a worker process died (out of memory?)'
+                    yield Outcome(
+                        job,
+                        error=reason,
+                        frame_record=dict(path=str(job.video.path), unreadable=reason),
+                    )
 
 
 def spec_of(args: argparse.Namespace) -> 'FeatureSpec':
@@ -223,6 +248,8 @@ def main(args: argparse.Namespace) -> None:
 
     if args.workers < 1:
         raise UsageError(f'--workers must be positive, got {args.workers}')
+    if args.manifest is not None:
+        check_manifest(args.manifest)
     if args.format == 'hdf5':
         # If the package is missing, that is said now and not after the first video.
         import_h5py()
@@ -231,7 +258,8 @@ def main(args: argparse.Namespace) -> None:
     spec = spec_of(args)
     pending = pending_jobs(jobs, args, spec)
     args.out.mkdir(parents=True, exist_ok=True)
-    failed = run_jobs(pending, args, spec, args.out / failures)
+    with frame_manifest(args, spec) as manifest:
+        failed = run_jobs(pending, args, spec, args.out / failures, manifest)
     where = f' (see {args.out / failures})' if failed else ''
     print(
         f'{len(pending) - failed} extracted, {len(jobs) - len(pending)} already there, '
@@ -241,17 +269,40 @@ def main(args: argparse.Namespace) -> None:
         sys.exit(1)
 
 
-def run_jobs(jobs: list[Job], args: argparse.Namespace, spec: 'FeatureSpec', failures: Path) -> int:
+def frame_manifest(
+    args: argparse.Namespace, spec: 'FeatureSpec'
+) -> 'AbstractContextManager[ManifestWriter | None]':
+    """The manifest of the flags, of each share one, or nothing."""
+    if args.manifest is None:
+        return nullcontext()
+    from internvideo.datasets.inference.video_lists import shard_of
+    from internvideo.engine.inference.run_header import run_header
+    from internvideo.fileio.manifests import open_manifest, shard_file
+
+    checkpoint = None if spec.weights is None else spec.weights.source
+    header = run_header(spec.config, checkpoint, settings=spec.settings)
+    return open_manifest(shard_file(args.manifest, shard_of(args.shard)), header)
+
+
+def run_jobs(
+    jobs: list[Job],
+    args: argparse.Namespace,
+    spec: 'FeatureSpec',
+    failures: Path,
+    manifest: 'ManifestWriter | None' = None,
+) -> int:
     """Do the jobs, print each, list those that fail and return their number."""
     from internvideo.fileio.json_files import append_json_line
 
     # The list of an earlier call may name videos that can be read by now.
     failures.unlink(missing_ok=True)
-    failed = 0
+    failed, rows = 0, {job.target: row for row, job in enumerate(jobs)}
     for count, outcome in enumerate(outcomes(jobs, args, spec), start=1):
         path = outcome.job.video.path
         result = f'failed: {outcome.error}' if outcome.error else f'{outcome.windows} windows'
         print(f'[{count}/{len(jobs)}] {path}: {result}', flush=True)
+        if manifest is not None and outcome.frame_record is not None:
+            manifest.add(outcome.frame_record | dict(sample_index=rows[outcome.job.target]))
         if outcome.error:
             failed += 1
             append_json_line(failures, dict(path=str(path), reason=outcome.error))

@@ -7,6 +7,7 @@ Example: internvideo recognize internvideo2/1B_k400 video.mp4 --classes kinetics
 import argparse
 import os
 import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from itertools import pairwise
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING
 from internvideo.engine.command_line import (
     IntermixedParser,
     UsageError,
+    check_manifest,
     guarded,
     make_projects_importable,
     refuse_overwriting,
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 
 WINDOW = 32
 """Frames of a window of a camera, unless told otherwise."""
+NOT_DRAWN = 'no drawn copy'
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -51,6 +54,8 @@ def build_parser() -> argparse.ArgumentParser:
     add('--stride', help='the same from one result to the next (default: half a window)')
     add('--fps', type=float, help='look at this many frames a second (default: every frame)')
     add('--json', type=Path, metavar='FILE', help='write the results to FILE')
+    add('--manifest', type=Path, metavar='FILE', help='write which frames were seen (.jsonl or '
+        '.parquet)')  # fmt: skip
     add('--draw', type=Path, metavar='DIR', help='write copies with the classes burned in')
     add(
         '--subtitles', type=Path, metavar='DIR', help='write the windows as a subtitle file a video'
@@ -77,8 +82,12 @@ def check_arguments(args: argparse.Namespace) -> None:
         lengths = window_settings(args.window or WINDOW, args.stride, args.fps)
     except ValueError as error:
         raise UsageError(f'--window, --stride: {error}') from None
+    if args.manifest is not None:
+        check_manifest(args.manifest)
     if args.camera is None:
         return
+    if args.manifest is not None:
+        raise UsageError('--manifest is of files, not of --camera')
     if args.fps is not None or isinstance(lengths[0], Seconds):
         raise UsageError('--camera counts frames: give --window and --stride as numbers, no --fps')
     if args.draw is not None or args.subtitles is not None:
@@ -97,7 +106,7 @@ def find_videos(args: argparse.Namespace) -> 'list[NamedVideo]':
     named = args.draw is not None or args.subtitles is not None
     find = collect_videos if named else list_videos
     videos = find(args.videos, args.root, columns=args.columns)
-    outputs = [args.json] if args.json is not None else []
+    outputs = [path for path in (args.json, args.manifest) if path is not None]
     outputs += [path for video in videos for path in outputs_of(video, args).values()]
     refuse_overwriting(outputs, [*args.videos, *(video.path for video in videos)])
     return videos
@@ -201,7 +210,35 @@ def write_outputs(
         try:
             recognizer.annotate(video.path, outputs['draw'], results=results)
         except MediaError as error:
-            yield Recognition(str(video.path), error=f'no drawn copy: {error.reason}')
+            yield Recognition(str(video.path), error=f'{NOT_DRAWN}: {error.reason}')
+
+
+def recorded(
+    results: 'Iterable[Recognition]', recognizer: 'ActionRecognizer', target: Path | None
+) -> 'Iterator[Recognition]':
+    """Pass on the results, and write which frames they have seen."""
+    if target is None:
+        yield from results
+        return
+    from internvideo.datasets.frame_records import unreadable_record
+    from internvideo.engine.inference.run_header import run_header
+    from internvideo.fileio.manifests import open_manifest
+
+    numbers: dict[str, int] = {}
+    windows: Counter[str] = Counter()
+    header = run_header(recognizer.config, recognizer.checkpoint)
+    with open_manifest(target, header) as manifest:
+        for result in results:
+            name = result.source
+            place = dict(sample_index=numbers.setdefault(name, len(numbers)))
+            if result.start is not None:
+                place['window'] = windows[name]
+                windows[name] += 1
+            if result.frame_record is not None:
+                manifest.add(result.frame_record | place)
+            elif not result.error.startswith(NOT_DRAWN):
+                manifest.add(unreadable_record(name, result.error) | place)
+            yield result
 
 
 def cues_of(results: 'Sequence[Recognition]') -> Iterator[Cue]:
@@ -245,9 +282,9 @@ def main(args: argparse.Namespace) -> None:
     recognizer = ActionRecognizer(
         args.model, args.checkpoint, args.device, args.classes, args.batch_size,
         dtype=args.dtype, random_weights=args.random_weights,
-        frame_sampling=args.frame_sampling,
+        frame_sampling=args.frame_sampling, record_frames=args.manifest is not None,
     )  # fmt: skip
-    results = report(results_of(recognizer, videos, args))
+    results = report(recorded(results_of(recognizer, videos, args), recognizer, args.manifest))
     if args.json is not None:
         save_json(results, args.json)
     if any(result.error for result in results):

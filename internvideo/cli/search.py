@@ -18,6 +18,7 @@ from internvideo.engine.command_line import (
     IntermixedParser,
     UsageError,
     apply_options,
+    check_manifest,
     guarded,
     make_projects_importable,
     split_option,
@@ -88,21 +89,11 @@ def check_arguments(args: argparse.Namespace) -> None:
     if args.rerank and args.like:
         raise UsageError('--rerank judges pairs of text and video: not with --like')
     if args.manifest is not None:
-        check_manifest(args)
+        check_manifest(args.manifest)
+        if not args.videos:
+            raise UsageError('--manifest is of VIDEOS that are encoded: give some')
     if args.picture is not None and not (args.query or args.like):
         raise UsageError('--picture needs a --query or --like')
-
-
-def check_manifest(args: argparse.Namespace) -> None:
-    """Raise UsageError for a --manifest that cannot be written."""
-    from internvideo.fileio.manifests import check_manifest_path
-
-    if not args.videos:
-        raise UsageError('--manifest is of VIDEOS that are encoded: give some')
-    try:
-        check_manifest_path(args.manifest)
-    except (ValueError, ImportError) as error:
-        raise UsageError(f'--manifest {error}') from error
 
 
 def make_retriever(args: argparse.Namespace) -> 'VideoTextRetriever':
@@ -165,10 +156,12 @@ def open_frame_manifest(
     """The manifest of the flags, of each share one, or nothing."""
     if args.manifest is None:
         return nullcontext()
-    from internvideo.fileio.manifests import manifest_header, open_manifest, shard_file
+    from internvideo.engine.inference.run_header import run_header
+    from internvideo.fileio.manifests import open_manifest, shard_file
 
     settings = {k: v for k, v in retriever.settings.items() if k != 'note'}
-    header = manifest_header(retriever.config, settings=settings, **retriever.settings['note'])
+    checkpoint = retriever.settings['note']['checkpoint']
+    header = run_header(retriever.config, checkpoint, settings=settings)
     return open_manifest(shard_file(args.manifest, shard), header)
 
 

@@ -8,6 +8,7 @@ from internvideo.cli.config_names import named_config
 from internvideo.engine.command_line import (
     UsageError,
     add_common_arguments,
+    check_manifest,
     guarded,
     load_config,
     trust_pickles,
@@ -65,12 +66,7 @@ def dump_predictions(config: object, out: str) -> None:
 
 def write_frame_manifest(config: object, out: str) -> None:
     """Let the test write the manifest of its frames to ``out``."""
-    from internvideo.fileio.manifests import check_manifest_path
-
-    try:
-        check_manifest_path(out)
-    except (ValueError, ImportError) as error:
-        raise UsageError(f'--manifest {error}') from error
+    check_manifest(out)
     hook = dict(type='FrameManifestHook', out=out)
     config.custom_hooks = [*(config.get('custom_hooks') or ()), hook]
 

@@ -4,7 +4,7 @@ They are made in the process that reads, and only where they are asked for; thei
 of :data:`internvideo.fileio.manifests.FIELDS`.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,8 @@ from internvideo.datasets.media.content_hashes import (
     file_hash,
     files_hash,
 )
+from internvideo.datasets.media.libraries import library_version
+from internvideo.datasets.media.readers import probe_media
 from internvideo.fileio.manifests import FrameRecord
 
 IDENTITY = ('set_name', 'sample_index', 'path')
@@ -66,7 +68,7 @@ def decoded_facts(path: str, video: Any, frames: np.ndarray, frame_inds: np.ndar
     orientation = None if probe is None else str(probe.video.orientation)
     return dict(
         file_hash=_source_hash(path, video, frame_inds),
-        backend=getattr(video, 'backend', None) or type(video).__name__,
+        backend=getattr(video, 'backend', 'memory'),
         frame_inds=frame_inds.astype(np.int64),
         frame_times=None if times is None else np.asarray(times, np.float64)[frame_inds],
         repeated=sorted([int(asked), int(given)] for asked, given in shown.items()),
@@ -121,11 +123,85 @@ def record_of(sample: Any) -> FrameRecord | None:
     """
     record = dict(sample.get('frame_record') or {})
     if (reason := sample.get('unreadable')) is not None:
-        record = dict(unreadable=reason, file_hash=file_hash(sample.path))
+        record = unreadable_record(sample.path, reason)
     if not record:
         return None
     # The data sample knows best: several questions about a video share the record of one decode.
     return {key: sample.get(key) for key in IDENTITY} | record
+
+
+def unreadable_record(path: str, reason: str) -> FrameRecord:
+    """The record of a file that could not be read."""
+    return dict(path=path, unreadable=reason, file_hash=file_hash(path))
+
+
+def window_record(sample: Any, positions: Sequence[int], times: Sequence[float]) -> FrameRecord:
+    """The record of a data sample made of a window of a stream, with its place in the file.
+
+    Args:
+        sample: the data sample; its ``frame_inds`` count from the start of the window.
+        positions, times: of each frame of the window: number and second in the stream.
+    """
+    record = record_of(sample)
+    inds = record['frame_inds']
+    places = dict(frame_inds=np.asarray(positions)[inds], frame_times=np.asarray(times)[inds])
+    return record | _stream_facts(record['path']) | places
+
+
+class StreamRecorder:
+    """Makes the record of a video that is read as a stream: its windows are the views.
+
+    Args:
+        path: the video.
+        sampling: the rule by which windows and their frames are chosen.
+        pipeline: transforms that each frame goes through.
+    """
+
+    def __init__(self, path: str, sampling: str, pipeline: Sequence[Any]) -> None:
+        self.path, self.sampling, self.pipeline = path, sampling, pipeline
+        self._hashes: list[str] = []
+        self._times: list[float] = []
+        self._size: list[int] = []
+        self._inds: list[list[int]] = []
+        self._inputs: list[str] = []
+        self._shape: list[int] = []
+
+    def watch(self, frames: Iterable[Any]) -> Iterator[Any]:
+        """Pass on the frames of the stream, which have ``image`` and ``start``."""
+        for frame in frames:
+            self._hashes.append(array_hash(frame.image))
+            self._times.append(frame.start)
+            self._size = list(frame.image.shape[:2])
+            yield frame
+
+    def add(self, frame_inds: list[int], clip: np.ndarray) -> None:
+        """Add a window of the frames with these numbers, as the encoder gets it."""
+        self._inds.append(frame_inds)
+        self._inputs.append(array_hash(clip))
+        self._shape = list(clip.shape)
+
+    def record(self) -> FrameRecord:
+        """The record of all windows so far."""
+        inds = np.array(self._inds, np.int64)
+        return dict(
+            path=self.path,
+            file_hash=file_hash(self.path),
+            **_stream_facts(self.path),
+            frame_size=self._size,
+            sampling=self.sampling,
+            frame_inds=inds,
+            frame_times=np.array(self._times)[inds],
+            pipeline=[described(step) for step in self.pipeline],
+            clip_hash=clip_hash(self._hashes[index] for index in inds.reshape(-1)),
+            input_shape=[len(inds), *self._shape],
+            input_hash=clip_hash(self._inputs),
+        )
+
+
+def _stream_facts(path: str) -> FrameRecord:
+    """Facts of the reader of streams."""
+    orientation = str(probe_media(path).video.orientation)
+    return dict(backend=library_version('pyav'), orientation=orientation)
 
 
 def described(transform: Any) -> str:

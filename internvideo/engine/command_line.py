@@ -241,6 +241,16 @@ def dotted_keys(node: Any, prefix: str = '') -> Iterator[str]:
         yield from dotted_keys(value, f'{prefix}{name}.')
 
 
+def check_manifest(path: str | os.PathLike) -> None:
+    """Raise :class:`UsageError` for a --manifest that cannot be written."""
+    from internvideo.fileio.manifests import check_manifest_path
+
+    try:
+        check_manifest_path(path)
+    except (ValueError, ImportError) as error:
+        raise UsageError(f'--manifest {error}') from error
+
+
 def use_amp(config: Any) -> None:
     """Switch training and evaluation to bfloat16 autocast, keeping a dtype the config has."""
     wrapper = config.get('optim_wrapper')

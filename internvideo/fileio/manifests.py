@@ -12,6 +12,7 @@ import json
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -66,7 +67,7 @@ class Manifest(NamedTuple):
 
 def manifest_header(config: Mapping[str, Any] | None = None, **facts: Any) -> dict[str, Any]:
     """The header of a manifest: versions, the config's file and hash, and ``facts``."""
-    header: dict[str, Any] = dict(manifest=FORMAT, versions=software_versions())
+    header: dict[str, Any] = dict(manifest=FORMAT, versions=dict(software_versions()))
     if config is not None:
         kept = {key: value for key, value in config.items() if key not in RUN_FIELDS}
         text = json.dumps(kept, sort_keys=True, default=repr)
@@ -75,6 +76,7 @@ def manifest_header(config: Mapping[str, Any] | None = None, **facts: Any) -> di
     return header | {key: value for key, value in facts.items() if value is not None}
 
 
+@cache
 def software_versions() -> dict[str, str]:
     """Versions of this package and of the libraries that read media, as far as they are there."""
     found = dict(internvideo=__version__)

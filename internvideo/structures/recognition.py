@@ -1,6 +1,6 @@
 """Classes recognised in a video or a window of it."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 
@@ -16,6 +16,7 @@ class Recognition:
         first_frame, last_frame: the window in a stream; None for whole videos.
         start, end: seconds of the file that the window spans; None for whole videos and cameras.
         error: why the video could not be read; the lists are empty then.
+        frame_record: which frames were seen, where that is asked for.
     """
 
     source: str
@@ -27,6 +28,7 @@ class Recognition:
     start: float | None = None
     end: float | None = None
     error: str | None = None
+    frame_record: dict[str, Any] | None = field(default=None, compare=False, repr=False)
 
     def to_dict(self) -> dict[str, Any]:
         """Convert to plain lists and numbers without the fields that are None."""

@@ -3,12 +3,21 @@
 from pathlib import Path
 
 import pytest
+import torch
+from mmengine.config import Config
 
-from internvideo.apis import ActionRecognizer
+from internvideo.cli import recognize
 from internvideo.cli.compare_manifests import compare
-from internvideo.datasets.frame_records import record_of
-from internvideo.fileio.manifests import plain_record, read_manifest
-from tests.apis.tiny import CONFIG, moving_frames, write_checkpoint, write_config, write_video
+from internvideo.fileio.manifests import read_manifest
+from internvideo.structures.frame_sampling import FrameSampling
+from tests.apis.tiny import (
+    CONFIG,
+    exit_code,
+    moving_frames,
+    write_checkpoint,
+    write_config,
+    write_video,
+)
 from tests.processes import in_processes
 
 LOADER = """
@@ -32,7 +41,10 @@ def tiny_test(folder, workers=0):
     rows.write_text(''.join(f'{name}.mp4,1\n' for name in (3, 1, 'bad', 0, 2)))
     text = LOADER.format(rows=str(rows), folder=str(folder / 'videos'), workers=workers)
     config = write_config(folder, CONFIG + text)
-    return config, write_checkpoint(config, folder / 'weights.pth')
+    weights = write_checkpoint(config, folder / 'weights.pth')
+    trained = FrameSampling.of_config(Config.fromfile(config)).to_dict()
+    torch.save(torch.load(weights) | dict(meta=dict(frame_sampling=trained)), weights)
+    return config, weights
 
 
 def run_test(rank, config, weights, out, work_dir):
@@ -60,6 +72,7 @@ def test_every_sample_once_in_order(tested):
     ]
     assert [number for number, each in enumerate(records) if 'unreadable' in each] == [2]
     assert (header['config'], header['checkpoint']) == (str(config), str(weights))
+    assert header['frame_sampling']['sampling']['type'] == 'UniformSample'
 
 
 def test_two_processes_write_the_same(tested):
@@ -71,11 +84,15 @@ def test_two_processes_write_the_same(tested):
 
 def test_inference_sees_what_the_test_saw(tested):
     folder, config, weights = tested
-    loader = ActionRecognizer(config, weights, 'cpu').videos
-    loader.record_frames = True
-    records = read_manifest(folder / 'alone.jsonl').records
-    readable = [record for record in records if 'unreadable' not in record]
-    packed = [loader.from_file(record['path']) for record in readable]
-    seen = [plain_record(record_of(item['data_samples'])) for item in packed]
-    assert [each.verdict for each in compare(readable, seen)] == ['same'] * 4
-    assert [each['clip_hash'] for each in seen] == [each['clip_hash'] for each in readable]
+    out = folder / 'recognized.jsonl'
+    flags = ['--checkpoint', weights, '--device', 'cpu', '--manifest', out]
+    parser = recognize.build_parser()
+    assert exit_code(recognize.main, parser, *map(str, (config, folder / 'videos', *flags))) == 1
+    tested_records, seen = (read_manifest(file).records for file in (folder / 'alone.jsonl', out))
+    assert [each['sample_index'] for each in seen] == [*range(5)]
+    found = compare(tested_records, seen)
+    assert [each.verdict for each in found] == ['same'] * 5
+    by_path = {each['path']: each for each in seen}
+    for record in tested_records:
+        same = by_path[record['path']] | dict(sample_index=record['sample_index'])
+        assert same == record

@@ -9,6 +9,9 @@ import numpy as np
 import pytest
 
 from internvideo.cli import extract_features
+from internvideo.datasets.media.content_hashes import array_hash, clip_hash
+from internvideo.datasets.media.readers import open_video
+from internvideo.fileio.manifests import read_manifest
 from tests.apis.tiny import exit_code, moving_frames, write_checkpoint, write_config, write_video
 from tests.paths import ROOT
 
@@ -87,6 +90,24 @@ def test_shards_share_the_videos(tiny: list[str], folder: Path, monkeypatch) -> 
     monkeypatch.setenv('SLURM_ARRAY_TASK_COUNT', '2')
     assert run(tiny, folder) == 0
     assert set(made(folder)) == {'0.npy', '1.npy', '2.npy'}
+
+
+@pytest.mark.parametrize('workers', ['1', pytest.param('2', marks=pytest.mark.slow)])
+def test_features_say_which_frames_they_are_of(tiny, folder: Path, workers: str) -> None:
+    (folder / 'videos' / 'broken.mp4').write_bytes(b'not a video')
+    target = folder / 'seen.parquet'
+    flags = ['--window', '8', '--stride', '4', '--workers', workers, '--manifest', str(target)]
+    assert run(tiny, folder, *flags) == 1
+    records = sorted(read_manifest(target).records, key=lambda record: record['sample_index'])
+    assert [Path(record['path']).stem for record in records] == ['0', '1', '2', 'broken']
+    assert records[-1]['unreadable']
+    for record in records[:-1]:
+        assert record['frame_inds'] == [[1, 3, 5, 7], [5, 7, 9, 11]]
+        assert record['frame_times'][1] == pytest.approx([0.5, 0.7, 0.9, 1.1])
+        frames = open_video(record['path'], 'pyav').get_batch([1, 3, 5, 7, 5, 7, 9, 11])
+        assert record['clip_hash'] == clip_hash(map(array_hash, frames))
+        assert record['input_shape'] == [2, 3, 4, 28, 28]
+        assert record['sampling'] == 'window=8, stride=4, fps=None, num_frames=4'
 
 
 @pytest.mark.parametrize(

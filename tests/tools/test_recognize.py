@@ -4,6 +4,9 @@ from pathlib import Path
 import pytest
 
 from internvideo.cli import recognize
+from internvideo.datasets.media.content_hashes import array_hash, clip_hash
+from internvideo.datasets.media.readers import open_video
+from internvideo.fileio.manifests import read_manifest
 from tests.apis.tiny import exit_code, moving_frames, write_checkpoint, write_config, write_video
 
 
@@ -116,3 +119,29 @@ def test_flags_that_make_no_sense_end_in_one_line(folder: Path, flags, text, cap
 def test_cameras_count_frames(folder: Path, flags: list[str], capsys) -> None:
     assert run_tiny(folder, '--camera', '0', *flags) == 2
     assert '--camera counts frames' in capsys.readouterr().err
+
+
+def test_windows_say_which_frames_they_saw(folder: Path) -> None:
+    (folder / 'videos' / 'b.mp4').write_bytes(b'not a video')
+    flags = ['--window', '1.2s', '--stride', '0.8s', '--manifest', str(folder / 'seen.jsonl')]
+    assert run_tiny(folder, str(folder / 'videos'), *flags) == 1
+    broken, *windows = read_manifest(folder / 'seen.jsonl').records
+    assert broken['unreadable'] and broken['sample_index'] == 0
+    assert [window['window'] for window in windows] == [0, 1, 2, 3]
+    for window in windows:
+        (frames,), (times,) = window['frame_inds'], window['frame_times']
+        assert times == pytest.approx([frame / 10 for frame in frames])
+    decoded = open_video(str(folder / 'videos/sub/a.mp4'), 'pyav').get_batch(frames)
+    assert window['clip_hash'] == clip_hash(map(array_hash, decoded)) and frames[-1] > 24
+
+
+@pytest.mark.parametrize(
+    ('flags', 'text'),
+    [
+        (['videos', '--manifest', 'x.json'], '--manifest x.json: the file must end in .jsonl'),
+        (['--camera', '0', '--manifest', 'x.jsonl'], '--manifest is of files'),
+    ],
+)
+def test_manifests_that_cannot_be_written(folder: Path, flags: list[str], text, capsys) -> None:
+    assert run_tiny(folder, *flags) == 2
+    assert text in capsys.readouterr().err

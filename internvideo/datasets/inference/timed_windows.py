@@ -2,7 +2,7 @@
 
 import re
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from .video_stream import FrameStream, sliding_windows
@@ -36,6 +36,7 @@ class TimedWindow(NamedTuple):
         first, last: positions of the first and last frame in the stream.
         start, end: seconds of the file that it spans.
         padded: how many at the end repeat the last one.
+        times: second at which each of ``images`` appears.
     """
 
     images: list[Any]
@@ -44,6 +45,12 @@ class TimedWindow(NamedTuple):
     start: float
     end: float
     padded: int = 0
+    times: Sequence[float] = ()
+
+    @property
+    def positions(self) -> list[int]:
+        """Position of each of ``images`` in the stream."""
+        return [min(self.first + number, self.last) for number in range(len(self.times))]
 
 
 def window_length(value: int | str | Seconds) -> Length:
@@ -111,6 +118,7 @@ def timed_windows(
             real[0].start,
             real[-1].end,
             part.padded,
+            [frame.start for frame in part.items],
         )
 
 
@@ -165,7 +173,8 @@ def _window_of(held: deque[tuple[int, ShownFrame]], begin: float, window: float)
     frames = [frame for _, frame in held]
     start, end = max(begin, frames[0].start), min(begin + window, frames[-1].end)
     images = [frame.image for frame in frames]
-    return TimedWindow(images, held[0][0], held[-1][0], start, max(start, end))
+    times = [frame.start for frame in frames]
+    return TimedWindow(images, held[0][0], held[-1][0], start, max(start, end), 0, times)
 
 
 def in_batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:

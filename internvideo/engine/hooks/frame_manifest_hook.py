@@ -1,17 +1,16 @@
 """Writing of which frames a test has seen."""
 
-from collections.abc import Mapping
 from typing import Any
 
 from mmengine.dist import all_gather_object, is_main_process
 from mmengine.hooks import Hook
 
 from internvideo.datasets.frame_records import record_frames_of, record_of
+from internvideo.engine.inference.run_header import run_header
 from internvideo.evaluation.gathered_metric import merge_records
 from internvideo.fileio.manifests import (
     FrameRecord,
     check_manifest_path,
-    manifest_header,
     write_manifest,
 )
 from internvideo.registry import HOOKS
@@ -60,9 +59,6 @@ class FrameManifestHook(Hook):
         self._records = []
         if is_main_process():
             records = merge_records(parts, len(runner.test_dataloader.dataset))
-            write_manifest(self.out, _header(runner), records)
+            header = run_header(runner.cfg, runner.cfg.get('load_from'))
+            write_manifest(self.out, header, records)
             runner.logger.info(f'manifest of {len(records)} samples: {self.out}')
-
-
-def _header(runner: Any) -> Mapping[str, Any]:
-    return manifest_header(runner.cfg, checkpoint=runner.cfg.get('load_from'))
