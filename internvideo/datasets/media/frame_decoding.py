@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from .errors import MediaError, decoder_reason
-from .frame_times import SteadyClock
+from .frame_times import SteadyClock, seconds_of
 from .libraries import import_av
 from .orientation import Orientation, from_side_data
 from .packet_table import NO_TIME, PacketTable
@@ -278,7 +278,9 @@ class FrameClock:
     def seconds(self, pts: int | None) -> float:
         """Seconds of the next frame from the file's start."""
         pts = next(self._slots, pts)
-        return self._clock.seconds(None if pts is None else pts * self._unit - self._start)
+        return self._clock.seconds(
+            None if pts is None else seconds_of(pts, self._unit) - self._start
+        )
 
 
 def last_length(video: VideoFacts) -> float:

@@ -1,6 +1,7 @@
 """Presentation times of frames: gaps and jumps of the clock, average rates."""
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -13,6 +14,17 @@ BROADCAST = ('mpegts', 'mpeg', 'mpegtsraw')
 TIME_ROUNDING = 1e-3
 """Seconds by which containers round times."""
 RATE_TOLERANCE = 0.02
+WHOLE_RATE = 1e-12
+
+
+def seconds_of(ticks: Any, unit: float) -> Any:
+    """Seconds of ticks (a number or an array) of a clock whose unit is so many seconds.
+
+    Nearly every clock has a whole number of ticks a second: divided by it seconds are rounded once,
+    as players have them, where a product with the unit is off in the last digit.
+    """
+    rate = round(1 / unit) if unit else 0
+    return ticks / rate if rate and abs(unit * rate - 1) < WHOLE_RATE else ticks * unit
 
 
 class SteadyClock:

@@ -329,7 +329,7 @@ def _video_facts(
 
 def _seconds(packets: PacketTable, unit: float) -> np.ndarray:
     pts = packets.pts[packets.order]
-    return np.where(pts == NO_TIME, np.nan, pts * unit)
+    return np.where(pts == NO_TIME, np.nan, frame_times.seconds_of(pts, unit))
 
 
 def _last_length(packets: PacketTable, unit: float, rate: float) -> float:
@@ -384,4 +384,4 @@ def _hazards(
 def _key_times(packets: PacketTable, unit: float) -> np.ndarray:
     """Times of the key packets, which no reordering disturbs."""
     pts = packets.pts[packets.keys].astype(np.float64)
-    return np.where(pts == NO_TIME, np.nan, pts * unit)
+    return np.where(pts == NO_TIME, np.nan, frame_times.seconds_of(pts, unit))

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from internvideo.datasets.bad_samples import MediaError
+from internvideo.datasets.media.errors import MediaError
+from internvideo.datasets.media.timeline import timeline_of
 from internvideo.registry import TRANSFORMS
 
 RandVector = Callable[..., np.ndarray]
@@ -359,9 +360,7 @@ def _end(times: np.ndarray, fps: float) -> float:
 
 def _shown_instead(indices: np.ndarray, sample: dict) -> np.ndarray:
     """Frames on the screen when those of a constant rate would be ``indices``."""
-    fps = sample['video'].fps
-    times = _times(sample, fps)
-    # Half a frame: containers round times, so that those of constant rate are not exact.
-    if np.abs(times - np.arange(len(times)) / fps).max() < 0.5 / fps:
+    if timeline_of(sample['video']).is_constant:
         return indices
-    return np.searchsorted(times[1:], indices / fps, side='right')
+    fps = sample['video'].fps
+    return np.searchsorted(_times(sample, fps)[1:], indices / fps, side='right')

@@ -13,7 +13,8 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from internvideo.datasets.bad_samples import MediaError
+from internvideo.datasets.media.errors import MediaError
+from internvideo.datasets.transforms.loading import OpenVideo
 from internvideo.datasets.transforms.peer_sampling import (
     PROCESSORS,
     ClipsAtIndices,
@@ -208,21 +209,23 @@ def test_clips_at_indices_are_those_of_torchcodec(
         assert found == batch.data[..., 0, 0, 0].tolist()
 
 
-def write_clip(path: Path, rate: Fraction, ticks: list[int] | None = None) -> Path:
-    """40 small frames, at ``ticks`` of milliseconds where given."""
+def write_clip(path: Path, lengths: list[int], ticks: int) -> Path:
+    """Small frames, each shown for its length in ticks of a second."""
+    starts = [0, *np.cumsum(lengths).tolist()]
     with av.open(str(path), 'w') as container:
-        stream = container.add_stream('libx264', rate=rate)
+        options = dict(bf='0', video_track_timescale=str(ticks))
+        stream = container.add_stream('libx264', rate=25, options=options)
         stream.width, stream.height, stream.pix_fmt = 32, 32, 'yuv420p'
-        if ticks is not None:
-            stream.codec_context.time_base = Fraction(1, 1000)
-        for number in range(40):
-            frame = av.VideoFrame.from_ndarray(
-                np.full((32, 32, 3), 6 * number, np.uint8), format='rgb24'
-            )
-            frame.pts = number if ticks is None else ticks[number]
-            frame.time_base = 1 / rate if ticks is None else Fraction(1, 1000)
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode())
+        stream.codec_context.time_base = Fraction(1, ticks)
+        packets = []
+        for number in range(len(lengths)):
+            image = np.full((32, 32, 3), 6 * number % 256, np.uint8)
+            frame = av.VideoFrame.from_ndarray(image, format='rgb24')
+            frame.pts, frame.time_base = starts[number], Fraction(1, ticks)
+            packets += stream.encode(frame)
+        for packet, length in zip([*packets, *stream.encode()], lengths, strict=False):
+            packet.duration = length
+            container.mux(packet)
     return path
 
 
@@ -232,13 +235,16 @@ def decoder(path: Path):
     return decoders.VideoDecoder(str(path), seek_mode='exact')
 
 
-@pytest.fixture(scope='module', params=['10', '25', '30000/1001', 'variable'])
+VARIED = np.random.default_rng(0).choice([20, 40, 300], 40).tolist()
+
+
+@pytest.fixture(
+    scope='module',
+    params=[([1] * 40, 10), ([1] * 40, 25), ([1001] * 40, 30000), (VARIED, 1000)],
+    ids=['10', '25', '30000/1001', 'variable'],
+)
 def timed(request, tmp_path_factory):
-    path = tmp_path_factory.mktemp('timed') / f'{request.param.replace("/", "_")}.mp4'
-    if request.param != 'variable':
-        return write_clip(path, Fraction(request.param))
-    steps = np.random.default_rng(0).choice([20, 40, 300], 39)
-    return write_clip(path, Fraction(25), [0, *np.cumsum(steps).tolist()])
+    return write_clip(tmp_path_factory.mktemp('timed') / 'clip.mp4', *request.param)
 
 
 def shown_times(path):
@@ -284,8 +290,7 @@ def test_clips_at_timestamps_are_those_of_torchcodec(
         **(dict(num_views=clips) if mode == 'random' else number),
     )
     torch.manual_seed(0)
-    rate = decoder(timed).metadata.average_fps
-    assert frames(ours, video(40, rate, shown_times(timed))) == expected
+    assert frames(ours, dict(OpenVideo()(dict(path=str(timed))))) == expected
 
 
 def test_clips_that_cannot_be_are_refused():
