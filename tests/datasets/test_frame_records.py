@@ -3,6 +3,7 @@
 import hashlib
 import json
 
+import av
 import numpy as np
 import pytest
 import torch
@@ -28,10 +29,9 @@ def videos(media, folder, *names, **fields):
             type='VideoDataset',
             ann_file=str(rows),
             data_prefix=str(media),
-            sampling=VIEWS,
             pipeline=pipeline,
             test_mode=True,
-            **dict(backend='pyav') | fields,
+            **dict(backend='pyav', sampling=VIEWS) | fields,
         )
     )
     record_frames_of(dataset)
@@ -97,6 +97,24 @@ def test_an_unreadable_file(media, tmp_path):
     broken, gone = (record_of(dataset[row]['data_samples']) for row in range(2))
     assert broken['unreadable'] and broken['file_hash'] == file_hash(media / 'text.mp4')
     assert gone['unreadable'] == 'file not found' and gone['file_hash'] is None
+
+
+def test_damaged_frames_are_told_with_those_in_their_place(media, tmp_path):
+    video = tmp_path / 'damaged.mp4'
+    with av.open(str(video), 'w') as container:
+        stream = container.add_stream('mjpeg', rate=10)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, 'yuvj420p'
+        for number in range(20):
+            image = np.full((48, 64, 3), 12 * number, np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format='rgb24')))
+    with av.open(str(video)) as container:
+        packet = [packet for packet in container.demux(video=0) if packet.size][7]
+        place, size = packet.pos, packet.size
+    content = video.read_bytes()
+    video.write_bytes(content[:place] + bytes(size) + content[place + size :])
+    every = dict(type='UniformSample', num_frames=20, mode='val')
+    dataset = videos(tmp_path, tmp_path, 'damaged.mp4', sampling=every)
+    assert record_of(dataset[0]['data_samples'])['repeated'] == [[7, 6]]
 
 
 def test_a_folder_of_frames_counts_those_that_were_read(media, tmp_path):
