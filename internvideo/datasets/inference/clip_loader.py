@@ -15,7 +15,10 @@ from internvideo.registry import TRANSFORMS
 
 
 class ArrayReader:
-    """Frames in memory, T of (H, W, 3), with the interface of a video reader."""
+    """Frames in memory, T of (H, W, 3), with the interface of a video reader.
+
+    Where a stream changes its size, a clip has that of its first frame.
+    """
 
     def __init__(self, frames: Sequence[np.ndarray], fps: float = 0.0) -> None:
         self.frames, self.fps = frames, fps
@@ -24,7 +27,17 @@ class ArrayReader:
         return len(self.frames)
 
     def get_batch(self, indices: Sequence[int]) -> np.ndarray:
-        return np.stack([self.frames[index] for index in indices])
+        images = [self.frames[index] for index in indices]
+        height, width = images[0].shape[:2]
+        return np.stack([_scaled(image, width, height) for image in images])
+
+
+def _scaled(image: np.ndarray, width: int, height: int) -> np.ndarray:
+    if image.shape[:2] == (height, width):
+        return image
+    import cv2
+
+    return cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
 
 
 class ClipLoader:
