@@ -16,7 +16,7 @@ from .readers import decoder_reason, optional_library
 NO_TRACK = 'no audio track'
 SEEK_FROM = 2.0
 """Seconds into a file from which seeking pays."""
-PRE_ROLL = 0.5
+PRE_ROLL = 0.75
 """Seconds decoded before an excerpt: decoders need some frames to give what they give in order."""
 SEEKS = (PRE_ROLL, 5.0, 30.0)
 """Seconds before an excerpt to which seeking is tried, before reading from the beginning."""
@@ -32,6 +32,7 @@ BROADCAST = ('mpegts', 'mpeg')
 ESTIMATED = ('mp3', 'aac', 'ac3', 'eac3', 'dts', 'truehd', 'mlp', 'amr', 'loas', 'mp2')
 """Bare streams, whose length FFmpeg guesses from the bit rate."""
 MISSING_SHARE = 0.1
+PACKET_RATE = 90000
 COARSE_UNIT = 1 / 8000
 TAILS = (2.0, 20.0, 200.0)
 
@@ -45,14 +46,20 @@ def sound_facts(path: str) -> dict[str, Any]:
         MediaError: missing, broken, or :data:`NO_TRACK` without one.
     """
     with _opened(path) as file:
-        context = file.stream.codec_context
-        return dict(
-            index=file.stream.index,
-            language=file.stream.metadata.get('language'),
-            channels=context.channels,
-            rate=context.sample_rate,
+        stream = file.stream
+        facts = dict(
+            index=stream.index,
+            language=stream.metadata.get('language'),
+            channels=stream.codec_context.channels,
+            rate=stream.codec_context.sample_rate,
             seconds=_track_end(file),
         )
+    if not facts['channels']:
+        # Where sound comes late in a file, only the sound itself tells.
+        with _opened(path) as file:
+            for frame in islice(_Frames(file), 1):
+                facts.update(channels=frame.layout.nb_channels, rate=frame.sample_rate)
+    return facts
 
 
 def read_sound(path: str, rate: int, start: float = 0.0, end: float | None = None) -> np.ndarray:
@@ -146,45 +153,37 @@ class _Clock:
     Args:
         start: second of the stamps that is second 0.
         is_broadcast: stamps that step back, or far forward, belong to another clock.
-        follows: the file is read from its beginning, where the track may begin late.
+        following: sample at which the first frame lies; None: at its beginning, where a track
+            may be late.
     """
 
-    def __init__(self, start: float, is_broadcast: bool, follows: bool = True) -> None:
+    def __init__(self, start: float, is_broadcast: bool, following: int | None = None) -> None:
         self.start, self.is_broadcast = start, is_broadcast
         self.jumped = False
-        self._is_first = follows
-        self._rate = 0
-        self.following: int | None = 0 if follows else None
-
-    @property
-    def seconds(self) -> float | None:
-        """Second at which the sound so far ends."""
-        return self.following / self._rate if self.following and self._rate else None
+        self._is_first = following is None
+        self._following, self._rate = following or 0, 0
 
     def place(self, stamp: float | None, length: int, rate: int) -> int:
         """Sample at which ``length`` samples lie that are stamped so (None: not at all)."""
-        if self.following and self._rate != rate:
-            self.following = round(self.following / self._rate * rate)
+        if self._rate and self._rate != rate:
+            self._following = round(self._following / self._rate * rate)
         self._rate = rate
-        following = self.following
-        place = following or 0
+        place = self._following
         if stamp is not None:
-            place = round((stamp - self.start) * rate)
-        if following is not None:
-            place = self._continued(place, following, rate)
-        self.following, self._is_first = place + length, False
+            place = self._continued(round((stamp - self.start) * rate), rate)
+        self._following, self._is_first = place + length, False
         return place
 
-    def _continued(self, place: int, following: int, rate: int) -> int:
+    def _continued(self, place: int, rate: int) -> int:
         """The place, or where the sound before it ended."""
-        step = (place - following) / rate
+        step = (place - self._following) / rate
         # At the beginning of a track any step is its delay.
         new_clock = self.is_broadcast and not self._is_first and not -STEP <= step <= JUMP
         if new_clock:
             self.start += step
             self.jumped = True
         is_near = abs(step) <= (FIRST_STEP if self._is_first else STEP)
-        return following if new_clock or is_near else place
+        return self._following if new_clock or is_near else place
 
 
 class _Resampled:
@@ -290,14 +289,18 @@ class _Resampled:
 class _Frames:
     """Frames of a track in order, packets that cannot be decoded left out as players do.
 
+    Args:
+        file: the track.
+        seeks: its place in the file was sought.
+
     Attributes:
         good, bad: packets so far.
         reason: why the first bad one could not be decoded.
         broken: why the file could not be read on, or None.
     """
 
-    def __init__(self, file: _File) -> None:
-        self.file = file
+    def __init__(self, file: _File, seeks: bool = False) -> None:
+        self.file, self._seeks = file, seeks
         self.good = self.bad = 0
         self.reason: BaseException | None = None
         self.broken: BaseException | None = None
@@ -311,6 +314,9 @@ class _Frames:
                 self.reason = self.reason or error
                 continue
             self.good += bool(packet.size)
+            if self._seeks and self.good == 1:
+                # Half packets at the place are no fault of the file.
+                self.bad = 0
             yield from (frame for frame in frames if frame.samples)
 
     def _packets(self) -> Iterator[Any]:
@@ -360,26 +366,46 @@ def _read_after_seek(
     """The excerpt, or None where seeking did not lead to a known place before it."""
     with _opened(path) as file:
         grid = _frame_grid(file)
-        frames = _Frames(file)
-        remaining = iter(frames)
         try:
             _seek(file, file.start + start - before)
         except file.av.FFmpegError:
             return None
-        # Of the first frame decoders may withhold a part, its time is then rounded.
-        next(remaining, None)
-        frame = next(remaining, None)
-        if frame is None or frame.time is None:
+        frames = _Frames(file, seeks=True)
+        remaining = iter(frames)
+        ahead = list(_frames_until(remaining, file.start + start - MARGIN))
+        native = ahead[0].sample_rate if ahead else 0
+        if any(frame.time is None or frame.sample_rate != native for frame in ahead):
             return None
-        native = frame.sample_rate
-        clock = _Clock(file.start, file.is_broadcast, follows=False)
-        place = clock.place(frame.time, 0, native)
+        place = _first_place(ahead, file.start, file.unit) if ahead else np.inf
         if place > (start - MARGIN) * native:
             return None
-        clock.following = _on_grid(place, grid, file.unit * native)
-        # Half packets at the place are no fault of the file.
-        frames.bad = 0
-        return _read(file, frames, chain([frame], remaining), clock, rate, start, end)
+        clock = _Clock(
+            file.start, file.is_broadcast, following=_on_grid(place, grid, file.unit * native)
+        )
+        return _read(file, frames, chain(ahead, remaining), clock, rate, start, end)
+
+
+def _frames_until(frames: Iterator[Any], second: float) -> Iterator[Any]:
+    """Frames up to the one that reaches a second of the file's own clock."""
+    for frame in frames:
+        yield frame
+        if frame.time is None or frame.time + frame.samples / frame.sample_rate > second:
+            return
+
+
+def _first_place(frames: list[Any], start: float, unit: float) -> float:
+    """Sample at which the first of some frames lies, by the time stamps of all.
+
+    Stamps are rounded, and for some packets after a place that was sought FFmpeg guesses them.
+    """
+    rate = frames[0].sample_rate
+    lengths = np.cumsum([0] + [frame.samples for frame in frames[:-1]])
+    places = np.array([(frame.time - start) * rate for frame in frames]) - lengths
+    # Up to the first pause, which the clock finds.
+    pauses = np.flatnonzero(np.abs(np.diff(places)) > STEP * rate)
+    places = places[: pauses[0] + 1 if len(pauses) else None]
+    agreed = np.abs(places - np.median(places)) <= unit * rate
+    return float(places[agreed].mean() if agreed.any() else np.median(places))
 
 
 def _seek(file: _File, second: float) -> None:
@@ -398,30 +424,30 @@ def _frame_grid(file: _File) -> tuple[int, int] | None:
     return found[1] if len(found) == 3 and found[1][1] == found[2][1] else None
 
 
-def _on_grid(place: int, grid: tuple[int, int] | None, rounding: float) -> int:
+def _on_grid(place: float, grid: tuple[int, int] | None, rounding: float) -> int:
     """The place of the grid that is meant by a rounded one, if any."""
     if grid is None:
-        return place
+        return round(place)
     first, length = grid
     exact = first + round((place - first) / length) * length
-    return exact if abs(exact - place) <= rounding + 1 else place
+    return exact if abs(exact - place) <= rounding / 2 + 2 else round(place)
 
 
 def _clock_jumps(path: str) -> bool:
     """Whether the times of packets do not tell their place in the file."""
     with _opened(path) as file:
-        return file.is_broadcast and _walk(file).jumped
+        return file.is_broadcast and _walk(file)[1]
 
 
-def _walk(file: _File) -> _Clock:
-    """The clock after all packets, none of them decoded."""
-    clock = _Clock(file.start, file.is_broadcast)
-    rate = file.stream.codec_context.sample_rate or 48000
+def _walk(file: _File) -> tuple[float, bool]:
+    """(second at which the last packet ends, whether the clock jumps), without decoding."""
+    clock, end = _Clock(file.start, file.is_broadcast), 0.0
     for packet in file.container.demux(file.stream):
-        if packet.size:
-            stamp = None if packet.pts is None else packet.pts * file.unit
-            clock.place(stamp, round((packet.duration or 0) * file.unit * rate), rate)
-    return clock
+        if packet.pts is not None:
+            stamp, length = packet.pts * file.unit, (packet.duration or 0) * file.unit
+            clock.place(stamp, round(length * PACKET_RATE), PACKET_RATE)
+            end = max(end, stamp - clock.start + length)
+    return end, clock.jumped
 
 
 def _track_end(file: _File) -> float | None:
@@ -430,7 +456,7 @@ def _track_end(file: _File) -> float | None:
     # MP3 files with a header state the delay of the encoder too.
     is_estimated = file.format in ESTIMATED and not stream.start_time
     if file.is_broadcast or is_estimated:
-        return _walk(file).seconds
+        return _walk(file)[0]
     if stream.duration:
         return ((stream.start_time or 0) + stream.duration) * file.unit - file.start
     if file.container.duration:
@@ -438,7 +464,7 @@ def _track_end(file: _File) -> float | None:
             if (end := _end_after_seek(file, before)) is not None:
                 return end
     with _opened(file.path) as again:
-        return _walk(again).seconds
+        return _walk(again)[0]
 
 
 def _end_after_seek(file: _File, before: float) -> float | None:
