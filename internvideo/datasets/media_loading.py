@@ -65,7 +65,11 @@ class MediaLoading:
         self.media_type = media_type
         self.has_pictures, self.has_audio = media_type != 'audio', media_type in AUDIBLE
         self.sampling = sampling if callable(sampling) else TRANSFORMS.build(dict(sampling))
-        self.audio = audio if isinstance(audio, AudioFeatures) else AudioFeatures(**(audio or {}))
+        self.audio = (
+            audio
+            if isinstance(audio, AudioFeatures)
+            else AudioFeatures(**dict(limits=limits) | dict(audio or {}))
+        )
         if clip_from_video and not hasattr(self.sampling, 'num_frames'):
             raise ValueError('clip_from_video=True needs a sampling with `num_frames`')
         self.trimmed_seconds, self.clip_from_video = trimmed_seconds, clip_from_video

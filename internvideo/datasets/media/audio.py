@@ -3,7 +3,7 @@
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,50 +11,55 @@ from torch.nn.functional import pad
 
 from internvideo.ops.filter_bank import SAMPLE_RATE, WINDOW, log_mel_filter_bank, num_filter_frames
 
-from .errors import MediaError, decoder_reason
+from .decoder_process import run_guarded
+from .errors import MediaError
 from .libraries import optional_library
+from .limits import media_limits
+from .probe import FileCache, file_key
+from .readers import Limits
+from .sound import NO_TRACK
 
 RandInt = Callable[[int, int], int]
-SEEK_FROM = 2.0
-"""Seconds into a track from which seeking pays."""
-NO_TRACK = 'no audio track'
+FACTS = 'internvideo.datasets.media.sound:sound_facts'
+READ = 'internvideo.datasets.media.sound:read_sound'
+
+_facts = FileCache()
 
 
 class AudioTrack:
-    """The first audio track of a file (wav, flac, mp3, mp4, ...), through PyAV.
+    """The audio track of a file (wav, flac, mp3, mp4, ...) that players take: the default one.
 
     Args:
         path: the file.
         rate: samples a second that :meth:`read` gives, whatever the track has.
+        limits: :class:`MediaLimits` or its fields; of sound the deadline counts.
 
     Attributes:
-        seconds: length of the track; None when the file does not say.
+        index: number of the track among the streams of the file.
+        language: as the container says, or None.
+        seconds: from the start of the file to the end of the track; None when unknown.
         channels: number of them.
 
     Raises:
-        MediaError: missing, broken, or :attr:`NO_TRACK` without an audio track.
+        MediaError: missing, broken, or ``NO_TRACK`` without an audio track.
     """
 
-    def __init__(self, path: str, rate: int = SAMPLE_RATE) -> None:
+    def __init__(self, path: str, rate: int = SAMPLE_RATE, limits: Limits = None) -> None:
         self.path, self.rate = str(path), rate
-        self._av = optional_library('av', 'av')
-        if not Path(path).is_file():
-            raise MediaError(path, 'file not found')
-        with self._open() as container:
-            if not container.streams.audio:
-                raise MediaError(path, NO_TRACK)
-            stream = container.streams.audio[0]
-            # Some containers, Matroska among them, state no length per track: that of the file
-            # stands in.
-            own = stream.duration and float(stream.duration * stream.time_base)
-            whole = container.duration and container.duration / self._av.time_base
-            self.seconds, self.channels = own or whole or None, stream.codec_context.channels
+        self._deadline = media_limits(limits).deadline
+        optional_library('av', 'av')
+        facts = self._remembered_facts()
+        self.index: int = facts['index']
+        self.language: str | None = facts['language']
+        self.channels: int = facts['channels']
+        self.seconds: float | None = facts['seconds']
 
-    def _open(self):
-        try:
-            return self._av.open(self.path)
-        except (self._av.FFmpegError, ValueError) as error:
-            raise MediaError(self.path, decoder_reason(error, 'cannot be opened')) from None
+    def _remembered_facts(self) -> dict[str, Any]:
+        key = file_key(self.path)
+        if (found := _facts.get(key)) is None:
+            found = run_guarded(FACTS, self.path, deadline=self._deadline)
+            _facts.put(key, found)
+        return found
 
     def samples_between(self, start: float, end: float | None) -> int:
         """Number of samples of :meth:`read` as far as the file says, or 0."""
@@ -65,50 +70,15 @@ class AudioTrack:
     def read(self, start: float = 0.0, end: float | None = None) -> Tensor:
         """float32 (channels, samples) in [-1, 1] of the seconds from ``start`` to ``end``.
 
-        Fewer samples where the track ends before, perhaps none.
+        Seconds count from the start of the file, which is that of its picture too: a track that
+        begins later is preceded by silence, and pauses in its time stamps are silent.  Fewer
+        samples where the track ends before, perhaps none.
 
         Raises:
-            MediaError: it cannot be decoded.
+            MediaError: it cannot be decoded, or over a tenth of it cannot.
         """
-        try:
-            with self._open() as container:
-                first, parts = self._resampled(container, start, end)
-        except (self._av.FFmpegError, ValueError) as error:
-            if isinstance(error, MediaError):
-                raise
-            raise MediaError(self.path, decoder_reason(error, 'sound decoding failed')) from None
-        if not parts:
-            return torch.zeros(1, 0)
-        skipped = max(round((start - first) * self.rate), 0)
-        stop = None if end is None else skipped + round((end - start) * self.rate)
-        return torch.cat(parts, dim=1)[:, skipped:stop]
-
-    def _resampled(self, container, start: float, end: float | None) -> tuple[float, list[Tensor]]:
-        """(second at which the first sample lies, samples) of the frames that reach the span."""
-        stream = container.streams.audio[0]
-        # Seeking leads to a frame at or before the time; read() cuts off what lies in between.
-        if start > SEEK_FROM:
-            container.seek(int(start / stream.time_base), stream=stream)
-        # Channels stay apart: the caller takes their mean, and `crop_mono` depends on their
-        # number.
-        resampler = self._av.AudioResampler(format='fltp', rate=self.rate)
-        # Times are the file's own: of a track that begins late, or a clock that does not begin at
-        # 0 (MPEG-TS), the span is shifted.
-        first, parts = None, []
-        time = 0.0
-        for frame in container.decode(stream):
-            # A frame without a time begins where the one before it ended.
-            time = time if frame.time is None else frame.time
-            if end is not None and time >= end:
-                break
-            following = time + frame.samples / frame.sample_rate
-            if following > start:
-                first = time if first is None else first
-                parts += resampler.resample(frame)
-            time = following
-        # The filter of the resampler still holds the last samples.
-        parts += resampler.resample(None) if parts else []
-        return first or 0.0, [torch.from_numpy(part.to_ndarray()) for part in parts]
+        samples = run_guarded(READ, self.path, self.rate, start, end, deadline=self._deadline)
+        return torch.from_numpy(samples)
 
 
 def mono_excerpt(
@@ -144,6 +114,7 @@ class AudioFeatures:
         num_mel_bins: of the filter bank.
         random_crop: False: the first part in place of a drawn one (testing).
         crop_mono: False: always the first part of sounds of one channel, as published.
+        limits: of :class:`AudioTrack`.
 
     Raises:
         ValueError: another sample rate, a negative length, no bins.
@@ -154,6 +125,7 @@ class AudioFeatures:
     num_mel_bins: int = 64
     random_crop: bool = True
     crop_mono: bool = True
+    limits: Limits = None
 
     def __post_init__(self) -> None:
         if self.sample_rate != SAMPLE_RATE:
@@ -217,7 +189,7 @@ class AudioFeatures:
 
     def _read(self, path: str, start: float, end: float | None) -> Tensor:
         """Read (channels, samples), of a long track only the part that is used."""
-        track = AudioTrack(path, self.sample_rate)
+        track = AudioTrack(path, self.sample_rate, self.limits)
         surplus = track.samples_between(start, end) - self.length
         if not self.length or surplus <= 0:
             return track.read(start, end)

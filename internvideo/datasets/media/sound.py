@@ -76,11 +76,11 @@ def read_sound(path: str, rate: int, start: float = 0.0, end: float | None = Non
         MediaError: it cannot be decoded, or over a tenth of it cannot.
     """
     span = _Span(rate, start, end)
-    if start > SEEK_FROM and not _clock_jumps(path):
-        for before in SEEKS:
-            samples = _read_after_seek(path, span, before) if before < start else None
-            if samples is not None:
-                return samples
+    for before in SEEKS if start > SEEK_FROM else ():
+        with _opened(path) as file:
+            samples = None if _clock_jumps(file) else _read_after_seek(file, span, before)
+        if samples is not None:
+            return samples
     with _opened(path) as file:
         frames = _Frames(file)
         return _read(file, frames, iter(frames), SoundClock(file.start, file.format), span)
@@ -232,26 +232,24 @@ def _read(
 # --- excerpts ---
 
 
-def _read_after_seek(path: str, span: _Span, before: float) -> np.ndarray | None:
+def _read_after_seek(file: _File, span: _Span, before: float) -> np.ndarray | None:
     """The span, or None where seeking did not lead to a known place before it."""
-    with _opened(path) as file:
-        grid = _frame_grid(file)
-        first_second = span.start - MARGIN
-        if not file.seek(span.start - before):
-            return None
-        frames = _Frames(file, is_sought=True)
-        remaining = iter(frames)
-        ahead = list(_frames_until(remaining, file.start + first_second))
-        rates = {frame.sample_rate for frame in ahead}
-        if len(rates) != 1 or any(frame.time is None for frame in ahead):
-            return None
-        (native,) = rates
-        place = _first_place(ahead, file.start, file.unit)
-        if place > first_second * native:
-            return None
-        following = _on_grid(place, grid, file.unit * native)
-        clock = SoundClock(file.start, file.format, following)
-        return _read(file, frames, chain(ahead, remaining), clock, span)
+    grid = _frame_grid(file)
+    if before >= span.start or not file.seek(span.start - before):
+        return None
+    frames = _Frames(file, is_sought=True)
+    remaining = iter(frames)
+    first_second = span.start - MARGIN
+    ahead = list(_frames_until(remaining, file.start + first_second))
+    rates = {frame.sample_rate for frame in ahead}
+    if len(rates) != 1 or any(frame.time is None for frame in ahead):
+        return None
+    (native,) = rates
+    place = _first_place(ahead, file.start, file.unit)
+    if place > first_second * native:
+        return None
+    clock = SoundClock(file.start, file.format, _on_grid(place, grid, file.unit * native))
+    return _read(file, frames, chain(ahead, remaining), clock, span)
 
 
 def _frames_until(frames: Iterator[Any], second: float) -> Iterator[Any]:
@@ -301,10 +299,13 @@ def _on_grid(place: float, grid: tuple[int, int] | None, rounding: float) -> int
 # --- lengths, without decoding ---
 
 
-def _clock_jumps(path: str) -> bool:
+def _clock_jumps(file: _File) -> bool:
     """Whether times do not tell the place in the file."""
-    with _opened(path) as file:
-        return file.format in BROADCAST and _walk(file)[1]
+    if file.format not in BROADCAST:
+        return False
+    # The packets are looked at in a file of their own, which is then at its end.
+    with _opened(file.path) as again:
+        return _walk(again)[1]
 
 
 def _walk(file: _File) -> tuple[float, bool]:

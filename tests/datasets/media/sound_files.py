@@ -1,7 +1,6 @@
 """Sound files of many kinds whose bursts tell where on the clock each of them lies."""
 
 import struct
-from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -11,7 +10,6 @@ import numpy as np
 BURST = 0.02
 """Seconds that a burst lasts."""
 VIDEO_FPS = 25
-LAYOUTS = {1: 'mono', 2: 'stereo', 6: '5.1'}
 
 
 def burst_second(number: int) -> float:
@@ -60,12 +58,12 @@ def burst_errors(wave: np.ndarray, rate: int, start: float = 0.0) -> dict[int, f
 def write_sound(
     path: Path,
     codec: str,
-    seconds: float = 8.0,
+    seconds: int = 8,
     rate: int = 48000,
-    channels: int = 1,
+    layout: str = 'mono',
     *,
-    delay: float = 0.0,
-    pause: tuple[float, float] | None = None,
+    offset: float = 0.0,
+    left_out: tuple[float, float] = (0.0, 0.0),
     video: str | None = None,
     bit_rate: int | None = None,
     options: dict[str, str] | None = None,
@@ -77,20 +75,18 @@ def write_sound(
     Args:
         path: the file; its suffix tells the container unless ``container`` does.
         codec: an encoder of FFmpeg.
-        seconds, rate, channels: of the sound.
-        delay: seconds that are cut off its beginning, so that the track begins late.
-        pause: (first, last) second of a part that is left out, so that the time stamps have a gap.
+        seconds, rate, layout: of the sound.
+        offset: second of the clock at which the file begins.
+        left_out: first and last second of a part that has no packets: a late beginning, or a gap
+            in the time stamps.
         video: encoder of a grey video beside it.
         bit_rate, options: of the encoder of sound.
         container: FFmpeg's name of the format.
         tracks: number of tracks; the last one alone holds bursts and is the default.
     """
     with av.open(str(path), 'w', format=container) as file:
-        if video:
-            _add_video(file, video)
-        streams = [
-            file.add_stream(codec, rate=rate, layout=LAYOUTS[channels]) for _ in range(tracks)
-        ]
+        pictures = [_add_video(file, video)] if video else []
+        streams = [file.add_stream(codec, rate=rate, layout=layout) for _ in range(tracks)]
         for stream in streams:
             stream.options = options or {}
             if bit_rate:
@@ -99,38 +95,31 @@ def write_sound(
             stream.metadata['language'] = 'eng' if stream is streams[-1] else 'deu'
         file.start_encoding()
         wave = bursts(seconds, rate)
-        skipped = _skipped(rate, delay, pause)
         # Second by second, or the one would follow the other in the file.
-        for second in range(int(seconds)):
-            if video:
-                _encode_video(file, file.streams.video[0], second)
+        for second in range(seconds):
+            for stream in pictures:
+                _encode_video(file, stream, second, offset)
             for stream in streams:
                 part = wave * (stream is streams[-1])
-                _encode(file, stream, part, second, skipped)
-        for stream in file.streams:
+                _encode(file, stream, part, second, offset, left_out)
+        for stream in (*pictures, *streams):
             file.mux(stream.encode())
     return path
 
 
-def _skipped(
-    rate: int, delay: float, pause: tuple[float, float] | None
-) -> Sequence[tuple[int, int]]:
-    spans = [(0.0, delay), pause or (0.0, 0.0)]
-    return [(round(first * rate), round(last * rate)) for first, last in spans]
-
-
-def _encode(file, stream, wave: np.ndarray, second: int, skipped) -> None:
+def _encode(file, stream, wave: np.ndarray, second: int, offset: float, left_out) -> None:
     """Encode the frames that begin within a second."""
     context = stream.codec_context
     length, rate = context.frame_size or 1024, context.sample_rate
     begin = -(-second * rate // length) * length
     for first in range(begin, min((second + 1) * rate, len(wave)), length):
-        if not any(begin <= first < end for begin, end in skipped):
-            stream_frame = _frame(wave[first : first + length], context, first)
-            file.mux(stream.encode(stream_frame))
+        if not left_out[0] <= first / rate < left_out[1]:
+            frame = _frame(wave[first : first + length], context)
+            frame.pts = first + round(offset * rate)
+            file.mux(stream.encode(frame))
 
 
-def _frame(wave: np.ndarray, context, first: int) -> av.AudioFrame:
+def _frame(wave: np.ndarray, context) -> av.AudioFrame:
     kinds = dict(s16=('<i2', 32767), s32=('<i4', 2147483520), flt=('<f4', 1), u8=('u1', 1))
     dtype, scale = kinds[context.format.packed.name]
     samples = np.repeat((wave.astype(np.float64) * scale)[None], context.layout.nb_channels, 0)
@@ -138,22 +127,23 @@ def _frame(wave: np.ndarray, context, first: int) -> av.AudioFrame:
         samples = samples.T.reshape(1, -1)
     samples = np.ascontiguousarray(samples.astype(dtype))
     frame = av.AudioFrame.from_ndarray(samples, context.format.name, context.layout)
-    frame.sample_rate, frame.pts = context.sample_rate, first
-    frame.time_base = Fraction(1, context.sample_rate)
+    frame.sample_rate, frame.time_base = context.sample_rate, Fraction(1, context.sample_rate)
     return frame
 
 
-def _add_video(file, codec: str) -> None:
+def _add_video(file, codec: str):
     stream = file.add_stream(codec, rate=VIDEO_FPS)
     stream.width, stream.height, stream.pix_fmt = 64, 48, 'yuv420p'
     stream.options = dict(g='12')
+    return stream
 
 
-def _encode_video(file, stream, second: int) -> None:
+def _encode_video(file, stream, second: int, offset: float) -> None:
     for number in range(second * VIDEO_FPS, (second + 1) * VIDEO_FPS):
         image = np.full((48, 64, 3), number % 200, np.uint8)
         frame = av.VideoFrame.from_ndarray(image, 'rgb24')
-        frame.pts, frame.time_base = number, Fraction(1, VIDEO_FPS)
+        frame.pts = number + round(offset * VIDEO_FPS)
+        frame.time_base = Fraction(1, VIDEO_FPS)
         file.mux(stream.encode(frame))
 
 
@@ -172,4 +162,16 @@ def unstate_length(path: Path) -> Path:
     place = content.find(b'data') + 4
     content[place : place + 4] = content[4:8] = struct.pack('<I', 0xFFFFFFFF)
     path.write_bytes(bytes(content))
+    return path
+
+
+def spoil_packets(path: Path, every: int) -> Path:
+    """Overwrite one of so many packets of a file with zeros."""
+    content = path.read_bytes()
+    with av.open(str(path)) as file:
+        packets = [(packet.pos, bytes(packet)) for packet in file.demux(audio=0) if packet.size]
+    for place, packet in packets[::every]:
+        first = content.find(packet, place)
+        content = content[:first] + bytes(len(packet)) + content[first + len(packet) :]
+    path.write_bytes(content)
     return path

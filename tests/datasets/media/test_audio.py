@@ -127,7 +127,7 @@ def test_a_missing_track_is_zeros_where_that_is_allowed(audio_files) -> None:
     [
         ('gone.wav', dict(pad_missing=True), 'file not found'),
         ('broken.wav', dict(pad_missing=True), 'cannot be opened'),
-        ('empty.wav', {}, 'cannot be opened'),
+        ('empty.wav', {}, 'file is empty'),
         ('click.wav', dict(pad_bank=True), '160 samples of sound are less than a window'),
         ('short.wav', dict(start=3.0), 'no sound from second 3 on'),
     ],
