@@ -18,10 +18,11 @@ Record = dict[str, Any]
 ROWS_SHOWN = 20
 TIME_TOLERANCE = 1e-6
 """Seconds by which times may differ and be the same: clocks tick far more slowly."""
-HARMLESS = ('same', 'other reader, same pixels')
+HARMLESS = ('same', 'other reader, same pixels', 'unreadable in both')
 ORDER = (
-    *('same', 'other reader, same pixels', 'only in A', 'only in B', 'other file', 'unreadable'),
-    *('other frames', 'other times', 'other pixels', 'other geometry', 'other audio'),
+    *HARMLESS,
+    *('only in A', 'only in B', 'other file', 'unreadable', 'other frames', 'other times'),
+    *('other pixels', 'other geometry', 'other audio'),
 )
 """Verdicts of a sample: the first difference on the way from the file to the model."""
 
@@ -154,6 +155,11 @@ def _unreadable(a: Record, b: Record) -> str:
     return _of_both(*('readable' if reason is None else reason for reason in reasons))
 
 
+def _lost(a: Record, b: Record) -> str:
+    reasons = a.get('unreadable'), b.get('unreadable')
+    return '' if None in reasons else _of_both(*reasons)
+
+
 def _other_frames(a: Record, b: Record) -> str:
     frames = a.get('frame_inds') or [], b.get('frame_inds') or []
     if frames[0] == frames[1]:
@@ -214,6 +220,7 @@ def _other_reader(a: Record, b: Record) -> str:
 CHECKS: dict[str, Callable[[Record, Record], str]] = {
     'other file': _other_file,
     'unreadable': _unreadable,
+    'unreadable in both': _lost,
     'other frames': _other_frames,
     'other times': _other_times,
     'other pixels': _other_pixels,

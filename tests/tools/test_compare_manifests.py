@@ -89,6 +89,7 @@ def test_samples_of_one_side_and_unreadable_ones(tmp_path, capsys):
     status, said, found = compared(tmp_path, capsys, first, second)
     verdicts = {each['row']: each['verdict'] for each in found['samples']}
     assert status == 1
+    assert verdicts.pop(1) == 'unreadable in both'
     assert verdicts == {2: 'unreadable', 3: 'only in A', 4: 'only in B'}
     assert (
         'A no frame, B readable' in said and '4 samples, 0 with repeated frames, 2 unread' in said
