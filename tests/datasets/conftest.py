@@ -7,6 +7,8 @@ import cv2
 import numpy as np
 import pytest
 
+from tests.datasets.media.awkward_media import write_kinds
+
 
 def write_video(path: Path, frames: int = 30, size: tuple[int, int] = (64, 48)) -> Path:
     """H.264 frames whose brightness grows with their number."""
@@ -63,3 +65,11 @@ def media(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_frames(root / 'frames')
     (write_frames(root / 'gap') / 'img_00006.jpg').unlink()
     return root
+
+
+@pytest.fixture(scope='session')
+def awkward(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder with all awkward kinds of media, named as in KINDS."""
+    folder = tmp_path_factory.mktemp('awkward')
+    write_kinds(folder)
+    return folder
