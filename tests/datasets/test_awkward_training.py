@@ -11,7 +11,8 @@ from tests.apis.tiny import exit_code, write_checkpoint, write_config
 from tests.apis.tiny_retrieval import tiny_retrieval
 from tests.tools.test_cli import ROOT, TEST, TRAIN, call
 
-from .media.awkward_media import EXACT, KINDS, REFUSED
+from .media.awkward_media import KINDS
+from .media.media_kinds import EXACT, REFUSED
 
 CONFIG = ROOT / 'configs/internvideo2/tiny_synthetic.py'
 READABLE = {name for name, kind in KINDS.items() if kind.outcome == EXACT}

@@ -1,139 +1,66 @@
 """Table of awkward media files, with what a right reader shows of each.
 
-:data:`KINDS` holds them by file name; :func:`write_kinds` writes them.  All are made by PyAV, without
-the command ffmpeg.  Pictures are numbered (``numbered_frames``), times count from the file's start.
+:data:`KINDS` holds them by file name; :func:`write_kinds` writes them.  All are made by PyAV,
+without the command ffmpeg.
 """
 
 import math
-import struct
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
 
-import av
 import numpy as np
 
-from .media_writing import (
-    RATE,
-    Edit,
-    copy_packet,
+from .byte_editing import (
+    add_parity,
+    begin_at_second_keyframe,
     cut,
-    find_box,
-    mux_in_order,
+    cut_after_header,
+    drop_packets,
     patch,
-    read_packets,
-    remux,
+    put_around,
+    repeat_fields,
+    set_avi_count,
     set_edits,
+    set_flv_duration,
     set_matrix,
-    shifted,
-    write_audio,
-    write_song,
-    write_video,
+    set_matroska_duration,
+    set_mp4_duration,
+    spoil,
 )
-from .numbered_frames import ORIENTATIONS, UPRIGHT, draw_number
+from .media_kinds import (
+    COUNT,
+    EITHER,
+    EXACT,
+    REFUSED,
+    Kind,
+    changed,
+    encoded,
+    joined,
+    remuxed,
+    renamed,
+    seconds,
+    together,
+)
+from .media_writing import write_audio, write_song
+from .numbered_frames import ORIENTATIONS
+from .packet_editing import (
+    add_not_coded,
+    flagged_as_keys,
+    pack_b_pictures,
+    shifted,
+    write_attached_cover,
+    write_data,
+    write_subtitles,
+    write_two_sizes,
+)
 
-COUNT = 40
 SCREEN_TICKS = (0, 40, 80, 1080, 1100, 1120, 3120, 3140, 3600, 3640, 7000, 7040, 7080, 7100, 8100)
 """Milliseconds of a screen recording, whose pictures come when something moves."""
-EXACT, EITHER, REFUSED = 'exact', 'either', 'refused'
 
-
-@dataclass(frozen=True)
-class Kind:
-    """One awkward file.
-
-    Attributes:
-        name: of the file.
-        write: writes it.
-        numbers: that are shown, in order.
-        times: seconds of them from the file's start; None for a file without times.
-        outcome: ``exact``: can be read; ``either``: may be refused by its name, too; ``refused``: must
-            be.
-        orientation: how the shown pictures lie.
-        sample_aspect: width to height of a pixel.
-        damaged: pictures may be repeated in the place of others, which the reader has to say.
-    """
-
-    name: str
-    write: Callable[[Path], None]
-    numbers: tuple[int, ...] = tuple(range(COUNT))
-    times: tuple[float, ...] | None = None
-    outcome: str = EXACT
-    orientation: str = UPRIGHT
-    sample_aspect: Fraction = Fraction(1)
-    damaged: bool = False
-
-    @property
-    def fps(self) -> float | None:
-        """Frames a second on average; None where a single frame or no times leave it open."""
-        if self.times is None or len(self.times) < 2:
-            return None
-        return (len(self.times) - 1) / (self.times[-1] - self.times[0])
-
-
-def seconds(ticks: Iterable[int], rate: Fraction | int = RATE) -> tuple[float, ...]:
-    """Seconds of ticks, ``rate`` a second."""
-    return tuple(float(tick / Fraction(rate)) for tick in ticks)
-
-
-def encoded(name: str, numbers: Sequence[int] = range(COUNT), **settings) -> Kind:
-    """Kind that :func:`write_video` writes with these settings, at a constant rate or ``ticks``."""
-    ticks = settings.get('ticks', range(len(numbers)))
-    base = settings.get('time_base', Fraction(1, RATE))
-    times = seconds([tick - ticks[0] for tick in ticks], 1 / base)
-    aspect = settings.get('sample_aspect', Fraction(1))
-    write = partial(write_video, numbers=numbers, **settings)
-    return Kind(name, write, tuple(numbers), times, sample_aspect=aspect)
-
-
-def changed(kind: Kind, change: Callable[[Path], None], **facts) -> Kind:
-    """Kind whose file is changed after it was written, with what this changes."""
-
-    def write(path: Path) -> None:
-        kind.write(path)
-        change(path)
-
-    return replace(kind, write=write, **facts)
-
-
-def renamed(kind: Kind, name: str, **facts) -> Kind:
-    """Kind of another name, which its container does not depend on."""
-
-    def write(path: Path) -> None:
-        first = path.with_name(f'first_{path.name}{Path(kind.name).suffix}')
-        kind.write(first)
-        first.rename(path)
-
-    return replace(kind, name=name, write=write, **facts)
-
-
-def remuxed(kind: Kind, name: str, edit: Edit = list, **settings) -> Kind:
-    """Kind whose packets, perhaps edited, lie in another file; settings are those of :func:`remux`."""
-
-    def write(path: Path) -> None:
-        source = path.with_name(f'source_of_{path.name}{Path(kind.name).suffix}')
-        kind.write(source)
-        remux(source, path, edit, **settings)
-        source.unlink()
-
-    return replace(kind, name=name, write=write)
-
-
-def joined(name: str, parts: Sequence[Kind], **facts) -> Kind:
-    """Kind whose file is those of others one after the other, byte by byte."""
-
-    def write(path: Path) -> None:
-        content = b''
-        for part in parts:
-            part.write(path)
-            content += path.read_bytes()
-        path.write_bytes(content)
-
-    numbers = tuple(number for part in parts for number in part.numbers)
-    return Kind(name, write, numbers, **facts)
+PIXELS = {'mjpeg': 'yuvj420p', 'prores_ks': 'yuv422p10le'}
 
 
 def common() -> Iterator[Kind]:
@@ -151,7 +78,8 @@ def common() -> Iterator[Kind]:
     yield encoded('one_frame.webm', range(1), codec='libvpx')
     yield encoded('one_frame.mkv', range(1), codec='ffv1')
     yield encoded('sample_aspect.mp4', sample_aspect=Fraction(64, 45))
-    yield encoded('sample_aspect.mkv', sample_aspect=Fraction(8, 9))
+    narrow = encoded('sample_aspect.mp4', sample_aspect=Fraction(8, 9))
+    yield remuxed(narrow, 'sample_aspect.mkv')
     yield encoded('audio_first.mp4', audio='aac', audio_first=True)
     yield encoded('audio_longer.mp4', audio='aac', audio_seconds=4)
     yield encoded('audio_late.mp4', audio='aac', audio_start=1, audio_seconds=1)
@@ -182,7 +110,9 @@ def orientations() -> Iterator[Kind]:
 def edit_lists() -> Iterator[Kind]:
     """Edit lists in mp4: cut without encoding anew, joined, delayed."""
 
-    def edited(name: str, edits: Sequence[tuple[float, float | None]], shown: Sequence[int], times=None):
+    def edited(
+        name: str, edits: Sequence[tuple[float, float | None]], shown: Sequence[int], times=None
+    ):
         # 0.08 s: the delay of two B-frames, which the track's own clock begins with.
         source = encoded(name, options=dict(bf='2'), audio='aac')
         change = partial(set_edits, edits=[(s, at if at is None else at + 0.08) for s, at in edits])
@@ -196,8 +126,12 @@ def edit_lists() -> Iterator[Kind]:
     yield edited('edit_longer_than_media.mp4', [(9.0, 0)], range(40))
     joined_parts = [*range(5), *range(30, 36)]
     yield edited('edit_of_two_parts.mp4', [(0.2, 0), (0.24, 1.2)], joined_parts)
-    yield edited('edit_with_a_gap.mp4', [(0.2, 0), (1, None), (0.24, 1.2)], joined_parts,
-                 seconds([*range(5), *range(30, 36)]))
+    yield edited(
+        'edit_with_a_gap.mp4',
+        [(0.2, 0), (1, None), (0.24, 1.2)],
+        joined_parts,
+        seconds([*range(5), *range(30, 36)]),
+    )
     yield edited('edit_plays_twice.mp4', [(0.4, 0), (0.4, 0)], [*range(10), *range(10)])
     source = encoded('source.mp4', options=dict(bf='2'))
     no_edits = dict(use_editlist='0')
@@ -258,59 +192,18 @@ def transport_streams() -> Iterator[Kind]:
     back = [remuxed(parts[0], 'part2.ts', shifted(90000 * 900)), tail]
     yield joined('clock_jumps_back.ts', back)
     avc = dict(options=dict(bf='2'))
-    yield joined('avc_restarts.ts', [encoded('a.ts', **avc), encoded('b.ts', range(100, 140), **avc)])
+    yield joined(
+        'avc_restarts.ts', [encoded('a.ts', **avc), encoded('b.ts', range(100, 140), **avc)]
+    )
     for name, own in (('begins_inside.ts', tv), ('avc_begins_inside.ts', avc)):
         whole = encoded(name, gop=15, **own)
         inside = changed(whole, partial(drop_packets, count=8))
         yield replace(inside, numbers=tuple(range(15, COUNT)), times=None)
-    yield encoded('interlaced.ts', codec='mpeg2video', b_frames=2, options=dict(flags='+ildct+ilme'))
+    yield encoded(
+        'interlaced.ts', codec='mpeg2video', b_frames=2, options=dict(flags='+ildct+ilme')
+    )
     yield encoded('interlaced_avc.ts', options=dict(bf='2', tff='1', preset='veryfast'))
     yield encoded('interlaced_avc.mp4', options=dict(bf='2', bff='1', preset='veryfast'))
-
-
-def put_around(path: Path, before: bytes = b'', after: bytes = b'') -> None:
-    """Put bytes that are no part of it before or after a file."""
-    path.write_bytes(before + path.read_bytes() + after)
-
-
-def add_parity(path: Path) -> None:
-    """Packets of 204 bytes, as satellite receivers with error correction record."""
-    data = path.read_bytes()
-    packets = [data[start : start + 188] for start in range(0, len(data), 188)]
-    path.write_bytes(b''.join(packet + bytes(16) for packet in packets))
-
-
-def repeat_fields(path: Path) -> None:
-    """Ask for the first field of every other picture once more, as 24 a second on 30 are shown."""
-    data = bytearray(path.read_bytes())
-    place = number = 0
-    while (place := data.find(bytes.fromhex('000001b5'), place)) >= 0:
-        if data[place + 4] >> 4 == 8:
-            data[place + 7] |= 0x02 * (number % 2)
-            number += 1
-        place += 4
-    path.write_bytes(data)
-
-
-def drop_packets(path: Path, count: int) -> None:
-    """Begin a transport stream after so many pictures, tables kept."""
-    places = [packet.pos for packet in read_packets(path)]
-    data = path.read_bytes()
-    tables = data[: places[0]]
-    path.write_bytes(tables + data[places[count] :])
-
-
-def flagged_as_keys(packets: Sequence[av.Packet]) -> Iterator[av.Packet]:
-    """All packets, each called a key packet."""
-    for packet in packets:
-        packet.is_keyframe = True
-        yield packet
-
-
-def begin_at_second_keyframe(path: Path) -> None:
-    """Begin a transport stream with the pictures that lead its second keyframe."""
-    keys = [number for number, packet in enumerate(read_packets(path)) if packet.is_keyframe]
-    drop_packets(path, keys[1])
 
 
 def open_groups() -> Iterator[Kind]:
@@ -330,282 +223,22 @@ def open_groups() -> Iterator[Kind]:
     for suffix in ('mp4', 'ts', 'mkv'):
         yield encoded(f'intra_refresh.{suffix}', options=refresh)
     hidden = {'auto-alt-ref': '1', 'lag-in-frames': '16', 'cpu-used': '8', 'deadline': 'realtime'}
-    yield encoded('hidden_vp9.webm', codec='libvpx-vp9', gop=20, options=hidden | {'deadline': 'good'})
+    yield encoded(
+        'hidden_vp9.webm', codec='libvpx-vp9', gop=20, options=hidden | {'deadline': 'good'}
+    )
     yield encoded('hidden_vp8.webm', codec='libvpx', gop=20, options=hidden | {'deadline': 'good'})
     params = 'open-gop=1:bframes=3:b-adapt=0:keyint=10:min-keyint=10:repeat-headers=1'
-    for name, codec in (('mpeg4', 'mpeg4'), ('vp8', 'libvpx'), ('vp9', 'libvpx-vp9'), ('avc', 'libx264')):
+    for name, codec in (
+        ('mpeg4', 'mpeg4'),
+        ('vp8', 'libvpx'),
+        ('vp9', 'libvpx-vp9'),
+        ('avc', 'libx264'),
+    ):
         plain = encoded('source.mkv', codec=codec)
         yield remuxed(plain, f'key_flags_lie_{name}.mkv', flagged_as_keys)
     cra = encoded('source.ts', codec='libx265', options={'x265-params': params})
     begins = changed(cra, begin_at_second_keyframe)
     yield renamed(begins, 'begins_open_hevc.ts', numbers=tuple(range(10, 40)), times=None)
-
-
-def fragments_and_live() -> Iterator[Kind]:
-    """Files written while they were recorded: fragments, no duration, no index, wrong counts."""
-    for name, flags in (
-        ('fragments.mp4', 'frag_keyframe+empty_moov'),
-        ('dash.mp4', 'frag_keyframe+empty_moov+default_base_moof+global_sidx'),
-        ('fragments.mov', 'frag_every_frame'),
-    ):
-        yield encoded(name, muxer=dict(movflags=flags), options=dict(bf='2'))
-    yield encoded('live.mkv', muxer=dict(live='1'), options=dict(bf='2'))
-    yield encoded('live.webm', codec='libvpx', muxer=dict(live='1'))
-    for suffix, codec in (('avi', 'mpeg4'), ('avi', 'mjpeg')):
-        for word, count in (('high', 4000), ('low', 7)):
-            plain = encoded(f'count_{word}_{codec}.{suffix}', codec=codec, pix_fmt=PIXELS.get(codec, 'yuv420p'))
-            yield changed(plain, partial(set_avi_count, count=count))
-    plain = encoded('no_index.avi', codec='mpeg4')
-    yield changed(plain, partial(patch, mark=b'idx1', offset=0, value=b'JUNK'))
-    for word, seconds_ in (('high', 4000.0), ('low', 0.2)):
-        for suffix, codec in (('mkv', 'libx264'), ('webm', 'libvpx')):
-            plain = encoded(f'duration_{word}.{suffix}', codec=codec)
-            yield changed(plain, partial(set_matroska_duration, value=seconds_))
-        plain = encoded(f'duration_{word}.flv', codec='flv')
-        yield changed(plain, partial(set_flv_duration, value=seconds_))
-        plain = encoded(f'duration_{word}.mp4')
-        yield changed(plain, partial(set_mp4_duration, value=seconds_))
-    for name, settings in (
-        *(('tail.mp4', {}), ('tail.mkv', {}), ('tail.ts', {}), ('tail.avi', dict(codec='mpeg4'))),
-    ):
-        yield changed(encoded(name, **settings), partial(put_around, after=bytes(3000)))
-    for suffix in ('mkv', 'flv', 'mp4'):
-        plain = encoded(f'source.{suffix}')
-        hour = 3600 * (1000 if suffix != 'mp4' else 12800)
-        yield remuxed(plain, f'late.{suffix}', shifted(hour))
-    plain = encoded('count_high.ivf', codec='libvpx')
-    yield changed(plain, partial(patch, mark=b'DKIF', offset=24, value=(4000).to_bytes(4, 'little')))
-
-
-PIXELS = {'mjpeg': 'yuvj420p', 'prores_ks': 'yuv422p10le'}
-
-
-def cut_after_header(path: Path) -> None:
-    data = path.read_bytes()
-    path.write_bytes(data[: find_box(data, 'mdat')[0]])
-
-
-def set_avi_count(path: Path, count: int) -> None:
-    """Number of frames that both headers of an AVI file state."""
-    value = count.to_bytes(4, 'little')
-    patch(path, b'avih', 8 + 16, value)
-    patch(path, b'vids', 32, value)
-
-
-def set_matroska_duration(path: Path, value: float) -> None:
-    patch(path, b'\x44\x89\x88', 3, struct.pack('>d', value * 1000))
-
-
-def set_flv_duration(path: Path, value: float) -> None:
-    patch(path, b'duration\x00', 9, struct.pack('>d', value))
-
-
-def set_mp4_duration(path: Path, value: float) -> None:
-    patch(path, b'mvhd', 20, struct.pack('>I', round(value * 1000)))
-    patch(path, b'mdhd', 20, struct.pack('>I', round(value * 12800)))
-
-
-def elementary_streams() -> Iterator[Kind]:
-    """Bare streams of a codec, without times."""
-    for name, settings in (
-        ('bare.h264', dict(options=dict(bf='2'))),
-        ('bare.hevc', dict(codec='libx265')),
-        ('bare.m2v', dict(codec='mpeg2video', b_frames=2)),
-        ('bare.m1v', dict(codec='mpeg1video', b_frames=2)),
-        ('bare.m4v', dict(codec='mpeg4')),
-        ('bare.mjpeg', dict(codec='mjpeg', pix_fmt='yuvj420p')),
-        ('bare.ivf', dict(codec='libvpx')),
-        ('bare.obu', dict(codec='libsvtav1', size=(64, 64))),
-        ('bare.y4m', dict(codec='wrapped_avframe', format='yuv4mpegpipe')),
-    ):
-        yield encoded(name, **settings)
-
-
-def several_streams() -> Iterator[Kind]:
-    """Cover art, several videos, subtitles, data and time code."""
-    yield encoded('time_code.mov', audio='aac', metadata=dict(timecode='01:00:00:00'))
-    plain = encoded('plain.mp4', options=dict(bf='2'))
-    cover = encoded('cover.mjpeg', range(200, 201), codec='mjpeg', pix_fmt='yuvj420p', size=(320, 240))
-    other = encoded('other.mp4', range(100, 140), options=dict(bf='2'))
-    for name, parts, facts in (
-        ('cover.mp4', (plain, cover), ('default', 'attached_pic')),
-        ('cover_first.mp4', (cover, plain), ('attached_pic', 'default')),
-        ('second_is_default.mp4', (other, plain), ('dub', 'default')),
-        ('second_is_default.mkv', (other, plain), ('dub', 'default')),
-    ):
-        yield together(name, parts, facts, plain)
-    yield Kind('cover.mkv', write_attached_cover, times=seconds(range(COUNT)))
-    yield Kind('subtitles_first.mkv', write_subtitles, times=seconds(range(COUNT)))
-    yield Kind('data_first.ts', write_data, times=seconds(range(COUNT)))
-
-
-def together(name: str, parts: Sequence[Kind], dispositions: Sequence[str], shown: Kind) -> Kind:
-    """Kind that holds the streams of others, flagged so, in their order."""
-
-    def write(path: Path) -> None:
-        with ExitStack() as stack:
-            container = stack.enter_context(av.open(str(path), 'w'))
-            packets = []
-            for number, (part, disposition) in enumerate(zip(parts, dispositions, strict=True)):
-                source = path.with_name(f'{number}_of_{path.name}_{part.name}')
-                part.write(source)
-                given = stack.enter_context(av.open(str(source)))
-                stream = container.add_stream_from_template(given.streams.video[0])
-                stream.disposition = av.stream.Disposition[disposition]
-                for packet in given.demux(given.streams.video[0]):
-                    if packet.size:
-                        packets.append(copy_packet(packet))
-                        packets[-1].stream = stream
-                source.unlink()
-            mux_in_order(container, packets)
-
-    return Kind(name, write, shown.numbers, shown.times)
-
-
-def write_attached_cover(path: Path) -> None:
-    """Matroska with a picture as attached file."""
-    write_with(path, lambda container: container.add_attachment('cover.jpg', 'image/jpeg', jpeg()))
-
-
-def write_with(path: Path, add: Callable) -> None:
-    """Video beside the stream that ``add`` adds first; it may return packets of it."""
-    source = path.with_name(f'source_of_{path.name}.mp4')
-    write_video(source, range(COUNT), options=dict(bf='2'))
-    with av.open(str(source)) as given, av.open(str(path), 'w') as container:
-        packets = add(container)
-        packets = packets if isinstance(packets, list) else []
-        stream = container.add_stream_from_template(given.streams.video[0])
-        for packet in given.demux(given.streams.video[0]):
-            if packet.size:
-                packets.append(copy_packet(packet))
-                packets[-1].stream = stream
-        mux_in_order(container, packets)
-    source.unlink()
-
-
-def write_subtitles(path: Path) -> None:
-    """Matroska whose first stream holds subtitles."""
-    write_with(path, lambda container: messages(container.add_mux_stream('subrip')))
-
-
-def write_data(path: Path) -> None:
-    """Transport stream whose first stream holds data."""
-    write_with(path, lambda container: messages(container.add_data_stream('klv')))
-
-
-def messages(stream) -> list[av.Packet]:
-    """Packets of text, four a second."""
-    packets = []
-    for number in range(6):
-        packet = av.Packet(b'message %d' % number)
-        packet.stream, packet.time_base = stream, Fraction(1, 1000)
-        packet.pts = packet.dts = 250 * number
-        packet.duration = 200
-        packets.append(packet)
-    return packets
-
-
-def jpeg() -> bytes:
-    from io import BytesIO
-
-    from PIL import Image
-
-    file = BytesIO()
-    Image.fromarray(draw_number(200, (320, 240))).save(file, 'jpeg')
-    return file.getvalue()
-
-
-def size_changes() -> Iterator[Kind]:
-    """Pictures whose size changes within a file: read at one size, or refused."""
-    for name, settings in (
-        ('size_changes.ts', dict(options=dict(bf='2'))),
-        ('size_changes.h264', dict(options=dict(bf='2'))),
-        ('size_changes.mjpeg', dict(codec='mjpeg', pix_fmt='yuvj420p')),
-    ):
-        small = encoded('small' + Path(name).suffix, range(20), **settings)
-        large = encoded('large' + Path(name).suffix, range(20, 40), size=(128, 96), **settings)
-        yield joined(name, [small, large], outcome=EITHER)
-    yield Kind('size_changes.webm', write_two_sizes, outcome=EITHER)
-
-
-def write_two_sizes(path: Path) -> None:
-    """WebM whose second half is larger: the key packet says so."""
-    halves = [path.with_name(f'{path.name}_{part}.webm') for part in ('small', 'large')]
-    write_video(halves[0], range(20), codec='libvpx')
-    write_video(halves[1], range(20, 40), codec='libvpx', size=(128, 96))
-    later = [copy_packet(packet) for packet in read_packets(halves[1])]
-
-    def both(packets: list[av.Packet]) -> list[av.Packet]:
-        return packets + list(shifted(800)(later))
-
-    remux(halves[0], path, both)
-    for half in halves:
-        half.unlink()
-
-
-def formats() -> Iterator[Kind]:
-    """Codecs and pixel formats, old and new, in the containers that people have them in."""
-    for name, codec, settings in (
-        ('h264_444.mp4', 'libx264', dict(pix_fmt='yuv444p', size=(63, 47))),
-        ('h264_422_10.mp4', 'libx264', dict(pix_fmt='yuv422p10le')),
-        ('h264_10.mkv', 'libx264', dict(pix_fmt='yuv420p10le')),
-        ('h264_grey.mp4', 'libx264', dict(pix_fmt='gray')),
-        ('h264_rgb.mp4', 'libx264rgb', dict(pix_fmt='rgb24')),
-        ('h264_full.mp4', 'libx264', dict(pix_fmt='yuvj420p')),
-        ('h264_b.avi', 'libx264', dict(options=dict(bf='2'))),
-        ('h264.flv', 'libx264', dict(options=dict(bf='2'), audio='aac', audio_start=0.1)),
-        ('h264.3gp', 'libx264', {}),
-        ('hevc_12.mp4', 'libx265', dict(pix_fmt='yuv420p12le')),
-        ('hevc_444.mkv', 'libx265', dict(pix_fmt='yuv444p')),
-        ('vp8.webm', 'libvpx', dict(audio='libopus')),
-        ('vp8_odd.webm', 'libvpx', dict(size=(63, 47))),
-        ('vp8_alpha.webm', 'libvpx', dict(pix_fmt='yuva420p', options={'auto-alt-ref': '0'})),
-        ('vp8.ogv', 'libvpx', {}),
-        ('vp9_odd.webm', 'libvpx-vp9', dict(size=(63, 47))),
-        ('vp9_alpha.webm', 'libvpx-vp9', dict(pix_fmt='yuva420p')),
-        ('vp9_444.webm', 'libvpx-vp9', dict(pix_fmt='yuv444p')),
-        ('vp9.mp4', 'libvpx-vp9', {}),
-        ('av1.mp4', 'libsvtav1', dict(size=(64, 64))),
-        ('av1_10.webm', 'libsvtav1', dict(size=(64, 64), pix_fmt='yuv420p10le', bit_rate=0, options=dict(crf='10'))),
-        ('mpeg4.mp4', 'mpeg4', dict(b_frames=2)),
-        ('mpeg4_b.avi', 'mpeg4', dict(b_frames=2)),
-        ('mpeg4.avi', 'mpeg4', dict(audio='pcm_s16le')),
-        ('divx3.avi', 'msmpeg4', dict(size=(128, 96), bit_rate=20_000_000)),
-        ('mpeg1.mpg', 'mpeg1video', dict(b_frames=2)),
-        ('wmv1.wmv', 'wmv1', {}),
-        ('wmv2.wmv', 'wmv2', dict(audio='wmav2', audio_start=0.1)),
-        ('long_groups.asf', 'wmv2', dict(gop=25)),
-        ('flv1.flv', 'flv', {}),
-        ('h263.3gp', 'h263', dict(size=(128, 96), sample_aspect=Fraction(12, 11))),
-        ('rv20.rm', 'rv20', dict(size=(128, 96))),
-        ('mjpeg.avi', 'mjpeg', dict(pix_fmt='yuvj422p')),
-        ('mjpeg.mov', 'mjpeg', dict(pix_fmt='yuvj444p')),
-        ('jpeg2000.mov', 'jpeg2000', {}),
-        ('prores.mov', 'prores_ks', dict(pix_fmt='yuv422p10le')),
-        ('prores_alpha.mov', 'prores_ks', dict(pix_fmt='yuva444p10le')),
-        ('png.mov', 'png', dict(pix_fmt='rgba')),
-        ('qtrle.mov', 'qtrle', dict(pix_fmt='argb')),
-        ('svq1.mov', 'svq1', dict(pix_fmt='yuv410p')),
-        ('dnxhr.mov', 'dnxhd', dict(pix_fmt='yuv422p', size=(256, 128), options=dict(profile='dnxhr_lb'))),
-        ('dnxhr.mxf', 'dnxhd', dict(pix_fmt='yuv422p', size=(256, 128), options=dict(profile='dnxhr_lb'))),
-        ('mpeg2.mxf', 'mpeg2video', dict(b_frames=2)),
-        ('cineform.mov', 'cfhd', dict(pix_fmt='yuv422p10le')),
-        ('dv.avi', 'dvvideo', dict(size=(720, 576), sample_aspect=Fraction(16, 15), numbers=range(5))),
-        ('ffv1_grey16.mkv', 'ffv1', dict(pix_fmt='gray16le')),
-        ('ffv1_rgb16.mkv', 'ffv1', dict(pix_fmt='gbrp16le')),
-        ('huffyuv.avi', 'huffyuv', dict(pix_fmt='yuv422p')),
-        ('utvideo.avi', 'utvideo', {}),
-        ('magicyuv.avi', 'magicyuv', {}),
-        ('zmbv.avi', 'zmbv', dict(pix_fmt='bgr0')),
-        ('raw.avi', 'rawvideo', {}),
-        ('raw_rgb.avi', 'rawvideo', dict(pix_fmt='bgr24')),
-        ('cinepak.avi', 'cinepak', dict(pix_fmt='rgb24')),
-        ('vc2.mkv', 'vc2', {}),
-        ('even.gif', 'gif', dict(pix_fmt='rgb8')),
-    ):
-        settings = dict(settings)
-        numbers = settings.pop('numbers', range(COUNT))
-        yield encoded(name, numbers, codec=codec, **settings)
 
 
 def packed_pictures() -> Iterator[Kind]:
@@ -621,53 +254,8 @@ def packed_pictures() -> Iterator[Kind]:
         yield replace(remuxed(plain, f'not_coded.{suffix}', add_not_coded), times=times)
 
 
-NOT_CODED = bytes.fromhex('000001b6') + int('0101000011001111', 2).to_bytes(2, 'big')
-"""MPEG-4 picture that says: the same once more."""
-
-
-def add_not_coded(packets: Sequence[av.Packet]) -> list[av.Packet]:
-    """Packets with two more that hold no picture."""
-    step, longer = packets[1].pts - packets[0].pts, []
-    for number, packet in enumerate(packets):
-        longer.append(packet)
-        if number in (6, 21):
-            longer.append(copy_packet(packet, NOT_CODED))
-            longer[-1].is_keyframe = False
-    for number, packet in enumerate(longer):
-        packet.pts = packet.dts = number * step
-    return longer
-
-
-def pack_b_pictures(packets: Sequence[av.Packet]) -> Iterator[av.Packet]:
-    """Packets as XviD packs them."""
-    tick = 0
-    following = [*packets[1:], None]
-    is_b = [picture_type(bytes(packet)) == 2 for packet in packets]
-    for number, packet in enumerate(packets):
-        data = named_divx(bytes(packet))
-        if is_b[number]:
-            data = NOT_CODED
-        elif number + 1 < len(packets) and is_b[number + 1]:
-            data += bytes(following[number])
-        packed = copy_packet(packet, data)
-        packed.pts = packed.dts = tick
-        tick += 1
-        yield packed
-
-
-def picture_type(data: bytes) -> int:
-    """Coding type of an MPEG-4 picture: 0 I, 1 P, 2 B."""
-    return data[data.index(bytes.fromhex('000001b6')) + 4] >> 6
-
-
-def named_divx(data: bytes) -> bytes:
-    """Packet whose user data names the encoder that packs, in the place of libavcodec."""
-    mark = data.find(b'Lavc')
-    return data if mark < 0 else data[:mark] + b'DivX503b1393p' + data[mark + 13 :]
-
-
 def damaged() -> Iterator[Kind]:
-    """Packets that cannot be decoded: a tenth of a video may be missing, and the reader says where."""
+    """Packets that cannot be decoded: a tenth of a video may be missing, the reader says where."""
     for count, outcome in ((4, EXACT), (8, REFUSED)):
         places = np.linspace(5, 55, count).astype(int).tolist()
         for name, settings in (
@@ -694,17 +282,6 @@ def damaged() -> Iterator[Kind]:
     yield changed(plain, partial(cut, share=0.5), outcome=REFUSED)
 
 
-def spoil(path: Path, places: Sequence[int]) -> None:
-    """Overwrite the data of some packets by what no decoder takes for a picture."""
-    data = bytearray(path.read_bytes())
-    packets = read_packets(path)
-    for place in places:
-        content = bytes(packets[place])
-        start = data.index(content)
-        data[start : start + len(content)] = b'\xff' * len(content)
-    path.write_bytes(data)
-
-
 def no_videos() -> Iterator[Kind]:
     """Files without a video, whatever their names say."""
 
@@ -715,7 +292,11 @@ def no_videos() -> Iterator[Kind]:
     yield holding('text.mp4', b'A list of films, and no film itself.\n' * 40)
     yield holding('zeros.mp4', bytes(5000))
     yield Kind('folder.mp4', Path.mkdir, (), outcome=REFUSED)
-    for name, codec in (('only_audio.mp4', 'aac'), ('only_audio.mkv', 'libopus'), ('only_audio.mp3', 'libmp3lame')):
+    for name, codec in (
+        ('only_audio.mp4', 'aac'),
+        ('only_audio.mkv', 'libopus'),
+        ('only_audio.mp3', 'libmp3lame'),
+    ):
         yield Kind(name, partial(write_audio, codec=codec), (), outcome=REFUSED)
     header = encoded('only_header.mp4', muxer=dict(movflags='faststart'))
     yield changed(header, cut_after_header, outcome=REFUSED)
@@ -723,11 +304,182 @@ def no_videos() -> Iterator[Kind]:
     yield replace(encoded('animated.webp', codec='libwebp_anim'), outcome=EITHER)
 
 
+def fragments_and_live() -> Iterator[Kind]:
+    """Files written while they were recorded: fragments, no duration, no index, wrong counts."""
+    for name, flags in (
+        ('fragments.mp4', 'frag_keyframe+empty_moov'),
+        ('dash.mp4', 'frag_keyframe+empty_moov+default_base_moof+global_sidx'),
+        ('fragments.mov', 'frag_every_frame'),
+    ):
+        yield encoded(name, muxer=dict(movflags=flags), options=dict(bf='2'))
+    yield encoded('live.mkv', muxer=dict(live='1'), options=dict(bf='2'))
+    yield encoded('live.webm', codec='libvpx', muxer=dict(live='1'))
+    for suffix, codec in (('avi', 'mpeg4'), ('avi', 'mjpeg')):
+        for word, count in (('high', 4000), ('low', 7)):
+            plain = encoded(
+                f'count_{word}_{codec}.{suffix}', codec=codec, pix_fmt=PIXELS.get(codec, 'yuv420p')
+            )
+            yield changed(plain, partial(set_avi_count, count=count))
+    plain = encoded('no_index.avi', codec='mpeg4')
+    yield changed(plain, partial(patch, mark=b'idx1', offset=0, value=b'JUNK'))
+    for word, seconds_ in (('high', 4000.0), ('low', 0.2)):
+        for suffix, codec in (('mkv', 'libx264'), ('webm', 'libvpx')):
+            plain = encoded(f'duration_{word}.{suffix}', codec=codec)
+            yield changed(plain, partial(set_matroska_duration, value=seconds_))
+        plain = encoded(f'duration_{word}.flv', codec='flv')
+        yield changed(plain, partial(set_flv_duration, value=seconds_))
+        plain = encoded(f'duration_{word}.mp4')
+        yield changed(plain, partial(set_mp4_duration, value=seconds_))
+    for name, settings in (
+        *(('tail.mp4', {}), ('tail.mkv', {}), ('tail.ts', {}), ('tail.avi', dict(codec='mpeg4'))),
+    ):
+        yield changed(encoded(name, **settings), partial(put_around, after=bytes(3000)))
+    for suffix in ('mkv', 'flv', 'mp4'):
+        plain = encoded(f'source.{suffix}')
+        hour = 3600 * (1000 if suffix != 'mp4' else 12800)
+        yield remuxed(plain, f'late.{suffix}', shifted(hour))
+    plain = encoded('count_high.ivf', codec='libvpx')
+    yield changed(
+        plain, partial(patch, mark=b'DKIF', offset=24, value=(4000).to_bytes(4, 'little'))
+    )
+
+
+def elementary_streams() -> Iterator[Kind]:
+    """Bare streams of a codec, without times."""
+    for name, settings in (
+        ('bare.h264', dict(options=dict(bf='2'))),
+        ('bare.hevc', dict(codec='libx265')),
+        ('bare.m2v', dict(codec='mpeg2video', b_frames=2)),
+        ('bare.m1v', dict(codec='mpeg1video', b_frames=2)),
+        ('bare.m4v', dict(codec='mpeg4')),
+        ('bare.mjpeg', dict(codec='mjpeg', pix_fmt='yuvj420p')),
+        ('bare.ivf', dict(codec='libvpx')),
+        ('bare.obu', dict(codec='libsvtav1', size=(64, 64))),
+        ('bare.y4m', dict(codec='wrapped_avframe', format='yuv4mpegpipe')),
+    ):
+        yield encoded(name, **settings)
+
+
+def several_streams() -> Iterator[Kind]:
+    """Cover art, several videos, subtitles, data and time code."""
+    yield encoded('time_code.mov', audio='aac', metadata=dict(timecode='01:00:00:00'))
+    plain = encoded('plain.mp4', options=dict(bf='2'))
+    cover = encoded(
+        'cover.mjpeg', range(200, 201), codec='mjpeg', pix_fmt='yuvj420p', size=(320, 240)
+    )
+    other = encoded('other.mp4', range(100, 140), options=dict(bf='2'))
+    for name, parts, facts in (
+        ('cover.mp4', (plain, cover), ('default', 'attached_pic')),
+        ('cover_first.mp4', (cover, plain), ('attached_pic', 'default')),
+        ('second_is_default.mp4', (other, plain), ('dub', 'default')),
+        ('second_is_default.mkv', (other, plain), ('dub', 'default')),
+    ):
+        yield together(name, parts, facts, plain)
+    yield Kind('cover.mkv', write_attached_cover, times=seconds(range(COUNT)))
+    yield Kind('subtitles_first.mkv', write_subtitles, times=seconds(range(COUNT)))
+    yield Kind('data_first.ts', write_data, times=seconds(range(COUNT)))
+
+
+def size_changes() -> Iterator[Kind]:
+    """Pictures whose size changes within a file: read at one size, or refused."""
+    for name, settings in (
+        ('size_changes.ts', dict(options=dict(bf='2'))),
+        ('size_changes.h264', dict(options=dict(bf='2'))),
+        ('size_changes.mjpeg', dict(codec='mjpeg', pix_fmt='yuvj420p')),
+    ):
+        small = encoded('small' + Path(name).suffix, range(20), **settings)
+        large = encoded('large' + Path(name).suffix, range(20, 40), size=(128, 96), **settings)
+        yield joined(name, [small, large], outcome=EITHER)
+    yield Kind('size_changes.webm', write_two_sizes, outcome=EITHER)
+
+
+def formats() -> Iterator[Kind]:
+    """Codecs and pixel formats, old and new, in the containers that people have them in."""
+    for name, codec, settings in (
+        ('h264_444.mp4', 'libx264', dict(pix_fmt='yuv444p', size=(63, 47))),
+        ('h264_422_10.mp4', 'libx264', dict(pix_fmt='yuv422p10le')),
+        ('h264_10.mkv', 'libx264', dict(pix_fmt='yuv420p10le')),
+        ('h264_grey.mp4', 'libx264', dict(pix_fmt='gray')),
+        ('h264_rgb.mp4', 'libx264rgb', dict(pix_fmt='rgb24')),
+        ('h264_full.mp4', 'libx264', dict(pix_fmt='yuvj420p')),
+        ('h264_b.avi', 'libx264', dict(options=dict(bf='2'))),
+        ('h264.flv', 'libx264', dict(options=dict(bf='2'), audio='aac', audio_start=0.1)),
+        ('h264.3gp', 'libx264', {}),
+        ('hevc_12.mp4', 'libx265', dict(pix_fmt='yuv420p12le')),
+        ('hevc_444.mkv', 'libx265', dict(pix_fmt='yuv444p')),
+        ('vp8.webm', 'libvpx', dict(audio='libopus')),
+        ('vp8_odd.webm', 'libvpx', dict(size=(63, 47))),
+        ('vp8_alpha.webm', 'libvpx', dict(pix_fmt='yuva420p', options={'auto-alt-ref': '0'})),
+        ('vp8.ogv', 'libvpx', {}),
+        ('vp9_odd.webm', 'libvpx-vp9', dict(size=(63, 47))),
+        ('vp9_alpha.webm', 'libvpx-vp9', dict(pix_fmt='yuva420p')),
+        ('vp9_444.webm', 'libvpx-vp9', dict(pix_fmt='yuv444p')),
+        ('vp9.mp4', 'libvpx-vp9', {}),
+        ('av1.mp4', 'libsvtav1', dict(size=(64, 64))),
+        (
+            'av1_10.webm',
+            'libsvtav1',
+            dict(size=(64, 64), pix_fmt='yuv420p10le', bit_rate=0, options=dict(crf='10')),
+        ),
+        ('mpeg4.mp4', 'mpeg4', dict(b_frames=2)),
+        ('mpeg4_b.avi', 'mpeg4', dict(b_frames=2)),
+        ('mpeg4.avi', 'mpeg4', dict(audio='pcm_s16le')),
+        ('divx3.avi', 'msmpeg4', dict(size=(128, 96), bit_rate=20_000_000)),
+        ('mpeg1.mpg', 'mpeg1video', dict(b_frames=2)),
+        ('wmv1.wmv', 'wmv1', {}),
+        ('wmv2.wmv', 'wmv2', dict(audio='wmav2', audio_start=0.1)),
+        ('long_groups.asf', 'wmv2', dict(gop=25)),
+        ('flv1.flv', 'flv', {}),
+        ('h263.3gp', 'h263', dict(size=(128, 96), sample_aspect=Fraction(12, 11))),
+        ('rv20.rm', 'rv20', dict(size=(128, 96))),
+        ('mjpeg.avi', 'mjpeg', dict(pix_fmt='yuvj422p')),
+        ('mjpeg.mov', 'mjpeg', dict(pix_fmt='yuvj444p')),
+        ('jpeg2000.mov', 'jpeg2000', {}),
+        ('prores.mov', 'prores_ks', dict(pix_fmt='yuv422p10le')),
+        ('prores_alpha.mov', 'prores_ks', dict(pix_fmt='yuva444p10le')),
+        ('png.mov', 'png', dict(pix_fmt='rgba')),
+        ('qtrle.mov', 'qtrle', dict(pix_fmt='argb')),
+        ('svq1.mov', 'svq1', dict(pix_fmt='yuv410p')),
+        (
+            'dnxhr.mov',
+            'dnxhd',
+            dict(pix_fmt='yuv422p', size=(256, 128), options=dict(profile='dnxhr_lb')),
+        ),
+        (
+            'dnxhr.mxf',
+            'dnxhd',
+            dict(pix_fmt='yuv422p', size=(256, 128), options=dict(profile='dnxhr_lb')),
+        ),
+        ('mpeg2.mxf', 'mpeg2video', dict(b_frames=2)),
+        ('cineform.mov', 'cfhd', dict(pix_fmt='yuv422p10le')),
+        (
+            'dv.avi',
+            'dvvideo',
+            dict(size=(720, 576), sample_aspect=Fraction(16, 15), numbers=range(5)),
+        ),
+        ('ffv1_grey16.mkv', 'ffv1', dict(pix_fmt='gray16le')),
+        ('ffv1_rgb16.mkv', 'ffv1', dict(pix_fmt='gbrp16le')),
+        ('huffyuv.avi', 'huffyuv', dict(pix_fmt='yuv422p')),
+        ('utvideo.avi', 'utvideo', {}),
+        ('magicyuv.avi', 'magicyuv', {}),
+        ('zmbv.avi', 'zmbv', dict(pix_fmt='bgr0')),
+        ('raw.avi', 'rawvideo', {}),
+        ('raw_rgb.avi', 'rawvideo', dict(pix_fmt='bgr24')),
+        ('cinepak.avi', 'cinepak', dict(pix_fmt='rgb24')),
+        ('vc2.mkv', 'vc2', {}),
+        ('even.gif', 'gif', dict(pix_fmt='rgb8')),
+    ):
+        settings = dict(settings)
+        numbers = settings.pop('numbers', range(COUNT))
+        yield encoded(name, numbers, codec=codec, **settings)
+
+
 TABLES = (
     *(common, orientations, edit_lists, variable_rates, transport_streams, open_groups),
     *(packed_pictures, damaged, no_videos),
     *(fragments_and_live, elementary_streams, several_streams, size_changes, formats),
 )
+
 KINDS = {kind.name: kind for table in TABLES for kind in table()}
 
 

@@ -1,5 +1,7 @@
 """Pictures that carry their number and show how they are turned."""
 
+from itertools import pairwise
+
 import numpy as np
 
 # Red, green, blue, white: told apart by colour, and by brightness in grey videos.
@@ -79,7 +81,7 @@ def _undo(levels: np.ndarray, orientation: str) -> np.ndarray:
 def _is_upright(levels: np.ndarray) -> bool:
     """Tell whether the corners grow brighter in the order blue, red, green, white."""
     corners = levels[3, 0], levels[0, 0], levels[0, 3], levels[3, 3]
-    return all(b - a > MARGIN / 2 for a, b in zip(corners, corners[1:], strict=False))
+    return all(b - a > MARGIN / 2 for a, b in pairwise(corners))
 
 
 def _number_of(levels: np.ndarray) -> int:
