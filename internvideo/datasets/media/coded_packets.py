@@ -1,12 +1,15 @@
 """Facts in the first bytes of coded packets: where decoding may start, what is never shown.
 
-Sources: H.264 (ITU-T H.264, 7.3.1 and D.1.8), HEVC (ITU-T H.265, 7.3.1.2), VP8 (RFC 6386, 9.1),
-VP9 (bitstream specification 6.2 and annex B).
+Sources: H.264 (ITU-T H.264, 7.3.1, D.1.8 and D.1.27), HEVC (ITU-T H.265, 7.3.1.2 and D.2.17), VP8
+(RFC 6386, 9.1), VP9 (bitstream specification 6.2 and annex B), MPEG-4 (ISO/IEC 14496-2, 6.2).
 """
 
 from collections.abc import Callable, Iterator
 
-H264_SLICE_IDR, H264_SEI, RECOVERY_POINT = 5, 6, 6
+from .orientation import Orientation
+
+H264_SLICE_IDR, H264_SEI, RECOVERY_POINT, DISPLAY_ORIENTATION = 5, 6, 6, 47
+HEVC_SEI = 39
 HEVC_RANDOM_ACCESS = range(16, 22)
 VP8_KEY_BYTES = 10
 
@@ -64,13 +67,19 @@ def h264_starts_exactly(data: memoryview, length_size: int) -> bool:
 
 def _recovery_frames(sei: bytes) -> int | None:
     """``recovery_frame_cnt`` of a supplemental message, if it has one."""
+    content = _sei_message(sei, RECOVERY_POINT)
+    return None if content is None else _exp_golomb(content)
+
+
+def _sei_message(sei: bytes, wanted: int) -> bytes | None:
+    """Content of the first message of a kind."""
     content = sei.replace(b'\0\0\3', b'\0\0')
     position = 0
     while position + 2 < len(content):
         kind, position = _sei_number(content, position)
         size, position = _sei_number(content, position)
-        if kind == RECOVERY_POINT:
-            return _exp_golomb(content[position : position + size])
+        if kind == wanted:
+            return content[position : position + size]
         position += size
     return None
 
@@ -95,6 +104,29 @@ def hevc_starts_exactly(data: memoryview, length_size: int) -> bool:
     return next((kind for kind in kinds if kind < 32), -1) in HEVC_RANDOM_ACCESS
 
 
+def stated_orientation(data: memoryview, codec: str, length_size: int) -> Orientation | None:
+    """Turn that an H.264 or HEVC stream asks for by a message, if it does."""
+    for unit in nal_units(data, length_size):
+        is_message = unit[0] & 31 == H264_SEI if codec == 'h264' else unit[0] >> 1 & 63 == HEVC_SEI
+        header = 1 if codec == 'h264' else 2
+        content = _sei_message(bytes(unit[header:]), DISPLAY_ORIENTATION) if is_message else None
+        if content is not None and len(content) > 2:
+            return _orientation_of(int.from_bytes(content[:3], 'big'))
+    return None
+
+
+def _orientation_of(bits: int) -> Orientation | None:
+    """Orientation of the first 24 bits of a message: cancel, flips, then turn against the clock."""
+    cancelled, across, down = bits >> 23, bits >> 22 & 1, bits >> 21 & 1
+    turns, rest = divmod(bits >> 5 & 0xFFFF, 1 << 14)
+    if cancelled:
+        return None
+    if rest:
+        return Orientation(odd=True)
+    # Upside down is mirrored and turned by a half.
+    return Orientation(mirrored=across != down, quarter_turns=(turns + 2 * down) % 4)
+
+
 STARTS_EXACTLY: dict[str, Callable[[memoryview, int], bool]] = dict(
     h264=h264_starts_exactly, hevc=hevc_starts_exactly
 )
@@ -113,6 +145,60 @@ def vp9_is_hidden(data: memoryview) -> bool:
         return False
     shows_existing, shows_itself = first >> 3 & 1, first >> 1 & 1
     return not (shows_existing or shows_itself)
+
+
+MPEG4_PICTURE = b'\0\0\1\xb6'
+MPEG4_LAYERS = range(0x20, 0x30)
+
+
+def mpeg4_time_bits(setup: bytes) -> int:
+    """Bits of the time in the header of an MPEG-4 picture, 0 when the set-up does not say."""
+    starts = (setup.find(b'\0\0\1' + bytes([code])) for code in MPEG4_LAYERS)
+    start = next((place for place in starts if place >= 0), None)
+    if start is None:
+        return 0
+    take = _bit_reader(setup[start + 4 : start + 40])
+    take(9)  # random access, type of object
+    if take(1):
+        take(7)  # version and priority
+    if take(4) == 15:
+        take(16)  # extended pixel shape
+    if take(1):
+        take(3)  # chroma, low delay
+        if take(1):
+            take(79)  # buffering
+    take(3)  # shape, marker
+    return max((take(16) - 1).bit_length(), 1)
+
+
+def mpeg4_is_empty(data: bytes, time_bits: int) -> bool:
+    """Whether a packet holds one picture that is "not coded": players show the one before."""
+    start = data.find(MPEG4_PICTURE)
+    if start < 0 or not time_bits:
+        return False
+    take = _bit_reader(data[start + 4 : start + 24])
+    take(2)  # type
+    while take(1):
+        pass  # whole seconds
+    take(2 + time_bits)  # the time between two markers
+    return take(1) == 0
+
+
+def mpeg4_is_packed(data: bytes) -> bool:
+    """Whether a packet holds several pictures."""
+    return data.count(MPEG4_PICTURE) > 1
+
+
+def _bit_reader(data: bytes) -> Callable[[int], int]:
+    """Function that takes so many bits from the beginning, 0 behind the end."""
+    bits, place = ''.join(f'{byte:08b}' for byte in data), 0
+
+    def take(count: int) -> int:
+        nonlocal place
+        place += count
+        return int(bits[place - count : place] or '0', 2)
+
+    return take
 
 
 IS_HIDDEN: dict[str, Callable[[memoryview], bool]] = dict(vp8=vp8_is_hidden, vp9=vp9_is_hidden)

@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -32,6 +33,8 @@ SHARED_BYTES = 1 << 16
 """Arrays from this size on go through shared memory, smaller ones with the answer."""
 GRACE = 5.0
 """Seconds after the deadline within which the process is expected to have ended itself."""
+PARENT_SECONDS = 1.0
+"""Seconds from one look at whether the parent is there to the next."""
 MAX_DESCRIPTORS = 16
 MESSAGE_BYTES = 2000
 START = (
@@ -89,6 +92,7 @@ def serve(number: int) -> None:
         signal.signal(name, signal.SIG_IGN)
     # The default action ends the process, whatever library it is in.
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     channel = socket.socket(fileno=number)
     while (message := _receive(channel)) is not None:
         (name, args, kind, deadline), _ = message
@@ -108,6 +112,13 @@ def serve(number: int) -> None:
             if following[0] == 'stop':
                 results.close()
                 break
+
+
+def _end_with(parent: int) -> None:
+    """End this process when its parent is gone, even while it decodes."""
+    while os.getppid() == parent:
+        time.sleep(PARENT_SECONDS)
+    os._exit(0)
 
 
 def _function(name: str) -> Callable | BaseException:

@@ -10,8 +10,8 @@ from .errors import MediaError, decoder_reason
 from .frame_times import SteadyClock, seconds_of
 from .libraries import import_av
 from .orientation import Orientation, from_side_data
-from .packet_table import NO_TIME, PacketTable
-from .probe import COMPLETE_SHARE, MediaProbe, VideoFacts
+from .packet_table import NO_TIME
+from .probe import BARE, COMPLETE_SHARE, MediaProbe, VideoFacts
 
 # In these codecs no frame refers to one that is marked as unreferenced, so that these need not be
 # decoded unless asked for; in HEVC a frame of a higher sub-layer may.
@@ -205,7 +205,7 @@ class OrderedDecoder:
     def __iter__(self) -> Iterator[Any]:
         with self._container:
             for packet in self._read():
-                self.packets += bool(packet.size)
+                self.packets += bool(packet.size) and not packet.is_discard
                 for frame in self._decode(packet):
                     self.decoded += 1
                     yield frame
@@ -273,11 +273,12 @@ class FrameClock:
         video = probe.video
         self._unit, self._start = video.time_unit, probe.start
         self._clock = SteadyClock(1 / video.fps if video.fps else 0.0, probe.container)
-        self._slots = iter(_avi_slots(video.packets) if probe.container == 'avi' else ())
+        self._is_bare = probe.container in BARE
+        self._slots = iter(_slots(probe))
 
     def seconds(self, pts: int | None) -> float:
         """Seconds of the next frame from the file's start."""
-        pts = next(self._slots, pts)
+        pts = None if self._is_bare else next(self._slots, pts)
         return self._clock.seconds(
             None if pts is None else seconds_of(pts, self._unit) - self._start
         )
@@ -290,7 +291,16 @@ def last_length(video: VideoFacts) -> float:
     return float(duration) if duration > 0 else (1 / video.fps if video.fps else 0.0)
 
 
-def _avi_slots(packets: PacketTable) -> list[int]:
-    """Times of frames in AVI: one packet each, whatever the order of decoding."""
-    # What FFmpeg makes of them for frames that are shown in another order is a guess.
-    return np.sort(packets.dts[packets.dts != NO_TIME]).tolist()
+def _slots(probe: MediaProbe) -> list[int]:
+    """Times of frames that follow each other as their packets do, whatever is shown first.
+
+    Of such frames FFmpeg makes times up.
+    """
+    packets = probe.video.packets
+    if probe.container == 'avi':
+        times = packets.dts[packets.shown]
+    elif packets.is_packed:
+        times = packets.pts[packets.shown]
+    else:
+        return []
+    return np.sort(times[times != NO_TIME]).tolist()

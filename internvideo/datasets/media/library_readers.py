@@ -30,6 +30,8 @@ FAULTS: dict[str, dict[str, str]] = dict(
         inexact_key_frames=WRONG_FRAMES,
         size_changes='scales what has another size',
         interlaced_h264=WRONG_FRAMES,
+        packed_pictures=WRONG_FRAMES,
+        orientation_message='does not put it upright',
         several_videos='may show another stream',
     ),
     torchcodec=dict(
@@ -43,6 +45,8 @@ FAULTS: dict[str, dict[str, str]] = dict(
         inexact_key_frames=WRONG_FRAMES,
         size_changes='scales what has another size',
         interlaced_h264=WRONG_FRAMES,
+        packed_pictures=WRONG_FRAMES,
+        orientation_message='does not put it upright',
     ),
 )
 CONTAINERS = dict(
@@ -59,7 +63,12 @@ def fault_of(probe: MediaProbe, backend: str) -> str | None:
         return f'{backend} does not read {probe.container} files frame by frame'
     if video.codec in UNKNOWN_CODECS[backend]:
         return f'{backend} does not know {video.codec}'
-    if video.orientation.mirrored or video.orientation.odd:
+    turned_elsewhere = not video.orientation.is_upright and probe.container != 'mov'
+    if (
+        video.orientation.mirrored
+        or video.orientation.odd
+        or (backend == 'decord' and turned_elsewhere)
+    ):
         return f'{backend} does not put it upright ({video.orientation})'
     if backend == 'decord' and video.orientation.swaps_sides:
         return 'decord cannot batch pictures that are turned by a quarter'

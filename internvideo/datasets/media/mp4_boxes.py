@@ -1,4 +1,4 @@
-"""Facts of mp4 and QuickTime files that PyAV does not give without decoding: the display matrix."""
+"""Facts of mp4 and QuickTime files that PyAV does not give: display matrices, pauses of edits."""
 
 import struct
 from collections.abc import Iterator
@@ -8,7 +8,10 @@ from typing import BinaryIO
 from .orientation import UPRIGHT, Orientation, from_matrix
 
 TRACK_PATH = (b'moov', b'trak', b'tkhd')
+EDITS_PATH = (b'moov', b'trak', b'edts', b'elst')
+EMPTY_EDIT = {0: b'\xff' * 4, 1: b'\xff' * 8}
 HEADER = 8
+MAX_EDIT_BYTES = 1 << 16
 MAX_BOXES = 10_000
 """Boxes that are looked at: more are no video that anyone made."""
 
@@ -19,6 +22,25 @@ def track_orientations(path: str | Path) -> dict[int, Orientation]:
         size = file.seek(0, 2)
         found = [_track(file, start) for start, _ in _boxes(file, 0, size, TRACK_PATH)]
     return dict(filter(None, found))
+
+
+def has_pause(path: str | Path) -> bool:
+    """Whether an edit list shows nothing for a while between two parts of a track."""
+    with Path(path).open('rb') as file:
+        size = file.seek(0, 2)
+        spans = list(_boxes(file, 0, size, EDITS_PATH))
+        return any(_has_pause(file, start, stop) for start, stop in spans)
+
+
+def _has_pause(file: BinaryIO, start: int, stop: int) -> bool:
+    file.seek(start)
+    data = file.read(min(stop - start, MAX_EDIT_BYTES))
+    # A row: how long, from where (-1 for nothing), how fast; version 1 has wider fields.
+    wide = data[:1] == b'\1'
+    length, field = (20, 8) if wide else (12, 4)
+    rows = [data[i : i + length] for i in range(8, len(data) - length + 1, length)]
+    empty = [row[field : 2 * field] == EMPTY_EDIT[wide] for row in rows]
+    return any(empty[empty.index(False) : -1]) if False in empty else False
 
 
 def _boxes(

@@ -6,7 +6,17 @@ from typing import Any
 
 import numpy as np
 
-from .coded_packets import IS_HIDDEN, STARTS_EXACTLY, nal_length_size, vp8_size
+from .coded_packets import (
+    IS_HIDDEN,
+    STARTS_EXACTLY,
+    mpeg4_is_empty,
+    mpeg4_is_packed,
+    mpeg4_time_bits,
+    nal_length_size,
+    stated_orientation,
+    vp8_size,
+)
+from .orientation import Orientation
 
 NO_TIME = np.iinfo(np.int64).min
 
@@ -24,6 +34,8 @@ class PacketTable:
         sizes_vary: whether the picture size changes, as far as packets say.
         order: int64 (F,), packets of the shown frames in order of presentation.
         is_seekable: whether ``pts`` prove which frame is which.
+        is_packed: whether some packets hold several pictures.
+        orientation: turn that the stream itself asks for, if any.
     """
 
     pts: np.ndarray
@@ -36,6 +48,8 @@ class PacketTable:
     sizes_vary: bool
     order: np.ndarray
     is_seekable: bool
+    is_packed: bool
+    orientation: Orientation | None
 
     def __len__(self) -> int:
         return len(self.pts)
@@ -75,7 +89,7 @@ def read_packets(packets: Iterable[Any], codec: str, extradata: bytes | None) ->
     """
     starts_exactly, is_hidden = STARTS_EXACTLY.get(codec), IS_HIDDEN.get(codec)
     length_size = nal_length_size(extradata, codec) if starts_exactly else 0
-    rows, sizes = [], set()
+    rows, sizes, time_bits, is_packed, orientation = [], set(), None, False, None
     for packet in packets:
         if not packet.size:
             continue
@@ -84,6 +98,14 @@ def read_packets(packets: Iterable[Any], codec: str, extradata: bytes | None) ->
         hidden = is_hidden is not None and is_hidden(memoryview(packet))
         if codec == 'vp8' and key:
             sizes.add(vp8_size(memoryview(packet)))
+        if codec == 'mpeg4':
+            data = bytes(packet)
+            if time_bits is None:
+                time_bits = mpeg4_time_bits((extradata or b'') + data)
+            hidden = mpeg4_is_empty(data, time_bits)
+            is_packed = is_packed or mpeg4_is_packed(data)
+        if starts_exactly and not rows:
+            orientation = stated_orientation(memoryview(packet), codec, length_size)
         pts, dts = packet.pts, packet.dts
         rows.append(
             (
@@ -91,14 +113,17 @@ def read_packets(packets: Iterable[Any], codec: str, extradata: bytes | None) ->
                 NO_TIME if dts is None else dts,
                 packet.duration or 0,
                 packet.size,
-                not (packet.is_discard or hidden),
+                not packet.is_discard,
+                not hidden,
                 start,
                 key,
             )
         )
-    table = np.array(rows, np.int64).reshape(-1, 7)
+    table = np.array(rows, np.int64).reshape(-1, 8)
     pts, dts, durations, packet_sizes = table[:, :4].T
-    shown, starts, keys = table[:, 4:].T.astype(bool)
+    kept, visible, starts, keys = table[:, 4:].T.astype(bool)
+    # Where pictures are packed, an empty packet stands for one that came with the packet before.
+    shown = kept & (visible | is_packed)
     order = np.flatnonzero(shown)
     # A clock that starts again begins another part of the video: parts keep their order.
     order = order[np.lexsort((pts[order], clock_parts(pts, keys)[order]))]
@@ -110,9 +135,11 @@ def read_packets(packets: Iterable[Any], codec: str, extradata: bytes | None) ->
         shown,
         starts,
         keys,
-        len(sizes) > 1,
+        len(sizes - {None}) > 1,
         order,
-        _is_seekable(pts, shown, keys),
+        _is_seekable(pts, shown, keys) and not is_packed,
+        is_packed,
+        orientation,
     )
 
 

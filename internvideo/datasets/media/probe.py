@@ -2,6 +2,7 @@
 
 import os
 from collections import OrderedDict
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,18 +11,22 @@ from typing import Any
 
 import numpy as np
 
-from . import frame_times
+from . import frame_times, matroska_tracks, mp4_boxes
 from .container_size import stated_size
 from .errors import MediaError, decoder_reason
 from .libraries import import_av
 from .limits import MediaLimits
-from .mp4_boxes import track_orientations
 from .orientation import UPRIGHT, Orientation
 from .packet_table import NO_TIME, PacketTable, read_packets
 
 COMPLETE_SHARE = 0.9
 """Up to a tenth of a video may be missing."""
 CACHED_FILES = 1024
+BARE = (
+    *('h264', 'hevc', 'vvc', 'mpegvideo', 'm4v', 'h263', 'h261', 'mjpeg', 'obu', 'vc1', 'dirac'),
+    *('cavsvideo', 'evc'),
+)
+"""Streams without a container: no times, but a constant rate."""
 INDEXED = ('mov', 'matroska', 'avi', 'flv')
 """Containers whose seeking lands on a packet that can be told from all others."""
 INDEXED_CODECS = frozenset(
@@ -36,6 +41,8 @@ MP4_TAGS = (b'ftyp', b'moov', b'mdat', b'free', b'skip', b'wide')
 EBML = b'\x1a\x45\xdf\xa3'
 QUICK = dict(analyzeduration='1', probesize='2048')
 MAX_STREAMS = 64
+FIRST_PACKETS = 1000
+"""Packets within which each stream is expected to begin."""
 
 
 @dataclass(frozen=True)
@@ -221,11 +228,13 @@ def _open(av: Any, path: str) -> Any:
 
 
 def _probe(av: Any, container: Any, path: str, limits: MediaLimits) -> MediaProbe:
-    start = (container.start_time or 0) / av.time_base
-    streams = tuple(_stream_facts(av, stream, start) for stream in container.streams)
     video, audio = chosen_stream(container, 'video'), chosen_stream(container, 'audio')
+    head, begins = _first_packets(container)
+    start = _start(av, container, begins)
+    streams = tuple(_stream_facts(stream, start, begins) for stream in container.streams)
     name = container.format.name
-    facts = None if video is None else _video_facts(av, container, video, path, start, limits)
+    packets = _chain_video(container, video, head)
+    facts = None if video is None else _video_facts(container, video, packets, path, start, limits)
     own = None
     if audio is not None:
         of_stream = streams[audio.index]
@@ -239,6 +248,38 @@ def _probe(av: Any, container: Any, path: str, limits: MediaLimits) -> MediaProb
             of_stream.seconds,
         )
     return MediaProbe(path, name.split(',')[0], start, streams, facts, own)
+
+
+def _first_packets(container: Any) -> tuple[list[Any], dict[int, float]]:
+    """Packets up to the first of each stream with its second, where nothing else tells."""
+    head: list[Any] = []
+    begins: dict[int, float] = {}
+    if container.start_time is not None:
+        return head, begins
+    wanted = {each.index for each in container.streams if stream_kind(each) in ('video', 'audio')}
+    for packet in container.demux():
+        head.append(packet)
+        if packet.pts is not None:
+            begins.setdefault(packet.stream_index, float(packet.pts * packet.time_base))
+        if wanted <= begins.keys() or len(head) >= FIRST_PACKETS:
+            break
+    return head, begins
+
+
+def _start(av: Any, container: Any, begins: dict[int, float]) -> float:
+    """Second of the file's clock at which it begins."""
+    if container.start_time is not None:
+        return container.start_time / av.time_base
+    # What lies before 0 is there to start decoders, not to be seen or played.
+    return max(0.0, min(begins.values(), default=0.0))
+
+
+def _chain_video(container: Any, video: Any, head: list[Any]) -> Iterator[Any]:
+    """Packets of the video stream, some of which have been read already."""
+    if video is None:
+        return
+    yield from (packet for packet in head if packet.stream_index == video.index)
+    yield from container.demux(video)
 
 
 def chosen_stream(container: Any, kind: str) -> Any:
@@ -261,9 +302,10 @@ def _has(stream: Any, flag: str) -> bool:
     return bool(stream.disposition & getattr(type(stream.disposition), flag))
 
 
-def _stream_facts(av: Any, stream: Any, start: float) -> StreamFacts:
+def _stream_facts(stream: Any, start: float, first: dict[int, float]) -> StreamFacts:
     unit = float(stream.time_base or 0)
-    begins = start if stream.start_time is None else stream.start_time * unit
+    stated = first.get(stream.index, start)
+    begins = max(stated, start) if stream.start_time is None else stream.start_time * unit
     return StreamFacts(
         stream.index,
         stream_kind(stream),
@@ -282,7 +324,12 @@ def codec_name(stream: Any) -> str:
 
 
 def _video_facts(
-    av: Any, container: Any, stream: Any, path: str, start: float, limits: MediaLimits
+    container: Any,
+    stream: Any,
+    demuxed: Iterator[Any],
+    path: str,
+    start: float,
+    limits: MediaLimits,
 ) -> VideoFacts:
     context, name = stream.codec_context, container.format.name.split(',')[0]
     if context is None:
@@ -290,16 +337,20 @@ def _video_facts(
     limits.check_size(path, context.width, context.height)
     limits.check_count(path, stream.frames)
     codec = codec_name(stream)
-    packets = read_packets(container.demux(stream), codec, context.extradata)
+    packets = read_packets(demuxed, codec, context.extradata)
     limits.check_count(path, len(packets))
     if len(packets) == 0:
         raise MediaError(path, 'no frame in the video stream')
-    _check_complete(path, name, stream.frames, len(packets))
+    if name == 'mov' and mp4_boxes.has_pause(path):
+        raise MediaError(path, 'its edit list pauses between two parts, which FFmpeg does not show')
+    _check_complete(path, name, stream, len(packets))
     unit = float(stream.time_base)
     times = _seconds(packets, unit) - start
+    if name in BARE:
+        times[:] = np.nan
     stated = float(stream.average_rate or 0)
     length = _last_length(packets, unit, stated)
-    hazards = tuple(_hazards(av, container, stream, packets, times))
+    hazards = tuple(_hazards(container, stream, packets, times))
     counted = (
         name in INDEXED
         and codec in INDEXED_CODECS
@@ -308,7 +359,7 @@ def _video_facts(
     )
     times = frame_times.steady_times(times, length, name)
     rate = frame_times.average_rate(times, stated, length)
-    orientation = track_orientations(path).get(stream.id, UPRIGHT) if name == 'mov' else UPRIGHT
+    orientation = packets.orientation or _track_orientation(path, name, stream)
     return VideoFacts(
         stream.index,
         codec,
@@ -327,6 +378,15 @@ def _video_facts(
     )
 
 
+def _track_orientation(path: str, container: str, stream: Any) -> Orientation:
+    """Turn that the container asks for."""
+    if container == 'mov':
+        return mp4_boxes.track_orientations(path).get(stream.id, UPRIGHT)
+    if container == 'matroska':
+        return matroska_tracks.track_orientations(path).get(stream.index, UPRIGHT)
+    return UPRIGHT
+
+
 def _seconds(packets: PacketTable, unit: float) -> np.ndarray:
     pts = packets.pts[packets.order]
     return np.where(pts == NO_TIME, np.nan, frame_times.seconds_of(pts, unit))
@@ -338,11 +398,12 @@ def _last_length(packets: PacketTable, unit: float, rate: float) -> float:
     return float(last) or (1 / rate if rate else 0.0)
 
 
-def _check_complete(path: str, container: str, stated: int, found: int) -> None:
+def _check_complete(path: str, container: str, stream: Any, found: int) -> None:
     size, whole = Path(path).stat().st_size, stated_size(path, container)
     if whole and size < COMPLETE_SHARE * whole:
         raise MediaError(path, f'file is cut off: {size} of {whole} bytes')
-    # Of mp4 the header lists every frame; elsewhere its count may be a guess.
+    # Of mp4 the index lists every frame that edits leave; elsewhere the count may be a guess.
+    stated = min(stream.frames, len(stream.index_entries) or stream.frames)
     if container == 'mov' and found < COMPLETE_SHARE * stated:
         raise MediaError(path, f'file is cut off: {found} of {stated} frames')
 
@@ -352,9 +413,7 @@ def _is_interlaced(context: Any) -> bool:
     return int(getattr(context, 'field_order', 0) or 0) > 1
 
 
-def _hazards(
-    av: Any, container: Any, stream: Any, packets: PacketTable, times: np.ndarray
-) -> 'list[str]':
+def _hazards(container: Any, stream: Any, packets: PacketTable, times: np.ndarray) -> 'list[str]':
     name, codec = container.format.name.split(',')[0], codec_name(stream)
     context, unit = stream.codec_context, float(stream.time_base)
     videos = [each for each in container.streams if stream_kind(each) == 'video']
@@ -374,6 +433,8 @@ def _hazards(
         no_key_frame=not packets.keys[:1].any(),
         inexact_key_frames=bool((packets.keys & ~packets.starts).any()),
         size_changes=packets.sizes_vary,
+        packed_pictures=packets.is_packed,
+        orientation_message=packets.orientation is not None,
         interlaced=_is_interlaced(context),
         interlaced_h264=codec == 'h264' and _is_interlaced(context),
         several_videos=len(videos) > 1,

@@ -78,8 +78,8 @@ def common() -> Iterator[Kind]:
     yield encoded('one_frame.webm', range(1), codec='libvpx')
     yield encoded('one_frame.mkv', range(1), codec='ffv1')
     yield encoded('sample_aspect.mp4', sample_aspect=Fraction(64, 45))
-    narrow = encoded('sample_aspect.mp4', sample_aspect=Fraction(8, 9))
-    yield remuxed(narrow, 'sample_aspect.mkv')
+    yield encoded('sample_aspect.ts', sample_aspect=Fraction(8, 9))
+    yield encoded('sample_aspect.mpg', codec='mpeg2video', sample_aspect=Fraction(4, 3))
     yield encoded('audio_first.mp4', audio='aac', audio_first=True)
     yield encoded('audio_longer.mp4', audio='aac', audio_seconds=4)
     yield encoded('audio_late.mp4', audio='aac', audio_start=1, audio_seconds=1)
@@ -126,12 +126,9 @@ def edit_lists() -> Iterator[Kind]:
     yield edited('edit_longer_than_media.mp4', [(9.0, 0)], range(40))
     joined_parts = [*range(5), *range(30, 36)]
     yield edited('edit_of_two_parts.mp4', [(0.2, 0), (0.24, 1.2)], joined_parts)
-    yield edited(
-        'edit_with_a_gap.mp4',
-        [(0.2, 0), (1, None), (0.24, 1.2)],
-        joined_parts,
-        seconds([*range(5), *range(30, 36)]),
-    )
+    # FFmpeg fills the pause with pictures that the list hides: nothing built on it can be right.
+    pause = edited('edit_pauses.mp4', [(0.2, 0), (1, None), (0.24, 1.2)], joined_parts)
+    yield replace(pause, outcome=REFUSED)
     yield edited('edit_plays_twice.mp4', [(0.4, 0), (0.4, 0)], [*range(10), *range(10)])
     source = encoded('source.mp4', options=dict(bf='2'))
     no_edits = dict(use_editlist='0')

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from internvideo.datasets.media.errors import MediaError
 
 from internvideo.datasets.inference.video_stream import FrameStream
+from internvideo.datasets.media.errors import MediaError
 from internvideo.datasets.media.readers import BACKENDS, open_video
 
 from .awkward_media import KINDS

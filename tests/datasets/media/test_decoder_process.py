@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from internvideo.datasets.media.decoder_process import iterate_guarded, run_guarded
-from internvideo.datasets.media.errors import MediaError
 from torch.utils.data import DataLoader, Dataset
 
+from internvideo.datasets.media.decoder_process import iterate_guarded, run_guarded
+from internvideo.datasets.media.errors import MediaError
 from tests.paths import ROOT
 
 from .fake_decoding import NAME
