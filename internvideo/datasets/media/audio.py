@@ -11,17 +11,17 @@ from torch.nn.functional import pad
 
 from internvideo.ops.filter_bank import SAMPLE_RATE, WINDOW, log_mel_filter_bank, num_filter_frames
 
+from .audio_reading import NO_TRACK
 from .decoder_process import run_guarded
 from .errors import MediaError
 from .libraries import optional_library
 from .limits import media_limits
 from .probe import FileCache, file_key
 from .readers import Limits
-from .sound import NO_TRACK
 
 RandInt = Callable[[int, int], int]
-FACTS = 'internvideo.datasets.media.sound:sound_facts'
-READ = 'internvideo.datasets.media.sound:read_sound'
+FACTS = 'internvideo.datasets.media.audio_reading:audio_facts'
+READ = 'internvideo.datasets.media.audio_reading:read_audio'
 
 _facts = FileCache()
 

@@ -55,7 +55,7 @@ def burst_errors(wave: np.ndarray, rate: int, start: float = 0.0) -> dict[int, f
     return found
 
 
-def write_sound(
+def write_audio(
     path: Path,
     codec: str,
     seconds: int = 8,

@@ -1,4 +1,4 @@
-"""Sound of media files in seconds of the clock that their pictures have too, without torch."""
+"""Audio of media files in seconds of the clock that their pictures have too, without torch."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from .audio_placement import STEP, AudioClock, PlacedAudio
 from .errors import MediaError, decoder_reason
 from .frame_times import BROADCAST
 from .libraries import import_av
 from .probe import FileCache, file_key
-from .sound_placement import STEP, PlacedSound, SoundClock
 
 NO_TRACK = 'no audio track'
 SEEK_FROM = 2.0
@@ -35,7 +35,7 @@ MISSING_SHARE = 0.1
 _walks = FileCache()
 
 
-def sound_facts(path: str) -> dict[str, Any]:
+def audio_facts(path: str) -> dict[str, Any]:
     """``index``, ``language``, ``channels``, ``rate`` and ``seconds`` of the track that is played.
 
     ``seconds`` reach from the start of the file to the end of the track; None when unknown.
@@ -53,14 +53,14 @@ def sound_facts(path: str) -> dict[str, Any]:
             seconds=_track_end(file),
         )
     if not facts['channels']:
-        # Where sound comes late in a file, only the sound itself tells.
+        # Where audio comes late in a file, only the audio itself tells.
         with _opened(path) as file:
             for frame in islice(_Frames(file), 1):
                 facts.update(channels=frame.layout.nb_channels, rate=frame.sample_rate)
     return facts
 
 
-def read_sound(path: str, rate: int, start: float = 0.0, end: float | None = None) -> np.ndarray:
+def read_audio(path: str, rate: int, start: float = 0.0, end: float | None = None) -> np.ndarray:
     """float32 (channels, samples) of the seconds from ``start`` to ``end`` of a file.
 
     Second 0 is where the earliest stream of the file begins.  A track that begins later is preceded
@@ -83,12 +83,12 @@ def read_sound(path: str, rate: int, start: float = 0.0, end: float | None = Non
             return samples
     with _opened(path) as file:
         frames = _Frames(file)
-        return _read(file, frames, iter(frames), SoundClock(file.start, file.format), span)
+        return _read(file, frames, iter(frames), AudioClock(file.start, file.format), span)
 
 
 @dataclass(frozen=True)
 class _Span:
-    """What is asked for: samples a second, and seconds of the file."""
+    """Seconds of a file that are asked for, at a number of samples a second."""
 
     rate: int
     start: float
@@ -103,7 +103,8 @@ class _Span:
         return first, first + round((self.end - self.start) * self.rate)
 
     def stop(self, native: int) -> float:
-        """Sample of the track up to which it is read; the filter looks ahead."""
+        """Sample of the track up to which it is read."""
+        # The filter looks ahead.
         return np.inf if self.end is None else round((self.end + MARGIN) * native)
 
 
@@ -158,11 +159,11 @@ def _opened(path: str) -> Iterator[_File]:
         except (av.FFmpegError, ValueError) as error:
             if isinstance(error, MediaError):
                 raise
-            raise MediaError(path, decoder_reason(error, 'sound decoding failed')) from None
+            raise MediaError(path, decoder_reason(error, 'audio decoding failed')) from None
 
 
 def _played_track(container: Any) -> Any:
-    """The default track of a file, else the one that FFmpeg takes; None without any."""
+    """Track of a file that is played: the default one, else the one that FFmpeg takes."""
     tracks = container.streams.audio
     default = (each for each in tracks if each.disposition & type(each.disposition).default)
     found = next(default, None)
@@ -205,35 +206,35 @@ class _Frames:
         if self.bad > max(1, MISSING_SHARE * count) or self.bad == count > 0:
             raise MediaError(
                 self.file.path,
-                f'{self.bad} of {count} packets of its sound cannot be decoded{self._reason}',
+                f'{self.bad} of {count} packets of its audio cannot be decoded{self._reason}',
             )
 
 
 def _read(
-    file: _File, frames: _Frames, remaining: Iterator[Any], clock: SoundClock, span: _Span
+    file: _File, frames: _Frames, remaining: Iterator[Any], clock: AudioClock, span: _Span
 ) -> np.ndarray:
-    """The span, of frames of which the first lies well before it."""
-    sound = None
+    """Samples of the span, from frames of which the first lies well before it."""
+    audio = None
     for frame in remaining:
         native = frame.sample_rate
         place = clock.place(frame.time, frame.samples, native)
-        if sound is None:
-            sound = PlacedSound(file.av, file.path, frame, span.rate, span.start - MARGIN)
+        if audio is None:
+            audio = PlacedAudio(file.av, file.path, frame, span.rate, span.start - MARGIN)
         if place >= span.stop(native):
-            sound.add_silence(int(span.stop(native)))
+            audio.add_silence(int(span.stop(native)))
             break
-        sound.add(place, frame)
+        audio.add(place, frame)
     frames.check()
-    if sound is None:
+    if audio is None:
         return np.zeros((file.stream.codec_context.channels or 1, 0), np.float32)
-    return sound.between(*span.samples)
+    return audio.between(*span.samples)
 
 
 # --- excerpts ---
 
 
 def _read_after_seek(file: _File, span: _Span, before: float) -> np.ndarray | None:
-    """The span, or None where seeking did not lead to a known place before it."""
+    """Samples of the span, or None where seeking did not lead to a known place before it."""
     grid = _frame_grid(file)
     if before >= span.start or not file.seek(span.start - before):
         return None
@@ -248,7 +249,7 @@ def _read_after_seek(file: _File, span: _Span, before: float) -> np.ndarray | No
     place = _first_place(ahead, file.start, file.unit)
     if place > first_second * native:
         return None
-    clock = SoundClock(file.start, file.format, _on_grid(place, grid, file.unit * native))
+    clock = AudioClock(file.start, file.format, _on_grid(place, grid, file.unit * native))
     return _read(file, frames, chain(ahead, remaining), clock, span)
 
 
@@ -279,7 +280,7 @@ def _frame_grid(file: _File) -> tuple[int, int] | None:
     """(place of a frame, length of all frames) where time stamps are coarse and frames alike."""
     if file.unit <= COARSE_UNIT:
         return None
-    clock = SoundClock(file.start, file.format)
+    clock = AudioClock(file.start, file.format)
     found = [
         (clock.place(frame.time, frame.samples, frame.sample_rate), frame.samples)
         for frame in islice(_Frames(file), 3)
@@ -312,7 +313,7 @@ def _walk(file: _File) -> tuple[float, bool]:
     """(second at which the last packet ends, whether the clock jumps)."""
     key = file_key(file.path)
     if (found := _walks.get(key)) is None:
-        clock, end = SoundClock(file.start, file.format), 0.0
+        clock, end = AudioClock(file.start, file.format), 0.0
         for packet in file.container.demux(file.stream):
             if packet.pts is not None:
                 stamp, length = packet.pts * file.unit, (packet.duration or 0) * file.unit

@@ -1,4 +1,4 @@
-"""Sound lies on the clock of its file, whole and in excerpts, whatever the container does."""
+"""Audio lies on the clock of its file, whole and in excerpts, whatever the container does."""
 
 import shutil
 import subprocess
@@ -9,14 +9,14 @@ import av
 import numpy as np
 import pytest
 
+from internvideo.datasets.media.audio_reading import audio_facts, read_audio
 from internvideo.datasets.media.errors import MediaError
-from internvideo.datasets.media.sound import read_sound, sound_facts
-from tests.datasets.media.sound_files import (
+from tests.datasets.media.audio_files import (
     burst_errors,
     spoil_packets,
     strip_xing,
     unstate_length,
-    write_sound,
+    write_audio,
 )
 
 RATE = 16000
@@ -66,7 +66,7 @@ NOISY = ('ac3.vob',)
 
 
 @pytest.fixture(scope='module')
-def sound_file(tmp_path_factory) -> Callable[[str], Path]:
+def audio_file(tmp_path_factory) -> Callable[[str], Path]:
     """Path of a kind of file, written when it is first asked for."""
     root = tmp_path_factory.mktemp('sounds')
 
@@ -74,7 +74,7 @@ def sound_file(tmp_path_factory) -> Callable[[str], Path]:
         path = root / name
         if not path.exists():
             change, facts = SPECIAL.get(name) or (lambda path: path, KINDS[name])
-            change(write_sound(path, seconds=SECONDS, **facts))
+            change(write_audio(path, seconds=SECONDS, **facts))
         return path
 
     return path_of
@@ -94,9 +94,9 @@ def picture_start(path: str) -> float:
 
 
 @pytest.mark.parametrize('name', [*KINDS, *SPECIAL])
-def test_sound_lies_where_it_was_recorded(name, sound_file) -> None:
-    path = str(sound_file(name))
-    errors = burst_errors(read_sound(path, RATE)[0], RATE)
+def test_sound_lies_where_it_was_recorded(name, audio_file) -> None:
+    path = str(audio_file(name))
+    errors = burst_errors(read_audio(path, RATE)[0], RATE)
     assert set(errors) == expected_bursts(name)
     late = np.array(list(errors.values())) - DELAYS.get(name, picture_start(path))
     # Containers state times in units of a millisecond at most.
@@ -104,11 +104,11 @@ def test_sound_lies_where_it_was_recorded(name, sound_file) -> None:
 
 
 @pytest.mark.parametrize('name', [*KINDS, *SPECIAL])
-def test_an_excerpt_is_that_part_of_the_whole(name, sound_file) -> None:
-    path = str(sound_file(name))
-    whole = read_sound(path, RATE)
+def test_an_excerpt_is_that_part_of_the_whole(name, audio_file) -> None:
+    path = str(audio_file(name))
+    whole = read_audio(path, RATE)
     for start, end in [(0.0, 0.45), (0.7, 1.9), (3.3, 4.8), (5.205, 6.7), (7.5, 9.0)]:
-        part = read_sound(path, RATE, start, end)
+        part = read_audio(path, RATE, start, end)
         expected = whole[:, round(start * RATE) :][:, : round((end - start) * RATE)]
         if name == 'gap.mkv':
             # After a pause the container's milliseconds are all that is known.
@@ -120,10 +120,10 @@ def test_an_excerpt_is_that_part_of_the_whole(name, sound_file) -> None:
 
 
 @pytest.mark.parametrize('name', [*KINDS, *SPECIAL])
-def test_lengths_are_true(name, sound_file) -> None:
-    path = str(sound_file(name))
-    facts = sound_facts(path)
-    samples = read_sound(path, RATE)
+def test_lengths_are_true(name, audio_file) -> None:
+    path = str(audio_file(name))
+    facts = audio_facts(path)
+    samples = read_audio(path, RATE)
     assert facts['seconds'] == pytest.approx(samples.shape[1] / RATE, abs=0.06)
     assert facts['channels'] == len(samples)
 
@@ -132,58 +132,58 @@ def test_lengths_are_true(name, sound_file) -> None:
 @pytest.mark.parametrize(
     'name', ['late.mp4', 'gap.mp4', 'mp2.ts', 'gap.ts', 'mp2.mpg', 'vbr.mp3', 'bare.mp3', 'gap.ogg']
 )
-def test_sound_is_that_of_the_command_ffmpeg(name, sound_file) -> None:
-    path = str(sound_file(name))
+def test_sound_is_that_of_the_command_ffmpeg(name, audio_file) -> None:
+    path = str(audio_file(name))
     command = f'-map 0:a -af aresample={RATE}:async=1:first_pts=0 -f f32le -'.split()
     result = subprocess.run(
         ['ffmpeg', '-v', 'error', '-i', path, *command], stdout=subprocess.PIPE, check=True
     )
     expected = np.frombuffer(result.stdout, np.float32)
-    own = read_sound(path, RATE)[0]
+    own = read_audio(path, RATE)[0]
     assert abs(len(own) - len(expected)) <= 1
     length = min(len(own), len(expected))
     np.testing.assert_allclose(own[:length], expected[:length], atol=1e-3)
 
 
 def test_the_default_track_is_read(tmp_path) -> None:
-    path = str(write_sound(tmp_path / 'two.mkv', 'aac', 3, tracks=2, video='libx264'))
-    facts = sound_facts(path)
+    path = str(write_audio(tmp_path / 'two.mkv', 'aac', 3, tracks=2, video='libx264'))
+    facts = audio_facts(path)
     assert (facts['index'], facts['language']) == (2, 'eng')
-    assert len(burst_errors(read_sound(path, RATE)[0], RATE)) == 6
+    assert len(burst_errors(read_audio(path, RATE)[0], RATE)) == 6
 
 
 def test_another_clock_goes_on_where_the_first_ended(tmp_path) -> None:
     path = tmp_path / 'joined.ts'
     parts = [
-        write_sound(tmp_path / f'{offset}.ts', 'mp2', 3, video='mpeg2video', offset=offset)
+        write_audio(tmp_path / f'{offset}.ts', 'mp2', 3, video='mpeg2video', offset=offset)
         for offset in (1.0, 900.0, 400.0)
     ]
     path.write_bytes(b''.join(part.read_bytes() for part in parts))
-    wave = read_sound(str(path), RATE)
+    wave = read_audio(str(path), RATE)
     assert wave.shape[1] == pytest.approx(9 * RATE, abs=0.1 * RATE)
-    assert sound_facts(str(path))['seconds'] == pytest.approx(9, abs=0.1)
-    np.testing.assert_array_equal(read_sound(str(path), RATE, 4.0, 7.5), wave[:, 64000:120000])
+    assert audio_facts(str(path))['seconds'] == pytest.approx(9, abs=0.1)
+    np.testing.assert_array_equal(read_audio(str(path), RATE, 4.0, 7.5), wave[:, 64000:120000])
 
 
 @pytest.mark.parametrize(('every', 'is_read'), [(20, True), (4, False)])
 def test_up_to_a_tenth_may_be_damaged(every, is_read, tmp_path) -> None:
-    path = write_sound(tmp_path / 'a.mka', 'ac3', 4)
+    path = write_audio(tmp_path / 'a.mka', 'ac3', 4)
     spoil_packets(path, every)
     if is_read:
-        assert len(burst_errors(read_sound(str(path), RATE)[0], RATE)) > 6
+        assert len(burst_errors(read_audio(str(path), RATE)[0], RATE)) > 6
     else:
-        with pytest.raises(MediaError, match=r'a\.mka: \d+ of 125 packets of its sound cannot'):
-            read_sound(str(path), RATE)
+        with pytest.raises(MediaError, match=r'a\.mka: \d+ of 125 packets of its audio cannot'):
+            read_audio(str(path), RATE)
 
 
 def test_channels_and_rates_may_change_on_the_way(tmp_path) -> None:
     parts = [
-        write_sound(tmp_path / 'a.ts', 'aac', 3, 48000, 'stereo', offset=1.0),
-        write_sound(tmp_path / 'b.ts', 'aac', 3, 32000, 'mono', offset=4.0),
+        write_audio(tmp_path / 'a.ts', 'aac', 3, 48000, 'stereo', offset=1.0),
+        write_audio(tmp_path / 'b.ts', 'aac', 3, 32000, 'mono', offset=4.0),
     ]
     path = tmp_path / 'joined.ts'
     path.write_bytes(b''.join(part.read_bytes() for part in parts))
-    wave = read_sound(str(path), RATE)
+    wave = read_audio(str(path), RATE)
     assert len(wave) == 2
     errors = burst_errors(wave[0], RATE)
     assert set(errors) >= set(range(6))
@@ -194,7 +194,7 @@ def test_reasons_name_the_file_and_nothing_of_this_machine(tmp_path) -> None:
     path = tmp_path / 'broken.mp3'
     path.write_bytes(b'ID3' + bytes(500))
     with pytest.raises(MediaError) as error:
-        read_sound(str(path), RATE)
+        read_audio(str(path), RATE)
     assert error.value.path == str(path)
     assert '0x' not in error.value.reason and '/' not in error.value.reason
 
@@ -207,4 +207,4 @@ def test_attached_pictures_are_no_sound(tmp_path) -> None:
         file.mux(stream.encode(av.VideoFrame(64, 48, 'yuvj420p')))
         file.mux(stream.encode())
     with pytest.raises(MediaError, match='no audio track'):
-        sound_facts(str(path))
+        audio_facts(str(path))

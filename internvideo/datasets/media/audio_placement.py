@@ -1,4 +1,4 @@
-"""Placement of decoded sound on the clock of a media file, and its change of rate."""
+"""Placement of decoded audio on the clock of a media file, and its change of rate."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from .errors import MediaError
 from .frame_times import BROADCAST, JUMP_SECONDS
 
 FIRST_STEP, STEP = 1e-3, 0.1
-"""Seconds by which the first and later time stamps may differ from where the sound before them
+"""Seconds by which the first and later time stamps may differ from where the audio before them
 ended and are yet taken to continue it, as FFmpeg's ``aresample=async=1:first_pts=0`` does."""
 MAX_PAUSE = 12 * 3600
 """Seconds of silence in a row above which time stamps are taken for broken."""
@@ -18,8 +18,8 @@ SCALES = dict(u8=2.0**-7, s16=2.0**-15, s32=2.0**-31, flt=1.0, dbl=1.0)
 """What samples of each format are multiplied by to lie in [-1, 1]."""
 
 
-class SoundClock:
-    """Turns time stamps into places on the file's clock, where sound follows on sound.
+class AudioClock:
+    """Clock that turns time stamps into places in the file, where audio follows on audio.
 
     Args:
         start: second of the stamps that is second 0.
@@ -49,7 +49,7 @@ class SoundClock:
         return place
 
     def _continued(self, place: int, rate: int) -> int:
-        """The place, or where the sound before it ended."""
+        """Place of a stamp, or where the audio before it ended."""
         step = (place - self._following) / rate
         # At the beginning of a track any step is its delay.
         is_new_clock = self._has_jumps and not self._is_first and not -STEP <= step <= JUMP_SECONDS
@@ -60,7 +60,7 @@ class SoundClock:
         return self._following if is_new_clock or is_near else place
 
 
-class PlacedSound:
+class PlacedAudio:
     """Frames at their places, resampled from one sample of the result on.
 
     Args:
@@ -103,7 +103,7 @@ class PlacedSound:
         missing = place - self._following
         if missing > MAX_PAUSE * self.native:
             seconds = missing / self.native
-            raise MediaError(self.path, f'the time stamps of its sound leave out {seconds:.0f} s')
+            raise MediaError(self.path, f'the time stamps of its audio leave out {seconds:.0f} s')
         for first in range(0, missing, self.native):
             length = min(missing - first, self.native)
             self._push(np.zeros((self.channels, length), np.float32))
