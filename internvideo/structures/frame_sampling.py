@@ -107,7 +107,10 @@ class FrameSampling:
         crop = next((step for step in other.pipeline if step['type'] in CROPS), None)
         steps = [_with_own_crop(step, crop) for step in self.pipeline[:-1]]
         sampling = _in_protocol(self.sampling, other.sampling)
-        return dict(sampling=sampling, pipeline=[*steps, other.pipeline[-1]])
+        fields = dict(sampling=sampling, pipeline=[*steps, other.pipeline[-1]])
+        if self.sample_aspect != other.sample_aspect:
+            fields['sample_aspect'] = self.sample_aspect
+        return fields
 
     def _facts(self) -> dict[str, Any]:
         """Fields that decide the frames, by dotted names."""

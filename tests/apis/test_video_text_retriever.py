@@ -214,9 +214,9 @@ def test_an_index_follows_its_videos(retriever, tmp_path, monkeypatch) -> None:
     (folder / 'broken.mp4').write_bytes(b'not a video')
     opened = Counter()
 
-    def open_video(path: str, backend: str):
+    def open_video(path: str, *arguments):
         opened[Path(path).name] += 1
-        return original(path, backend)
+        return original(path, *arguments)
 
     original = loading.open_video
     monkeypatch.setattr(loading, 'open_video', open_video)

@@ -89,6 +89,12 @@ def test_other_steps_are_one_difference():
     ]
 
 
+def test_the_shape_of_pixels_is_a_difference():
+    stretched = of(dict(VAL, sample_aspect=True))
+    assert stretched.differences(of(TEST)) == {'sample_aspect': (True, False)}
+    assert stretched.over(TEST)['sample_aspect'] is True
+
+
 def test_validation_data_come_first_and_parts_are_looked_into():
     loaders = dict(val_dataloader=dict(dataset=VAL), test_dataloader=dict(dataset=TEST))
     assert FrameSampling.of_config(loaders) == of(VAL)
