@@ -190,7 +190,10 @@ def _other_times(a: Record, b: Record) -> str:
 def _other_pixels(a: Record, b: Record) -> str:
     if a.get('clip_hash') == b.get('clip_hash'):
         return ''
-    facts = [_settings(key, a, b) for key in ('backend', 'frame_size', 'orientation', 'repeated')]
+    facts = [
+        _settings(key, a, b)
+        for key in ('backend', 'frame_size', 'orientation', 'repeated', 'lost_frames')
+    ]
     return 'same frames decoded otherwise' + ''.join(facts)
 
 
@@ -283,9 +286,9 @@ def lines(args: argparse.Namespace, manifests: Sequence[Any], found: list[Differ
 
 
 def _described(manifest: Any) -> str:
-    repeated = sum(bool(record.get('repeated')) for record in manifest.records)
+    damaged = sum('repeated' in each or 'lost_frames' in each for each in manifest.records)
     lost = sum('unreadable' in record for record in manifest.records)
-    return f'{len(manifest.records)} samples, {repeated} with repeated frames, {lost} unreadable'
+    return f'{len(manifest.records)} samples, {damaged} with damaged frames, {lost} unreadable'
 
 
 def _other_facts(manifests: Sequence[Any]) -> list[str]:

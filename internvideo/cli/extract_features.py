@@ -136,7 +136,7 @@ def run_job(extractor: 'FeatureExtractor', job: Job, kind: str, record_frames: b
     except MediaError as error:
         record = unreadable_record(str(path), error.reason) if record_frames else None
         return Outcome(job, error=error.reason, frame_record=record)
-    record = recorder.record() if record_frames else None
+    record = recorder.record(metadata['source_frames']) if record_frames else None
     return Outcome(job, windows=metadata['windows'], frame_record=record)
 
 

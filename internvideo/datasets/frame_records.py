@@ -18,8 +18,9 @@ from internvideo.datasets.media.content_hashes import (
     file_hash,
     files_hash,
 )
+from internvideo.datasets.media.frame_times import on_display
 from internvideo.datasets.media.libraries import library_version
-from internvideo.datasets.media.readers import probe_media
+from internvideo.datasets.media.readers import Limits, probe_media
 from internvideo.fileio.manifests import FrameRecord
 
 IDENTITY = ('set_name', 'sample_index', 'path')
@@ -135,17 +136,20 @@ def unreadable_record(path: str, reason: str) -> FrameRecord:
     return dict(path=path, unreadable=reason, file_hash=file_hash(path))
 
 
-def window_record(sample: Any, positions: Sequence[int], times: Sequence[float]) -> FrameRecord:
+def window_record(
+    sample: Any, positions: Sequence[int], times: Sequence[float], limits: Limits = None
+) -> FrameRecord:
     """The record of a data sample made of a window of a stream, with its place in the file.
 
     Args:
         sample: the data sample; its ``frame_inds`` count from the start of the window.
         positions, times: of each frame of the window: number and second in the stream.
+        limits: those that the stream was read with.
     """
     record = record_of(sample)
-    inds = record['frame_inds']
-    places = dict(frame_inds=np.asarray(positions)[inds], frame_times=np.asarray(times)[inds])
-    return record | _stream_facts(record['path']) | places
+    chosen = record['frame_inds']
+    places = np.asarray(positions)[chosen], np.asarray(times)[chosen]
+    return record | _stream_facts(record['path'], *places, limits)
 
 
 class StreamRecorder:
@@ -155,10 +159,14 @@ class StreamRecorder:
         path: the video.
         sampling: the rule by which windows and their frames are chosen.
         pipeline: transforms that each frame goes through.
+        limits: those that the stream is read with.
     """
 
-    def __init__(self, path: str, sampling: str, pipeline: Sequence[Any]) -> None:
+    def __init__(
+        self, path: str, sampling: str, pipeline: Sequence[Any], limits: Limits = None
+    ) -> None:
         self.path, self.sampling, self.pipeline = path, sampling, pipeline
+        self._limits = limits
         self._hashes: list[str] = []
         self._times: list[float] = []
         self._size: list[int] = []
@@ -180,17 +188,17 @@ class StreamRecorder:
         self._inputs.append(array_hash(clip))
         self._shape = list(clip.shape)
 
-    def record(self) -> FrameRecord:
-        """The record of all windows so far."""
+    def record(self, decoded: int) -> FrameRecord:
+        """The record of the windows of a stream that is over and has decoded so many frames."""
         inds = np.array(self._inds, np.int64)
+        probe = probe_media(self.path, self._limits)
         return dict(
             path=self.path,
             file_hash=file_hash(self.path),
-            **_stream_facts(self.path),
+            **_stream_facts(self.path, inds, np.array(self._times)[inds], self._limits),
+            lost_frames=max(probe.video.num_frames - decoded, 0) or None,
             frame_size=self._size,
             sampling=self.sampling,
-            frame_inds=inds,
-            frame_times=np.array(self._times)[inds],
             pipeline=[described(step) for step in self.pipeline],
             clip_hash=clip_hash(self._hashes[index] for index in inds.reshape(-1)),
             input_shape=[len(inds), *self._shape],
@@ -198,10 +206,24 @@ class StreamRecorder:
         )
 
 
-def _stream_facts(path: str) -> FrameRecord:
-    """Facts of the reader of streams."""
-    orientation = str(probe_media(path).video.orientation)
-    return dict(backend=library_version('pyav'), orientation=orientation)
+def _stream_facts(
+    path: str, positions: np.ndarray, times: np.ndarray, limits: Limits
+) -> FrameRecord:
+    """Facts of the reader of streams, and of frames from their positions and times in one.
+
+    Numbers of frames are those in the file, of the frames on display at these times: a stream
+    may take some twice, pass over others and lose damaged ones.
+    """
+    video = probe_media(path, limits).video
+    if video.is_counted:
+        numbers = [on_display(video.times, second) for second in times.reshape(-1)]
+        positions = np.array(numbers, np.int64).reshape(times.shape)
+    return dict(
+        backend=library_version('pyav'),
+        orientation=str(video.orientation),
+        frame_inds=positions,
+        frame_times=times,
+    )
 
 
 def described(transform: Any) -> str:

@@ -39,6 +39,7 @@ FIELDS = dict(
     frame_inds='table of numbers',
     frame_times='table of seconds',
     repeated='table of numbers',
+    lost_frames='number',
     pipeline='texts',
     clip_hash='text',
     input_shape='numbers',

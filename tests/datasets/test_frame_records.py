@@ -3,7 +3,6 @@
 import hashlib
 import json
 
-import av
 import numpy as np
 import pytest
 import torch
@@ -14,6 +13,7 @@ from internvideo.datasets.media.content_hashes import array_hash, clip_hash, fil
 from internvideo.datasets.media.readers import open_video
 from internvideo.fileio.manifests import plain_record
 from internvideo.registry import DATASETS, FUNCTIONS
+from tests.datasets.damaged_video import write_damaged_video
 from tests.datasets.media_world import write_media
 
 PIPELINE = [dict(type='Resize', short_side=28), dict(type='UniformCrops', size=28, num_crops=3)]
@@ -100,18 +100,7 @@ def test_an_unreadable_file(media, tmp_path):
 
 
 def test_damaged_frames_are_told_with_those_in_their_place(media, tmp_path):
-    video = tmp_path / 'damaged.mp4'
-    with av.open(str(video), 'w') as container:
-        stream = container.add_stream('mjpeg', rate=10)
-        stream.width, stream.height, stream.pix_fmt = 64, 48, 'yuvj420p'
-        for number in range(20):
-            image = np.full((48, 64, 3), 12 * number, np.uint8)
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format='rgb24')))
-    with av.open(str(video)) as container:
-        packet = [packet for packet in container.demux(video=0) if packet.size][7]
-        place, size = packet.pos, packet.size
-    content = video.read_bytes()
-    video.write_bytes(content[:place] + bytes(size) + content[place + size :])
+    write_damaged_video(tmp_path / 'damaged.mp4', 20, damaged=7)
     every = dict(type='UniformSample', num_frames=20, mode='val')
     dataset = videos(tmp_path, tmp_path, 'damaged.mp4', sampling=every)
     assert record_of(dataset[0]['data_samples'])['repeated'] == [[7, 6]]

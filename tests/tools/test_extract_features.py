@@ -13,6 +13,7 @@ from internvideo.datasets.media.content_hashes import array_hash, clip_hash
 from internvideo.datasets.media.readers import open_video
 from internvideo.fileio.manifests import read_manifest
 from tests.apis.tiny import exit_code, moving_frames, write_checkpoint, write_config, write_video
+from tests.datasets.damaged_video import write_damaged_video
 from tests.paths import ROOT
 
 PEAK = """
@@ -108,6 +109,16 @@ def test_features_say_which_frames_they_are_of(tiny, folder: Path, workers: str)
         assert record['clip_hash'] == clip_hash(map(array_hash, frames))
         assert record['input_shape'] == [2, 3, 4, 28, 28]
         assert record['sampling'] == 'window=8, stride=4, fps=None, num_frames=4'
+
+
+def test_features_say_how_many_frames_are_lost(tiny, folder: Path) -> None:
+    write_damaged_video(folder / 'videos' / 'damaged.mp4', 20, damaged=7)
+    flags = ['--window', '4', '--manifest', str(folder / 'seen.jsonl')]
+    assert run(tiny, folder, *flags) == 0
+    records = read_manifest(folder / 'seen.jsonl').records
+    records = {Path(record['path']).stem: record for record in records}
+    assert records['damaged']['lost_frames'] == 1 and 'lost_frames' not in records['0']
+    assert records['damaged']['frame_inds'][1] == [4, 5, 6, 8]
 
 
 @pytest.mark.parametrize(
