@@ -5,6 +5,7 @@ import logging
 import os
 import random
 import signal
+import sys
 from collections.abc import Iterator
 
 import numpy as np
@@ -25,6 +26,15 @@ def pytest_runtest_setup() -> None:
     random.seed(SEED)
     np.random.seed(SEED)
     torch.manual_seed(SEED)
+    _open_loggers()
+
+
+def _open_loggers() -> None:
+    # A logger keeps the standard output of the test that made it, which is closed by now.
+    for logger in MMLogger._instance_dict.values():
+        for handler in logger.handlers:
+            if isinstance(handler, logging.StreamHandler) and handler.stream.closed:
+                handler.stream = sys.stdout
 
 
 @pytest.fixture(autouse=True)

@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -68,6 +68,8 @@ class ActionRecognizer:
         frame_sampling: whose choice of frames counts where the checkpoint says how it was trained:
             its own (``'checkpoint'``), or the ``'config'``'s.
         record_frames: results carry ``frame_record``, see :mod:`internvideo.fileio.manifests`.
+        backend: reader of whole videos in place of the config's; windows are decoded in order.
+        limits: sizes and times above which a file is refused, fields of :class:`MediaLimits`.
 
     Raises:
         KeyError, FileNotFoundError: unknown name; config, checkpoint or class file not found.
@@ -86,6 +88,8 @@ class ActionRecognizer:
         random_weights: bool = False,
         frame_sampling: str = 'checkpoint',
         record_frames: bool = False,
+        backend: str | None = None,
+        limits: Mapping[str, Any] | None = None,
     ) -> None:
         if batch_size < 1 or num_threads < 1:
             raise ValueError(
@@ -100,7 +104,8 @@ class ActionRecognizer:
         encoder = self.model.video_encoder
         follow_checkpoint(self.config, pretrained or None, frame_sampling, encoder)
         self.checkpoint = pretrained or None
-        self.videos = ClipLoader(self.config, encoder, 'test')
+        self.limits = limits
+        self.videos = ClipLoader(self.config, encoder, 'test', backend, limits)
         self.windows = ClipLoader(self.config, encoder, 'val')
         self.videos.record_frames = self.windows.record_frames = record_frames
         self.classes = _class_names(self.config, classes)
@@ -194,7 +199,7 @@ class ActionRecognizer:
         self, video: str | os.PathLike, lengths: tuple, fps: float | None, topk: int
     ) -> Iterator[Recognition]:
         name = os.fspath(video)
-        parts = timed_windows(timed_frames(FrameStream(video, fps)), *lengths)
+        parts = timed_windows(timed_frames(FrameStream(video, fps, self.limits)), *lengths)
         # Only the clip of a window is kept: its frames at native size would fill the memory.
         clips = (
             (part._replace(images=[]), self.windows.from_frames(part.images, name))
@@ -239,7 +244,7 @@ class ActionRecognizer:
             results = self.recognize(video, topk)
         elif results is None:
             results = list(self.recognize_windows(video, window, stride or window, fps, topk))
-        frames = timed_frames(FrameStream(video))
+        frames = timed_frames(FrameStream(video, limits=self.limits))
         write_labelled_video(LabelledFrames(frames, results), out)
         return results
 

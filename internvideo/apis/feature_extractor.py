@@ -212,15 +212,23 @@ class FeatureExtractor:
         spec: from :func:`feature_spec`.
         device: torch device; None takes the GPU when there is one.
         batch_size: windows in one forward pass.
+        limits: sizes and times above which a file is refused, fields of :class:`MediaLimits`.
 
     Raises:
         CheckpointMismatchError: the weights do not fit the encoder.
         ValueError: the device cannot be used.
     """
 
-    def __init__(self, spec: FeatureSpec, device: str | None = None, batch_size: int = 8) -> None:
+    def __init__(
+        self,
+        spec: FeatureSpec,
+        device: str | None = None,
+        batch_size: int = 8,
+        limits: Mapping[str, Any] | None = None,
+    ) -> None:
         if batch_size < 1:
             raise ValueError(f'batch_size must be positive, got {batch_size}')
+        self.limits = limits
         self.spec, self.batch_size = spec, batch_size
         self.device = pick_device(device)
         self.autocast = autocast(self.device, spec.settings['dtype'])
@@ -268,7 +276,7 @@ class FeatureExtractor:
             MediaError: the video cannot be read to its end; nothing is left behind.
         """
         settings = self.spec.settings
-        stream = FrameStream(video, settings['fps'])
+        stream = FrameStream(video, settings['fps'], self.limits)
         facts: dict[str, Any] = dict(windows=0, padded=0, shape=[])
         seconds: list[list[float]] = []
         try:

@@ -95,6 +95,8 @@ class VideoTextRetriever:
         random_weights: run without a checkpoint, for trying things out.
         frame_sampling: whose choice of frames counts where the checkpoint says how it was trained:
             its own (``'checkpoint'``), or the ``'config'``'s.
+        backend: video reader in place of the config's.
+        limits: sizes and times above which a file is refused, fields of :class:`MediaLimits`.
 
     Raises:
         KeyError, FileNotFoundError: unknown name; config or checkpoint not found.
@@ -114,6 +116,8 @@ class VideoTextRetriever:
         max_text_length: int | None = None,
         random_weights: bool = False,
         frame_sampling: str = 'checkpoint',
+        backend: str | None = None,
+        limits: Mapping[str, Any] | None = None,
     ) -> None:
         if batch_size < 1 or workers < 0:
             raise ValueError(f'batch_size={batch_size} or workers={workers} is too small')
@@ -126,7 +130,7 @@ class VideoTextRetriever:
         )
         digest = weights_digest(built)
         follow_checkpoint(self.config, source, frame_sampling, built.video_encoder)
-        self.reader = MediaReader(self.config, built, modality)
+        self.reader = MediaReader(self.config, built, modality, backend, limits)
         precision = autocast(device, dtype)
         try:
             self.encoder = RetrievalEncoder(built.to(device), modality, precision, max_text_length)

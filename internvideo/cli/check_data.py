@@ -31,7 +31,14 @@ from internvideo.datasets.checking.lists import (
 from internvideo.datasets.checking.processes import run_chunks
 from internvideo.datasets.checking.report import Report
 from internvideo.datasets.checking.rows import check_rows, find_conflicts
-from internvideo.engine.command_line import UsageError, guarded, refuse_overwriting
+from internvideo.engine.command_line import (
+    BACKENDS,
+    UsageError,
+    add_reading_arguments,
+    guarded,
+    reading_limits,
+    refuse_overwriting,
+)
 from internvideo.fileio.json_files import write_json
 
 __all__ = [
@@ -71,8 +78,7 @@ def build_parser() -> argparse.ArgumentParser:
     add('--media-type', choices=MEDIA_TYPES, help='of a JSON or SQLite list (default: video)')
     add('--num-classes', type=int, help='number of classes (default: the config says)')
     add('--min-frames', type=int, help='fewer are short (default: what the config samples, or 1)')
-    add('--backend', help='auto, pyav, decord, torchcodec, or frames for folders of images')
-    add('--deadline', type=float, metavar='SECONDS', help='of one decoding (default: 60)')
+    add_reading_arguments(parser, (*BACKENDS, 'frames'))
     add('--full', action='store_true', help='decode every frame, not just the first and last')
     add('--speed', action='store_true', help='measure how many frames a second are decoded')
     add(
@@ -97,8 +103,9 @@ def make_chunks(lists: list[AnyList]) -> list[Chunk]:
 
 def main(args: argparse.Namespace) -> None:
     """Check the lists and exit with 1 when there are problems."""
-    if args.workers < 1 or (args.deadline is not None and not args.deadline > 0):
-        raise UsageError(f'--workers {args.workers} and --deadline {args.deadline} are positive')
+    if args.workers < 1:
+        raise UsageError(f'--workers must be positive, got {args.workers}')
+    reading_limits(args)  # for its error alone
     lists = find_lists(args)
     if not lists:
         raise ValueError(f'{args.sources[0]} names no annotation list for {", ".join(args.split)}')

@@ -16,11 +16,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from internvideo.engine.command_line import (
+    IN_ORDER,
     UsageError,
+    add_reading_arguments,
     apply_options,
     check_manifest,
     guarded,
     make_projects_importable,
+    reading_limits,
     split_option,
 )
 
@@ -60,6 +63,7 @@ def build_parser() -> argparse.ArgumentParser:
     add('--dtype', choices=('float32', 'bfloat16', 'float16'), default='float32')
     add('--manifest', type=Path, metavar='FILE', help='write which frames of the videos that are '
         'extracted now were seen (.jsonl or .parquet)')  # fmt: skip
+    add_reading_arguments(parser, IN_ORDER)
     add('--overwrite', action='store_true', help='replace files made with other settings')
     add('--cfg-options', nargs='+', default=[], metavar='KEY=VALUE',
         help='change config values, e.g. model.backbone.num_frames=16')  # fmt: skip
@@ -154,6 +158,7 @@ def start_worker(
     batch_size: int,
     kind: str,
     record_frames: bool,
+    limits: dict,
     threads: int,
     numbers,
 ) -> None:
@@ -171,7 +176,7 @@ def start_worker(
     number = numbers.get()
     if device == 'cuda':
         device = f'cuda:{number % max(1, torch.cuda.device_count())}'
-    Worker.extractor = FeatureExtractor(spec, device, batch_size)
+    Worker.extractor = FeatureExtractor(spec, device, batch_size, limits)
     Worker.kind, Worker.record_frames = kind, record_frames
 
 
@@ -188,14 +193,14 @@ def outcomes(jobs: list[Job], args: argparse.Namespace, spec: 'FeatureSpec') -> 
     workers = min(args.workers, len(jobs))
     device = pick_device(args.device)
     if workers == 1:
-        extractor = FeatureExtractor(spec, device, args.batch_size)
+        extractor = FeatureExtractor(spec, device, args.batch_size, reading_limits(args))
         how = args.format, args.manifest is not None
         yield from (run_job(extractor, job, *how) for job in jobs)
     elif workers > 1:
         # Each worker would take all cores otherwise, and wait for the others.
         threads = max(1, len(os.sched_getaffinity(0)) // workers)
         how = args.format, args.manifest is not None
-        settings = (spec, device, args.batch_size, *how, threads)
+        settings = (spec, device, args.batch_size, *how, reading_limits(args), threads)
         yield from _in_processes(jobs, workers, settings)
 
 
@@ -248,6 +253,7 @@ def main(args: argparse.Namespace) -> None:
 
     if args.workers < 1:
         raise UsageError(f'--workers must be positive, got {args.workers}')
+    reading_limits(args)  # for its error alone
     if args.manifest is not None:
         check_manifest(args.manifest)
     if args.format == 'hdf5':

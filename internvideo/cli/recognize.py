@@ -15,11 +15,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from internvideo.engine.command_line import (
+    IN_ORDER,
     IntermixedParser,
     UsageError,
+    add_reading_arguments,
     check_manifest,
     guarded,
     make_projects_importable,
+    reading_limits,
     refuse_overwriting,
 )
 from internvideo.fileio.subtitles import SUBTITLE_SUFFIXES, Cue, write_subtitles
@@ -64,6 +67,7 @@ def build_parser() -> argparse.ArgumentParser:
     add('--batch-size', type=int, default=4, help='videos or windows in one pass (default: 4)')
     add('--device', help='torch device (default: GPU when there is one)')
     add('--dtype', choices=('float32', 'bfloat16', 'float16'), default='float32')
+    add_reading_arguments(parser)
     add('--debug', action='store_true', help='show the traceback of every error')
     return parser
 
@@ -82,6 +86,9 @@ def check_arguments(args: argparse.Namespace) -> None:
         lengths = window_settings(args.window or WINDOW, args.stride, args.fps)
     except ValueError as error:
         raise UsageError(f'--window, --stride: {error}') from None
+    reading_limits(args)  # for its error alone
+    if args.window is not None and args.backend not in (None, *IN_ORDER):
+        raise UsageError(f'--window decodes in order: --backend {" or ".join(IN_ORDER)}')
     if args.manifest is not None:
         check_manifest(args.manifest)
     if args.camera is None:
@@ -283,6 +290,7 @@ def main(args: argparse.Namespace) -> None:
         args.model, args.checkpoint, args.device, args.classes, args.batch_size,
         dtype=args.dtype, random_weights=args.random_weights,
         frame_sampling=args.frame_sampling, record_frames=args.manifest is not None,
+        backend=args.backend, limits=reading_limits(args),
     )  # fmt: skip
     results = report(recorded(results_of(recognizer, videos, args), recognizer, args.manifest))
     if args.json is not None:

@@ -17,10 +17,12 @@ from typing import TYPE_CHECKING, NamedTuple
 from internvideo.engine.command_line import (
     IntermixedParser,
     UsageError,
+    add_reading_arguments,
     apply_options,
     check_manifest,
     guarded,
     make_projects_importable,
+    reading_limits,
     split_option,
 )
 
@@ -60,6 +62,7 @@ def build_parser() -> argparse.ArgumentParser:
         'encoded now were seen (.jsonl or .parquet)')  # fmt: skip
     add('--workers', type=int, default=2, help='processes that decode (default: 2)')
     add('--batch-size', type=int, default=8, help='videos in one forward pass (default: 8)')
+    add_reading_arguments(parser)
     add('--device', help='torch device (default: GPU when there is one)')
     add('--dtype', choices=('float32', 'bfloat16', 'float16'), default='float32')
     add('--json', action='store_true', help='print the results as JSON, all else to stderr')
@@ -86,6 +89,7 @@ def check_arguments(args: argparse.Namespace) -> None:
         raise UsageError('nothing to do: give VIDEOS, --query or --like')
     if args.top_k < 1 or args.rerank < 0:
         raise UsageError(f'--top-k {args.top_k} or --rerank {args.rerank} is too small')
+    reading_limits(args)  # for its error alone
     if args.rerank and args.like:
         raise UsageError('--rerank judges pairs of text and video: not with --like')
     if args.manifest is not None:
@@ -106,6 +110,7 @@ def make_retriever(args: argparse.Namespace) -> 'VideoTextRetriever':
     return VideoTextRetriever(
         config, args.checkpoint, args.device, args.dtype, args.modality, args.batch_size,
         args.workers, args.max_text_length, args.random_weights, args.frame_sampling,
+        args.backend, reading_limits(args),
     )  # fmt: skip
 
 
@@ -208,19 +213,19 @@ def as_json(results: Sequence[QueryResult]) -> str:
     return json.dumps(plain, indent=2, ensure_ascii=False)
 
 
-def draw(results: Sequence[QueryResult], target: Path) -> None:
+def draw(results: Sequence[QueryResult], target: Path, limits: dict[str, float]) -> None:
     """A contact sheet for each result: ``target`` or, of several, ``target`` with a number."""
     from internvideo.visualization.contact_sheet import draw_contact_sheet
 
     target.parent.mkdir(parents=True, exist_ok=True)
     for number, result in enumerate(results, start=1):
         name = target.name if len(results) == 1 else f'{target.stem}-{number}{target.suffix}'
-        strips = [film_strip(rank, match) for rank, match in enumerate(result.matches, start=1)]
+        strips = [film_strip(rank, each, limits) for rank, each in enumerate(result.matches, 1)]
         draw_contact_sheet(strips, target.with_name(name), title=result.query)
         print(f'picture: {target.with_name(name)}')
 
 
-def film_strip(rank: int, match: 'VideoMatch') -> 'FoundStrip':
+def film_strip(rank: int, match: 'VideoMatch', limits: dict[str, float]) -> 'FoundStrip':
     """Frames spread over a video that was found."""
     import numpy as np
 
@@ -230,7 +235,7 @@ def film_strip(rank: int, match: 'VideoMatch') -> 'FoundStrip':
 
     caption = f'{rank}. {match.score:.3f}  {Path(match.path).name}'
     try:
-        reader = open_video(match.path)
+        reader = open_video(match.path, limits=limits)
         places = np.linspace(0, len(reader) - 1, FRAMES_SHOWN).astype(int)
         return FoundStrip(reader.get_batch(places), caption)
     except MediaError as error:
@@ -252,7 +257,7 @@ def main(args: argparse.Namespace) -> None:
             retriever.open(folder)
         results = find(args, retriever)
         if args.picture is not None:
-            draw(results, args.picture)
+            draw(results, args.picture, reading_limits(args))
     if args.json:
         print(as_json(results))
     elif results:

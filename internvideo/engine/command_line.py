@@ -17,6 +17,11 @@ from typing import Any
 
 DEBUG_VARIABLE = 'INTERNVIDEO_DEBUG'
 USAGE_ERROR = 2
+BACKENDS = ('auto', 'pyav', 'decord', 'torchcodec')
+"""Readers of video files."""
+IN_ORDER = ('auto', 'pyav')
+"""Those that decode a video from its start to its end."""
+DEADLINE = 60.0
 MISTYPED = 0.85
 """Likeness from which on a name is taken for another one, mistyped."""
 # What Python says of a field that the class does not have or cannot do without; it names both.
@@ -36,6 +41,33 @@ class IntermixedParser(argparse.ArgumentParser):
 
     def parse_args(self, *args, **kwargs) -> argparse.Namespace:
         return self.parse_intermixed_args(*args, **kwargs)
+
+
+def add_reading_arguments(
+    parser: argparse.ArgumentParser, backends: Sequence[str] = BACKENDS
+) -> None:
+    """Add the arguments of tools that read media."""
+    parser.add_argument(
+        '--backend', choices=backends, help="reader of videos (default: the config's, else auto)"
+    )
+    parser.add_argument(
+        '--deadline',
+        type=float,
+        default=DEADLINE,
+        metavar='SECONDS',
+        help=f'end a decoding that takes longer (default: {DEADLINE:g})',
+    )
+
+
+def reading_limits(args: argparse.Namespace) -> dict[str, float]:
+    """Limits of the readers by the arguments.
+
+    Raises:
+        UsageError: a deadline that is not positive.
+    """
+    if not args.deadline > 0:
+        raise UsageError(f'--deadline must be positive, got {args.deadline:g}')
+    return dict(deadline=args.deadline)
 
 
 def refuse_overwriting(outputs: Iterable[Path], inputs: Iterable[str | Path]) -> None:

@@ -84,6 +84,14 @@ def test_broken_videos_are_reported_and_skipped(
     assert not (folder / 'out' / 'failed.jsonl').exists()
 
 
+@pytest.mark.parametrize('workers', ['1', pytest.param('2', marks=pytest.mark.slow)])
+def test_decoding_beyond_the_deadline_fails_the_video(
+    tiny: list[str], folder: Path, workers: str, capsys
+) -> None:
+    assert run(tiny, folder, '--deadline', '1e-4', '--workers', workers) == 1
+    assert capsys.readouterr().out.count('failed: decoding took longer than') == 3
+
+
 def test_shards_share_the_videos(tiny: list[str], folder: Path, monkeypatch) -> None:
     assert run(tiny, folder, '--shard', '0/2') == 0
     assert set(made(folder)) == {'0.npy', '2.npy'}
@@ -127,6 +135,8 @@ def test_features_say_how_many_frames_are_lost(tiny, folder: Path) -> None:
         (['--window', '2'], 'shorter than the 4 frames'),
         (['--shard', '2/2'], 'shard must be i/n'),
         (['--workers', '0'], '--workers must be positive'),
+        (['--deadline', '-1'], '--deadline must be positive'),
+        (['--backend', 'decord'], "invalid choice: 'decord'"),
         (['--checkpoint', 'gone.pth'], 'gone.pth'),
         (['--cfg-options', 'model.backbone.dept=1'], 'did you mean model.backbone.depth'),
         (['--device', 'nonsense'], "device 'nonsense'"),

@@ -1,4 +1,5 @@
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -108,11 +109,19 @@ def test_an_input_is_never_written_over(folder: Path, place: str, capsys) -> Non
         (['--fps', '8'], '--fps is positive, and that of a --window'),
         (['--window', '8', '--fps', '0'], '--fps is positive'),
         (['--subtitles', 'x'], '--subtitles needs --window'),
+        (['--window', '2s', '--backend', 'decord'], '--window decodes in order: --backend auto'),
+        (['--deadline', '0'], '--deadline must be positive'),
     ],
 )
 def test_flags_that_make_no_sense_end_in_one_line(folder: Path, flags, text, capsys) -> None:
     assert run_tiny(folder, str(folder / 'videos'), *flags) == 2
     assert text in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('flags', [[], ['--window', '8']])
+def test_decoding_beyond_the_deadline_names_the_video(folder: Path, flags, capsys) -> None:
+    assert run_tiny(folder, str(folder / 'videos'), '--deadline', '1e-4', *flags) == 1
+    assert re.search(r'a\.mp4: decoding took longer than .*deadline', capsys.readouterr().out)
 
 
 @pytest.mark.parametrize('flags', [['--window', '2s'], ['--window', '8', '--fps', '5']])

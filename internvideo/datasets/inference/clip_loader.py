@@ -49,19 +49,27 @@ class ClipLoader:
         encoder: the built encoder, which says its frame count and size.
         split: ``'test'`` (the config's views) or ``'val'`` (one view).
         backend: video reader in place of the config's.
+        limits: sizes and times above which a file is refused, fields of :class:`MediaLimits`, in
+            place of the config's.
     """
 
     record_frames: bool = False
     """Whether data samples carry ``frame_record``, see :func:`record_of`."""
 
     def __init__(
-        self, config: Config, encoder: nn.Module, split: str = 'test', backend: str | None = None
+        self,
+        config: Config,
+        encoder: nn.Module,
+        split: str = 'test',
+        backend: str | None = None,
+        limits: Mapping[str, Any] | None = None,
     ) -> None:
         dataset = _evaluation_dataset(config, encoder, split)
         own_backend = dataset.get('backend', 'auto')
         # A config for folders of images serves video files just as well.
         own_backend = 'auto' if own_backend == 'frames' else own_backend
-        self.open = OpenVideo(backend or own_backend)
+        limits = limits or dataset.get('limits')
+        self.open = OpenVideo(backend or own_backend, limits=limits)
         self.sample = TRANSFORMS.build(dataset['sampling'])
         self.decode = DecodeFrames()
         self.pipeline = [TRANSFORMS.build(step) for step in dataset['pipeline']]

@@ -32,6 +32,9 @@ class MediaReader:
         config: of a retrieval model.
         model: the model, built.
         modality: ``'vision'``, ``'audio'`` or ``'audio_vision'``.
+        backend: video reader in place of the config's.
+        limits: sizes and times above which a file is refused, fields of :class:`MediaLimits`, in
+            place of the config's.
 
     Attributes:
         settings: all that decides what the model sees, plain values.
@@ -41,16 +44,29 @@ class MediaReader:
 
     record_frames: bool = False
 
-    def __init__(self, config: Config, model: nn.Module, modality: str) -> None:
+    def __init__(
+        self,
+        config: Config,
+        model: nn.Module,
+        modality: str,
+        backend: str | None = None,
+        limits: Mapping[str, Any] | None = None,
+    ) -> None:
         dataset = _test_dataset(config)
         media = MEDIA_TYPES[modality]
         sampling = dict(dataset.get('sampling') or _default_sampling(model))
         pipeline = [dict(step) for step in dataset.get('pipeline') or _default_pipeline(model)]
         # Features of a file must not change from one reading to the next.
         audio = dict(dataset.get('audio') or {}, random_crop=False)
-        backend = dataset.get('backend', 'auto')
-        backend = 'auto' if backend == 'frames' else backend
-        self.loading = MediaLoading(media, sampling, AudioFeatures(**audio), backend)
+        own_backend = dataset.get('backend', 'auto')
+        own_backend = 'auto' if own_backend == 'frames' else own_backend
+        self.loading = MediaLoading(
+            media,
+            sampling,
+            AudioFeatures(**audio),
+            backend or own_backend,
+            limits=limits or dataset.get('limits'),
+        )
         # Sounds have no frames to transform: they are only packed.
         self.pipeline = [TRANSFORMS.build(s) for s in pipeline[-1 if media == 'audio' else 0 :]]
         self.media_type = media
