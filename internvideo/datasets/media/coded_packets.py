@@ -11,6 +11,7 @@ from .orientation import Orientation
 H264_SLICE_IDR, H264_SEI, RECOVERY_POINT, DISPLAY_ORIENTATION = 5, 6, 6, 47
 HEVC_SEI = 39
 HEVC_RANDOM_ACCESS = range(16, 22)
+H264_HIGH_PROFILES = frozenset((44, 83, 86, 100, 110, 118, 122, 128, 134, 135, 138, 139, 244))
 VP8_KEY_BYTES = 10
 
 Nal = tuple[int, memoryview]
@@ -96,6 +97,72 @@ def _exp_golomb(data: bytes) -> int | None:
     zeros = len(bits) - len(bits.lstrip('0'))
     number = bits[zeros : 2 * zeros + 1]
     return int(number, 2) - 1 if number else None
+
+
+def h264_has_fields(extradata: bytes | None) -> bool:
+    """Whether frames may be coded as two fields, by the parameter set in the extradata of mp4."""
+    if not extradata or extradata[0] != 1 or len(extradata) < 12:
+        return False
+    size = int.from_bytes(extradata[6:8], 'big')
+    bits = _Bits(extradata[9 : 8 + size].replace(b'\0\0\3', b'\0\0'))
+    try:
+        return _has_fields(bits)
+    except IndexError:
+        return False
+
+
+class _Bits:
+    """Bits of a header from the first to the last, and its exponential Golomb numbers."""
+
+    def __init__(self, data: bytes) -> None:
+        self._bits, self._place = ''.join(f'{byte:08b}' for byte in data), 0
+
+    def take(self, count: int = 1) -> int:
+        self._place += count
+        if self._place > len(self._bits):
+            raise IndexError('the header ends')
+        return int(self._bits[self._place - count : self._place], 2)
+
+    def number(self) -> int:
+        zeros = 0
+        while not self.take():
+            zeros += 1
+        return (1 << zeros) - 1 + (self.take(zeros) if zeros else 0)
+
+
+def _has_fields(bits: _Bits) -> bool:
+    """Read a sequence parameter set up to ``frame_mbs_only_flag``."""
+    profile = bits.take(8)
+    bits.take(16), bits.number()
+    if profile in H264_HIGH_PROFILES:
+        chroma = bits.number()
+        if chroma == 3:
+            bits.take()
+        bits.number(), bits.number(), bits.take()
+        if bits.take():
+            for place in range(12 if chroma == 3 else 8):
+                _skip_scaling_list(bits, 16 if place < 6 else 64)
+    bits.number()
+    order = bits.number()
+    if order == 0:
+        bits.number()
+    elif order == 1:
+        bits.take(), bits.number(), bits.number()
+        for _ in range(bits.number()):
+            bits.number()
+    bits.number(), bits.take(), bits.number(), bits.number()
+    return not bits.take()
+
+
+def _skip_scaling_list(bits: _Bits, size: int) -> None:
+    if not bits.take():
+        return
+    last = following = 8
+    for _ in range(size):
+        if following:
+            code = bits.number()
+            following = (last + (code + 1 >> 1) * (1 if code % 2 else -1)) % 256
+        last = following or last
 
 
 def hevc_starts_exactly(data: memoryview, length_size: int) -> bool:

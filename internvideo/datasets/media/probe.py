@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from . import frame_times, matroska_tracks, mp4_boxes
+from .coded_packets import h264_has_fields
 from .container_size import stated_size
 from .errors import MediaError, decoder_reason
 from .libraries import import_av
@@ -39,7 +40,7 @@ INDEXED_CODECS = frozenset(
 # A magic number tells these apart; all else may need a longer look at the first packets.
 MP4_TAGS = (b'ftyp', b'moov', b'mdat', b'free', b'skip', b'wide')
 EBML = b'\x1a\x45\xdf\xa3'
-QUICK = dict(analyzeduration='1', probesize='2048')
+QUICK = dict(analyzeduration='1', probesize='2048', fflags='noparse+nofillin')
 MAX_STREAMS = 64
 FIRST_PACKETS = 1000
 """Packets within which each stream is expected to begin."""
@@ -216,7 +217,7 @@ def probe_file(path: str, limits: MediaLimits) -> MediaProbe:
 
 
 def _open(av: Any, path: str) -> Any:
-    """Open without decoding the first frames, which FFmpeg does to fill in what is missing."""
+    """Open without decoding or parsing frames, which FFmpeg does to fill in what is missing."""
     with Path(path).open('rb') as file:
         head = file.read(12)
     if head[4:8] in MP4_TAGS or head[:4] == EBML:
@@ -371,7 +372,7 @@ def _video_facts(
         times,
         counted,
         frame_times.is_constant(times, rate),
-        _is_interlaced(context),
+        'interlaced' in hazards,
         hazards,
         packets,
         unit,
@@ -408,15 +409,17 @@ def _check_complete(path: str, container: str, stream: Any, found: int) -> None:
         raise MediaError(path, f'file is cut off: {found} of {stated} frames')
 
 
-def _is_interlaced(context: Any) -> bool:
+def _is_interlaced(context: Any, codec: str) -> bool:
     # 0 is unknown and 1 progressive in FFmpeg's AVFieldOrder.
-    return int(getattr(context, 'field_order', 0) or 0) > 1
+    stated = int(getattr(context, 'field_order', 0) or 0) > 1
+    return stated or (codec == 'h264' and h264_has_fields(context.extradata))
 
 
 def _hazards(container: Any, stream: Any, packets: PacketTable, times: np.ndarray) -> 'list[str]':
     name, codec = container.format.name.split(',')[0], codec_name(stream)
     context, unit = stream.codec_context, float(stream.time_base)
     videos = [each for each in container.streams if stream_kind(each) == 'video']
+    interlaced = _is_interlaced(context, codec)
     restarts = not packets.is_seekable and not np.isnan(times).any()
     found = dict(
         leading_packets=packets.has_leading,
@@ -435,8 +438,8 @@ def _hazards(container: Any, stream: Any, packets: PacketTable, times: np.ndarra
         size_changes=packets.sizes_vary,
         packed_pictures=packets.is_packed,
         orientation_message=packets.orientation is not None,
-        interlaced=_is_interlaced(context),
-        interlaced_h264=codec == 'h264' and _is_interlaced(context),
+        interlaced=interlaced,
+        interlaced_h264=codec == 'h264' and interlaced,
         several_videos=len(videos) > 1,
     )
     return [word for word, holds in found.items() if holds]
