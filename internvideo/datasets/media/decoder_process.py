@@ -36,6 +36,8 @@ GRACE = 5.0
 PARENT_SECONDS = 1.0
 """Seconds from one look at whether the parent is there to the next."""
 MAX_DESCRIPTORS = 16
+# All pages at once: one by one, on first use, they cost several times as much.
+POPULATED = mmap.MAP_SHARED | getattr(mmap, 'MAP_POPULATE', 0)
 MESSAGE_BYTES = 2000
 START = (
     'import json, sys; sys.path[:] = json.loads(sys.argv[1]); '
@@ -59,7 +61,7 @@ def allocate(shape: tuple[int, ...], dtype: Any = np.uint8) -> np.ndarray:
     if not _Serving.active or size < SHARED_BYTES:
         return np.empty(shape, dtype)
     descriptor = _shared_file(size)
-    array = np.ndarray(shape, dtype, mmap.mmap(descriptor, size)).view(SharedArray)
+    array = np.ndarray(shape, dtype, mmap.mmap(descriptor, size, POPULATED)).view(SharedArray)
     array.descriptor = descriptor
     return array
 

@@ -8,7 +8,12 @@ import numpy as np
 
 from internvideo.datasets.frame_records import decoded_facts
 from internvideo.datasets.media.limits import MediaLimits, media_limits
-from internvideo.datasets.media.readers import BACKENDS, FrameFolderReader, open_video
+from internvideo.datasets.media.readers import (
+    BACKENDS,
+    FrameFolderReader,
+    VideoReader,
+    open_video,
+)
 from internvideo.datasets.media.timeline import timeline_of
 from internvideo.datasets.transforms.clip_annotations import annotate_clips
 from internvideo.registry import TRANSFORMS
@@ -50,9 +55,8 @@ class OpenVideo:
 class DecodeFrames:
     """Decode ``frame_inds`` (V, T) to ``imgs`` uint8 (V*T, H, W, 3), view after view.
 
-    Adds ``num_views`` (V), ``clip_len`` (T), ``frame_times`` float64 (V, T) in seconds from the
-    file's start (None where frames have no times).  Boxes and segments of the video become those
-    of the clips, see :func:`annotate_clips`.
+    Adds ``num_views`` (V) and ``clip_len`` (T).  Boxes and segments of the video become those of
+    the clips, see :func:`annotate_clips`.
     Each distinct frame is decoded once, in order, whatever the number of views; the reader is
     closed.  Frames keep their native size.  ``record_frames`` in the sample adds ``frame_facts``:
     which frames of which file they are.
@@ -60,18 +64,18 @@ class DecodeFrames:
 
     def __call__(self, sample: dict) -> dict:
         indices = np.asarray(sample['frame_inds'])
-        # Sorted and distinct: views of a video overlap, and decoders are fast forwards.
-        distinct, position = np.unique(indices, return_inverse=True)
-        video = sample.pop('video')
-        frames = video.get_batch(distinct.tolist())
-        position = position.reshape(-1)
-        # Where no frame comes twice, indexing would only copy the clip.
-        in_order = len(distinct) == indices.size and (np.diff(position) == 1).all()
-        sample['imgs'] = frames if in_order else frames[position]
+        video, record = sample.pop('video'), sample.get('record_frames')
+        if isinstance(video, VideoReader) and not record:
+            # It decodes each frame once, and puts it straight where it belongs.
+            sample['imgs'] = video.get_batch(indices.reshape(-1).tolist())
+        else:
+            # Sorted and distinct: views of a video overlap, and decoders are fast forwards.
+            distinct, position = np.unique(indices, return_inverse=True)
+            frames = video.get_batch(distinct.tolist())
+            sample['imgs'] = frames[position.reshape(-1)]
+            if record:
+                facts = decoded_facts(sample['path'], video, frames, indices)
+                sample['frame_facts'] = facts
         sample['num_views'], sample['clip_len'] = indices.shape
-        if sample.get('record_frames'):
-            sample['frame_facts'] = decoded_facts(sample['path'], video, frames, indices)
-        times = getattr(video, 'times', None)
-        sample['frame_times'] = None if times is None else times[indices]
         annotate_clips(sample, indices, timeline_of(video))
         return sample
