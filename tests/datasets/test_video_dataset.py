@@ -106,7 +106,7 @@ def test_test_item_is_decoded_once_and_ordered_view_major(media: Path, tmp_path:
     )
     views = data[0]['inputs']
     assert views.shape == (6, 3, 4, 32, 32)
-    assert len(read) == 1 and read[0] == sorted(set(read[0]))
+    assert len(read) == 1 and len(read[0]) == 2 * 4
     # A red mark lies on the left; in the last crop of each view less of it is left.
     red = views[:, 0, :, :8, :8].float().mean(dim=(1, 2, 3))
     assert (red[[0, 3]] > 200).all() and (red[[2, 5]] < 200).all()

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from . import frame_times, matroska_tracks, mp4_boxes
-from .coded_packets import h264_has_fields
+from .coded_packets import STARTS_EXACTLY, h264_has_fields
 from .container_size import stated_size
 from .errors import MediaError, decoder_reason
 from .libraries import import_av
@@ -40,7 +40,8 @@ INDEXED_CODECS = frozenset(
 # A magic number tells these apart; all else may need a longer look at the first packets.
 MP4_TAGS = (b'ftyp', b'moov', b'mdat', b'free', b'skip', b'wide')
 EBML = b'\x1a\x45\xdf\xa3'
-QUICK = dict(analyzeduration='1', probesize='2048', fflags='noparse+nofillin')
+QUICK = dict(analyzeduration='1', probesize='2048')
+UNPARSED = dict(fflags='noparse+nofillin')
 MAX_STREAMS = 64
 FIRST_PACKETS = 1000
 """Packets within which each stream is expected to begin."""
@@ -220,11 +221,19 @@ def _open(av: Any, path: str) -> Any:
     """Open without decoding or parsing frames, which FFmpeg does to fill in what is missing."""
     with Path(path).open('rb') as file:
         head = file.read(12)
-    if head[4:8] in MP4_TAGS or head[:4] == EBML:
-        skip = [dict(skip_frame='all')] * MAX_STREAMS
-        # PyAV refuses options for streams where a file has none.
-        with suppress(ValueError):
-            return av.open(path, options=QUICK, stream_options=skip)
+    if head[4:8] not in MP4_TAGS and head[:4] != EBML:
+        return av.open(path)
+    skip = [dict(skip_frame='all')] * MAX_STREAMS
+    # PyAV refuses options for streams where a file has none.
+    with suppress(ValueError):
+        container = av.open(path, options=QUICK | UNPARSED, stream_options=skip)
+        video = chosen_stream(container, 'video')
+        # Of these the first bytes of packets are looked at; of others FFmpeg's parsers know
+        # better than a container which frames are key frames.
+        if video is None or codec_name(video) in STARTS_EXACTLY:
+            return container
+        container.close()
+        return av.open(path, options=QUICK, stream_options=skip)
     return av.open(path)
 
 
