@@ -191,12 +191,14 @@ class StreamRecorder:
     def record(self, decoded: int) -> FrameRecord:
         """The record of the windows of a stream that is over and has decoded so many frames."""
         inds = np.array(self._inds, np.int64)
-        probe = probe_media(self.path, self._limits)
+        video = probe_media(self.path, self._limits).video
+        # Elsewhere packets do not tell how many frames there should be.
+        lost = video.num_frames - decoded if video.is_counted else 0
         return dict(
             path=self.path,
             file_hash=file_hash(self.path),
             **_stream_facts(self.path, inds, np.array(self._times)[inds], self._limits),
-            lost_frames=max(probe.video.num_frames - decoded, 0) or None,
+            lost_frames=lost if lost > 0 else None,
             frame_size=self._size,
             sampling=self.sampling,
             pipeline=[described(step) for step in self.pipeline],
