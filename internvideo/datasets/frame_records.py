@@ -53,19 +53,20 @@ def _members(dataset: Any) -> Iterator[Any]:
         yield from _members(part)
 
 
-def decoded_facts(path: str, video: Any, frames: np.ndarray, frame_inds: np.ndarray) -> FrameRecord:
+def decoded_facts(path: str, video: Any, imgs: np.ndarray, frame_inds: np.ndarray) -> FrameRecord:
     """The part of a record that decoding decides.
 
     Args:
         path: the file, or a folder of frames.
         video: the reader, which has given the frames.
-        frames: uint8 (N, H, W, 3), the distinct ones of ``frame_inds`` as decoded, in order.
+        imgs: uint8 (V*T, H, W, 3) as decoded, view after view.
         frame_inds: (V, T).
     """
     times, probe = getattr(video, 'times', None), getattr(video, 'probe', None)
     shown = getattr(video, 'repeated', None) or {}
-    _, places = np.unique(frame_inds, return_inverse=True)
-    hashes = [array_hash(frame) for frame in frames]
+    # Views may share frames: each is hashed once.
+    _, firsts, places = np.unique(frame_inds, return_index=True, return_inverse=True)
+    hashes = [array_hash(imgs[first]) for first in firsts]
     orientation = None if probe is None else str(probe.video.orientation)
     return dict(
         file_hash=_source_hash(path, video, frame_inds),
@@ -74,7 +75,7 @@ def decoded_facts(path: str, video: Any, frames: np.ndarray, frame_inds: np.ndar
         frame_times=None if times is None else np.asarray(times, np.float64)[frame_inds],
         repeated=sorted([int(asked), int(given)] for asked, given in shown.items()),
         orientation=orientation,
-        frame_size=[int(side) for side in frames.shape[1:3]],
+        frame_size=[int(side) for side in imgs.shape[1:3]],
         clip_hash=clip_hash(hashes[place] for place in places.reshape(-1)),
     )
 

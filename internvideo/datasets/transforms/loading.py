@@ -64,8 +64,8 @@ class DecodeFrames:
 
     def __call__(self, sample: dict) -> dict:
         indices = np.asarray(sample['frame_inds'])
-        video, record = sample.pop('video'), sample.get('record_frames')
-        if isinstance(video, VideoReader) and not record:
+        video = sample.pop('video')
+        if isinstance(video, VideoReader):
             # It decodes each frame once, and puts it straight where it belongs.
             sample['imgs'] = video.get_batch(indices.reshape(-1).tolist())
         else:
@@ -73,9 +73,9 @@ class DecodeFrames:
             distinct, position = np.unique(indices, return_inverse=True)
             frames = video.get_batch(distinct.tolist())
             sample['imgs'] = frames[position.reshape(-1)]
-            if record:
-                facts = decoded_facts(sample['path'], video, frames, indices)
-                sample['frame_facts'] = facts
+        if sample.get('record_frames'):
+            facts = decoded_facts(sample['path'], video, sample['imgs'], indices)
+            sample['frame_facts'] = facts
         sample['num_views'], sample['clip_len'] = indices.shape
         annotate_clips(sample, indices, timeline_of(video))
         return sample
