@@ -1,7 +1,7 @@
 """The beginning of a file's audio, decoded where a decoder may die of it."""
 
 from internvideo.datasets.media.errors import MediaError, decoder_reason
-from internvideo.datasets.media.libraries import import_av
+from internvideo.datasets.media.libraries import import_av, open_container
 
 
 def decode_first_audio(path: str) -> bool:
@@ -12,7 +12,7 @@ def decode_first_audio(path: str) -> bool:
     """
     av = import_av()
     try:
-        with av.open(path) as container:
+        with open_container(path) as container:
             if not container.streams.audio:
                 return False
             return next(container.decode(audio=0), None) is not None

@@ -11,7 +11,7 @@ import numpy as np
 from .audio_placement import STEP, AudioClock, PlacedAudio
 from .errors import MediaError, decoder_reason
 from .frame_times import BROADCAST
-from .libraries import import_av
+from .libraries import import_av, open_container
 from .probe import FileCache, file_key
 
 NO_TRACK = 'no audio track'
@@ -145,7 +145,7 @@ def _opened(path: str) -> Iterator[_File]:
     av = import_av()
     file_key(path)
     try:
-        container = av.open(path)
+        container = open_container(path)
     except (av.FFmpegError, ValueError) as error:
         raise MediaError(path, decoder_reason(error, 'cannot be opened')) from None
     with container:

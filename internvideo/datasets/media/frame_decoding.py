@@ -8,7 +8,7 @@ import numpy as np
 
 from .errors import MediaError, decoder_reason
 from .frame_times import SteadyClock, seconds_of
-from .libraries import import_av
+from .libraries import import_av, open_container
 from .orientation import Orientation, from_side_data
 from .packet_table import NO_TIME
 from .probe import BARE, COMPLETE_SHARE, MediaProbe, VideoFacts
@@ -58,7 +58,7 @@ def open_stream(path: str, index: int, threads: int = 1) -> tuple[Any, Any]:
     """
     av = import_av()
     try:
-        container = av.open(path)
+        container = open_container(path)
     except (av.FFmpegError, OSError, ValueError) as error:
         raise MediaError(path, decoder_reason(error, 'cannot be opened')) from None
     stream = container.streams[index]

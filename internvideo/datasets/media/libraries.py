@@ -2,6 +2,7 @@
 
 import importlib
 from types import ModuleType
+from typing import Any
 
 
 def optional_library(module: str, package: str) -> ModuleType:
@@ -20,6 +21,11 @@ def import_av() -> ModuleType:
     # What matters of them comes back as an exception; the rest would flood the console.
     av.logging.set_libav_level(av.logging.PANIC)
     return av
+
+
+def open_container(path: str, **options: Any) -> Any:
+    """Open a file for reading with PyAV, in whatever encoding its titles and tags are."""
+    return import_av().open(path, metadata_errors='replace', **options)
 
 
 def library_version(name: str) -> str:

@@ -15,7 +15,7 @@ from . import frame_times, matroska_tracks, mp4_boxes
 from .coded_packets import STARTS_EXACTLY, h264_has_fields
 from .container_size import stated_size
 from .errors import MediaError, decoder_reason
-from .libraries import import_av
+from .libraries import import_av, open_container
 from .limits import MediaLimits
 from .orientation import UPRIGHT, Orientation
 from .packet_table import NO_TIME, PacketTable, read_packets
@@ -209,7 +209,7 @@ def probe_file(path: str, limits: MediaLimits) -> MediaProbe:
     av = import_av()
     file_key(path)
     try:
-        with _open(av, path) as container:
+        with _open(path) as container:
             return _probe(av, container, path, limits)
     except (av.FFmpegError, OSError, ValueError) as error:
         if isinstance(error, MediaError):
@@ -217,24 +217,24 @@ def probe_file(path: str, limits: MediaLimits) -> MediaProbe:
         raise MediaError(path, decoder_reason(error, 'cannot be opened')) from None
 
 
-def _open(av: Any, path: str) -> Any:
+def _open(path: str) -> Any:
     """Open without decoding or parsing frames, which FFmpeg does to fill in what is missing."""
     with Path(path).open('rb') as file:
         head = file.read(12)
     if head[4:8] not in MP4_TAGS and head[:4] != EBML:
-        return av.open(path)
+        return open_container(path)
     skip = [dict(skip_frame='all')] * MAX_STREAMS
     # PyAV refuses options for streams where a file has none.
     with suppress(ValueError):
-        container = av.open(path, options=QUICK | UNPARSED, stream_options=skip)
+        container = open_container(path, options=QUICK | UNPARSED, stream_options=skip)
         video = chosen_stream(container, 'video')
         # Of these the first bytes of packets are looked at; of others FFmpeg's parsers know
         # better than a container which frames are key frames.
         if video is None or codec_name(video) in STARTS_EXACTLY:
             return container
         container.close()
-        return av.open(path, options=QUICK, stream_options=skip)
-    return av.open(path)
+        return open_container(path, options=QUICK, stream_options=skip)
+    return open_container(path)
 
 
 def _probe(av: Any, container: Any, path: str, limits: MediaLimits) -> MediaProbe:

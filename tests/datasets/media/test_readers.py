@@ -4,6 +4,7 @@ import os
 import struct
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 
@@ -118,3 +119,20 @@ def test_unknown_and_missing_backend(media: Path, monkeypatch) -> None:
     monkeypatch.setitem(__import__('sys').modules, 'torchcodec', None)
     with pytest.raises(ImportError, match='pip install torchcodec'):
         open_video(str(media / 'good.mp4'), 'torchcodec')
+
+
+@pytest.mark.parametrize('backend', BACKENDS)
+def test_titles_in_other_encodings_keep_no_file_from_being_read(
+    media: Path, tmp_path: Path, backend: str
+) -> None:
+    with av.open(str(tmp_path / 'a.mp4'), 'w') as container:
+        container.metadata['title'] = 'TITLE'
+        stream = container.add_stream('mpeg4', rate=10)
+        stream.width = stream.height = 32
+        for _ in range(3):
+            frame = av.VideoFrame.from_ndarray(np.zeros((32, 32, 3), np.uint8), 'rgb24')
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    content = (tmp_path / 'a.mp4').read_bytes()
+    (tmp_path / 'a.mp4').write_bytes(content.replace(b'TITLE', b'caf\xe9\xff'))
+    assert len(open_with(tmp_path / 'a.mp4', backend).get_batch([0, 2])) == 2
