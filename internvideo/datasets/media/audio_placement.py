@@ -10,7 +10,7 @@ from .frame_times import BROADCAST, JUMP_SECONDS
 FIRST_STEP, STEP = 1e-3, 0.1
 """Seconds by which the first and later time stamps may differ from where the audio before them
 ended and are yet taken to continue it, as FFmpeg's ``aresample=async=1:first_pts=0`` does."""
-MAX_PAUSE = 12 * 3600
+MAX_PAUSE = 2 * 3600
 """Seconds of silence in a row above which time stamps are taken for broken."""
 MAX_PLANES = 7
 """Channels up to which PyAV 18 gives planar samples as arrays without reading beyond them."""
@@ -36,6 +36,11 @@ class AudioClock:
         self.jumped = False
         self._is_first = following is None
         self._following, self._rate = following or 0, 0
+
+    @property
+    def end(self) -> float:
+        """Second at which the audio so far ends."""
+        return self._following / self._rate if self._rate else 0.0
 
     def place(self, stamp: float | None, length: int, rate: int) -> int:
         """Sample at which ``length`` samples lie that are stamped so (None: not at all)."""
@@ -98,7 +103,7 @@ class PlacedAudio:
         """Fill up to a place with silence.
 
         Raises:
-            MediaError: it is longer than twelve hours.
+            MediaError: it is longer than two hours.
         """
         missing = place - self._following
         if missing > MAX_PAUSE * self.native:

@@ -1,14 +1,16 @@
 """Audio of media files in seconds of the clock that their pictures have too, without torch."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import chain, islice
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from .audio_placement import STEP, AudioClock, PlacedAudio
+from .container_size import stated_size
 from .errors import MediaError, decoder_reason
 from .frame_times import BROADCAST
 from .libraries import import_av, open_container
@@ -154,12 +156,20 @@ def _opened(path: str) -> Iterator[_File]:
             raise MediaError(path, NO_TRACK)
         if stream.codec_context is None:
             raise MediaError(path, 'the codec of its audio track is not known to FFmpeg')
+        file = _File(av, path, container, stream)
+        _check_size(file)
         try:
-            yield _File(av, path, container, stream)
+            yield file
         except (av.FFmpegError, ValueError) as error:
             if isinstance(error, MediaError):
                 raise
             raise MediaError(path, decoder_reason(error, 'audio decoding failed')) from None
+
+
+def _check_size(file: _File) -> None:
+    size, whole = Path(file.path).stat().st_size, stated_size(file.path, file.format)
+    if whole and size < (1 - MISSING_SHARE) * whole:
+        raise MediaError(file.path, f'file is cut off: {size} of {whole} bytes')
 
 
 def _played_track(container: Any) -> Any:
@@ -168,6 +178,13 @@ def _played_track(container: Any) -> Any:
     default = (each for each in tracks if each.disposition & type(each.disposition).default)
     found = next(default, None)
     return (found or container.streams.best('audio') or tracks[0]) if tracks else None
+
+
+def _demuxed(file: _File) -> Iterator[Any]:
+    """Packets of the track and an empty one that flushes its decoder."""
+    # At the end PyAV 18 looks for streams in its list that came up on the way, as in broadcasts.
+    with suppress(IndexError):
+        yield from file.container.demux(file.stream)
 
 
 class _Frames:
@@ -184,10 +201,10 @@ class _Frames:
     def __init__(self, file: _File, is_sought: bool = False) -> None:
         self.file, self._is_sought = file, is_sought
         self.good = self.bad = 0
-        self._reason = ''
+        self._reason = self._broken = ''
 
     def __iter__(self) -> Iterator[Any]:
-        for packet in self.file.container.demux(self.file.stream):
+        for packet in self._packets():
             try:
                 frames = packet.decode()
             except self.file.av.FFmpegError as error:
@@ -200,8 +217,23 @@ class _Frames:
                 self.bad = 0
             yield from (frame for frame in frames if frame.samples)
 
-    def check(self) -> None:
-        """Raise MediaError when too much was left out."""
+    def _packets(self) -> Iterator[Any]:
+        """Packets up to the end, or to a place from which the file cannot be read on."""
+        try:
+            yield from _demuxed(self.file)
+        except self.file.av.FFmpegError as error:
+            self._broken = decoder_reason(error, 'cannot be read on')
+
+    def check(self, reached: float, end: float | None) -> None:
+        """Raise MediaError when too much was left out.
+
+        Args:
+            reached: second of the file up to which frames came.
+            end: second up to which they were asked for; None: to the end of the track.
+        """
+        length = min(end or np.inf, _stated_end(self.file) or np.inf)
+        if self._broken and reached < (1 - MISSING_SHARE) * length:
+            raise MediaError(self.file.path, f'after second {reached:.1f} it {self._broken}')
         count = self.good + self.bad
         if self.bad > max(1, MISSING_SHARE * count) or self.bad == count > 0:
             raise MediaError(
@@ -224,7 +256,7 @@ def _read(
             audio.add_silence(int(span.stop(native)))
             break
         audio.add(place, frame)
-    frames.check()
+    frames.check(clock.end, span.end)
     if audio is None:
         return np.zeros((file.stream.codec_context.channels or 1, 0), np.float32)
     return audio.between(*span.samples)
@@ -314,7 +346,7 @@ def _walk(file: _File) -> tuple[float, bool]:
     key = file_key(file.path)
     if (found := _walks.get(key)) is None:
         clock, end = AudioClock(file.start, file.format), 0.0
-        for packet in file.container.demux(file.stream):
+        for packet in _demuxed(file):
             if packet.pts is not None:
                 stamp, length = packet.pts * file.unit, (packet.duration or 0) * file.unit
                 clock.place(stamp, round(length * PACKET_RATE), PACKET_RATE)
@@ -332,7 +364,7 @@ def _track_end(file: _File) -> float | None:
     if file.format in BROADCAST or is_estimated:
         return _walk(file)[0]
     if stream.duration:
-        return ((stream.start_time or 0) + stream.duration) * file.unit - file.start
+        return _stated_end(file)
     for before in TAILS if file.container.duration else ():
         end = _end_after_seek(file, file.container.duration / file.av.time_base - before)
         if end is not None:
@@ -341,13 +373,20 @@ def _track_end(file: _File) -> float | None:
         return _walk(again)[0] or None
 
 
+def _stated_end(file: _File) -> float | None:
+    stream = file.stream
+    if not stream.duration:
+        return None
+    return ((stream.start_time or 0) + stream.duration) * file.unit - file.start
+
+
 def _end_after_seek(file: _File, second: float) -> float | None:
     """End of the last packet from a second on, if there is one."""
     if not file.seek(second):
         return None
     ends = [
         (packet.pts + (packet.duration or 0)) * file.unit
-        for packet in file.container.demux(file.stream)
+        for packet in _demuxed(file)
         if packet.pts is not None
     ]
     return max(ends) - file.start if ends else None

@@ -208,3 +208,11 @@ def test_attached_pictures_are_no_sound(tmp_path) -> None:
         file.mux(stream.encode())
     with pytest.raises(MediaError, match='no audio track'):
         audio_facts(str(path))
+
+
+def test_a_file_that_was_cut_off_is_refused(tmp_path) -> None:
+    path = write_audio(tmp_path / 'cut.wav', 'pcm_s16le', 2)
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+    with pytest.raises(MediaError, match=r'cut\.wav: file is cut off: \d+ of \d+ bytes'):
+        read_audio(str(path), RATE)
