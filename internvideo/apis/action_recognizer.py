@@ -301,7 +301,7 @@ class ActionRecognizer:
             return result
         record = record_of(sample)
         if part is not None:
-            record = window_record(sample, part.positions, part.times)
+            record = window_record(sample, part.positions, part.times, self.limits)
         return replace(result, frame_record=plain_record(record))
 
     def _place(self, part: TimedWindow, result: Recognition) -> Recognition:

@@ -251,7 +251,7 @@ class FeatureExtractor:
         """Give what :meth:`write` takes to record which frames of a video were seen."""
         names = ('window', 'stride', 'fps', 'num_frames')
         rule = ', '.join(f'{name}={self.spec.settings[name]}' for name in names)
-        return StreamRecorder(os.fspath(video), rule, self.transform.steps)
+        return StreamRecorder(os.fspath(video), rule, self.transform.steps, self.limits)
 
     def write(
         self,
