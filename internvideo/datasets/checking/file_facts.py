@@ -95,7 +95,7 @@ class FileFacts:
             found.append('odd_angle')
         if self.sample_aspect and abs(self.sample_aspect - 1) > ASPECT_ROUNDING:
             found.append('sample_aspect')
-        if self.interlaced:
+        if self.interlaced and 'interlaced' not in found:
             found.append('interlaced')
         if self.repeated:
             found.append('damaged_frames')

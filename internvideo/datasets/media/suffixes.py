@@ -5,7 +5,8 @@ from collections.abc import Iterable
 VIDEO_SUFFIXES = frozenset(
     f'.{suffix}'
     for suffix in (
-        *('mp4', 'm4v', 'mov', 'qt', '3gp', '3gpp', '3g2', 'f4v', 'ism', 'ismv', 'mj2', 'psp'),
+        *('mp4', 'm4v', 'mov', 'qt', '3gp', '3gpp', '3g2', 'f4v', 'ism', 'ismv', 'isma', 'mj2'),
+        *('psp', 'swf', 'bik', 'smk', 'roq', 'imx', 'mvi', 'kux', 'xmv', 'usm', 'pva'),
         *('mkv', 'mk3d', 'webm', 'avi', 'divx', 'xvid', 'flv', 'gif', 'nut', 'ogv', 'ogm'),
         *('mpg', 'mpeg', 'mpe', 'm1v', 'm2v', 'mpv', 'vob', 'evo', 'mod', 'tod', 'wtv', 'ty'),
         *('ts', 'mts', 'm2ts', 'm2t', 'tp', 'trp', 'wmv', 'asf', 'dvr-ms', 'rm', 'rmvb'),
@@ -22,6 +23,7 @@ AUDIO_SUFFIXES = frozenset(
         *('wav', 'w64', 'rf64', 'bwf', 'aif', 'aiff', 'aifc', 'au', 'snd', 'caf', 'voc'),
         *('flac', 'ape', 'wv', 'tta', 'tak', 'mp3', 'mp2', 'm2a', 'mpa', 'mpc', 'aac', 'adts'),
         *('m4a', 'm4b', 'm4r', 'mka', 'weba', 'ogg', 'oga', 'opus', 'spx', 'wma', 'ra'),
+        *('qoa', 'dsf', 'dff', 'shn', 'oma', 'aa3', 'vqf', '3ga', 'm4p', 'mp1'),
         *('ac3', 'ac4', 'eac3', 'ec3', 'dts', 'dtshd', 'thd', 'mlp', 'amr', 'awb', 'gsm'),
     )
 )

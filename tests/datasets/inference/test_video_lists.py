@@ -1,5 +1,6 @@
 from pathlib import Path
 
+import av
 import pytest
 from mmengine.logging import MMLogger
 
@@ -7,6 +8,8 @@ from internvideo.datasets.formats.annotations import AnnotationList
 from internvideo.datasets.inference.video_lists import collect_videos, find_videos, shard_of
 from internvideo.datasets.media.suffixes import AUDIO_SUFFIXES, VIDEO_SUFFIXES
 
+NO_MEDIA = {'avif', 'heic', 'heif', 'mks', 'avs', 'mac', 'apl', 'vqe', 'vql', 'mpo'}
+"""Suffixes of pictures, subtitles and scripts, and such as are other things as a rule."""
 AWKWARD = ('a b.mp4', 'a, b.mp4', '#a.mp4', '# a.mp4', '"a".mp4', 'a\tb.mp4', 'a;b 3.mp4', 'take 2')
 
 
@@ -93,6 +96,19 @@ def test_media_of_cameras_and_discs_are_found(tmp_path: Path, suffix: str) -> No
 
 def test_suffixes_of_videos_and_sounds_differ() -> None:
     assert not VIDEO_SUFFIXES & AUDIO_SUFFIXES
+
+
+@pytest.mark.parametrize(
+    'name',
+    [
+        *('mov', 'matroska', 'avi', 'flv', 'gif', 'h264', 'hevc', 'vvc', 'obu', 'm4v', 'mjpeg'),
+        *('nut', 'ogg', 'cavsvideo', 'vc1', 'yuv4mpegpipe', 'mp3', 'aac', 'flac', 'ac3', 'dts'),
+        *('ape', 'tta', 'tak', 'eac3', 'gsm', 'qoa', 'vqf', 'usm', 'xmv'),
+    ],
+)
+def test_suffixes_of_ffmpeg_are_known(name: str) -> None:
+    known = {suffix[1:] for suffix in VIDEO_SUFFIXES | AUDIO_SUFFIXES}
+    assert set(av.format.ContainerFormat(name, 'r').extensions) - known - NO_MEDIA == set()
 
 
 def test_videos_of_one_stem_keep_their_suffixes(folder: Path) -> None:
