@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from .audio_placement import STEP, AudioClock, PlacedAudio
+from .audio_placement import FIRST_STEP, STEP, AudioClock, PlacedAudio
 from .container_size import stated_size
 from .errors import MediaError, decoder_reason
 from .frame_times import BROADCAST
@@ -80,7 +80,7 @@ def read_audio(path: str, rate: int, start: float = 0.0, end: float | None = Non
     span = _Span(rate, start, end)
     for before in SEEKS if start > SEEK_FROM else ():
         with _opened(path) as file:
-            samples = None if _clock_jumps(file) else _read_after_seek(file, span, before)
+            samples = _read_after_seek(file, span, before)
         if samples is not None:
             return samples
     with _opened(path) as file:
@@ -267,12 +267,15 @@ def _read(
 
 def _read_after_seek(file: _File, span: _Span, before: float) -> np.ndarray | None:
     """Samples of the span, or None where seeking did not lead to a known place before it."""
-    grid = _frame_grid(file)
-    if before >= span.start or not file.seek(span.start - before):
+    packets, grid = _broadcast_packets(file), _frame_grid(file)
+    if (packets and packets.jumped) or before >= span.start:
+        return None
+    shift = packets.shift_from(span.start - before) if packets else 0.0
+    if not file.seek(span.start - shift - before):
         return None
     frames = _Frames(file, is_sought=True)
     remaining = iter(frames)
-    first_second = span.start - MARGIN
+    first_second = span.start - shift - MARGIN
     ahead = list(_frames_until(remaining, file.start + first_second))
     rates = {frame.sample_rate for frame in ahead}
     if len(rates) != 1 or any(frame.time is None for frame in ahead):
@@ -281,7 +284,8 @@ def _read_after_seek(file: _File, span: _Span, before: float) -> np.ndarray | No
     place = _first_place(ahead, file.start, file.unit)
     if place > first_second * native:
         return None
-    clock = AudioClock(file.start, file.format, _on_grid(place, grid, file.unit * native))
+    following = _on_grid(place, grid, file.unit * native)
+    clock = AudioClock(file.start, file.format, following + round(shift * native))
     return _read(file, frames, chain(ahead, remaining), clock, span)
 
 
@@ -332,26 +336,54 @@ def _on_grid(place: float, grid: tuple[int, int] | None, rounding: float) -> int
 # --- lengths, without decoding ---
 
 
-def _clock_jumps(file: _File) -> bool:
-    """Whether times do not tell the place in the file."""
+@dataclass(frozen=True)
+class _Packets:
+    """Times of a track's packets.
+
+    Attributes:
+        end: second of the file at which the last one ends.
+        jumped: whether the clock jumps, so that times do not tell the place in the file.
+        stamps: float64 (N,), seconds of the file by their time stamps.
+        shifts: float64 (N,), seconds by which they lie later when the file is read in order.
+    """
+
+    end: float
+    jumped: bool
+    stamps: np.ndarray
+    shifts: np.ndarray
+
+    def shift_from(self, second: float) -> float:
+        """Seconds by which what is stamped so lies later in the whole."""
+        first, stop = np.searchsorted(self.stamps, (second, second + SEEKS[0]))
+        shift = float(np.median(self.shifts[first:stop])) if stop > first else 0.0
+        # Below this it is the rounding of time stamps.
+        return shift if abs(shift) > FIRST_STEP else 0.0
+
+
+def _broadcast_packets(file: _File) -> _Packets | None:
+    """Packets of a container that may not keep its clock, None of others."""
     if file.format not in BROADCAST:
-        return False
-    # The packets are looked at in a file of their own, which is then at its end.
+        return None
+    # They are looked at in a file of their own, which is then at its end.
     with _opened(file.path) as again:
-        return _walk(again)[1]
+        return _walk(again)
 
 
-def _walk(file: _File) -> tuple[float, bool]:
-    """(second at which the last packet ends, whether the clock jumps)."""
+def _walk(file: _File) -> _Packets:
+    """Look at all packets, without decoding."""
     key = file_key(file.path)
     if (found := _walks.get(key)) is None:
-        clock, end = AudioClock(file.start, file.format), 0.0
+        clock, ends, times = AudioClock(file.start, file.format), [0.0], []
+        rate = file.stream.codec_context.sample_rate or PACKET_RATE
         for packet in _demuxed(file):
             if packet.pts is not None:
                 stamp, length = packet.pts * file.unit, (packet.duration or 0) * file.unit
-                clock.place(stamp, round(length * PACKET_RATE), PACKET_RATE)
-                end = max(end, stamp - clock.start + length)
-        found = (end, clock.jumped)
+                place = clock.place(stamp, round(length * rate), rate)
+                stamp -= clock.start
+                ends.append(stamp + length)
+                times.append((stamp, place / rate - stamp))
+        stamps, shifts = np.array(times, np.float64).reshape(-1, 2).T
+        found = _Packets(max(ends), clock.jumped, stamps, shifts)
         _walks.put(key, found)
     return found
 
@@ -362,7 +394,7 @@ def _track_end(file: _File) -> float | None:
     # MP3 files with a header state the delay of the encoder too.
     is_estimated = file.format in ESTIMATED and not stream.start_time
     if file.format in BROADCAST or is_estimated:
-        return _walk(file)[0]
+        return _walk(file).end
     if stream.duration:
         return _stated_end(file)
     for before in TAILS if file.container.duration else ():
@@ -370,7 +402,7 @@ def _track_end(file: _File) -> float | None:
         if end is not None:
             return end
     with _opened(file.path) as again:
-        return _walk(again)[0] or None
+        return _walk(again).end or None
 
 
 def _stated_end(file: _File) -> float | None:

@@ -165,6 +165,19 @@ def test_another_clock_goes_on_where_the_first_ended(tmp_path) -> None:
     np.testing.assert_array_equal(read_audio(str(path), RATE, 4.0, 7.5), wave[:, 64000:120000])
 
 
+@pytest.mark.parametrize(
+    ('codec', 'first'), [('mp2', 300 * 188), ('ac3', 30 * 2048)], ids=['packet', 'mid_frame']
+)
+def test_excerpts_agree_where_a_recording_begins_on_the_way(codec, first, tmp_path) -> None:
+    container = dict(mp2='mpegts', ac3='vob')[codec]
+    path = tmp_path / f'cut.{container}'
+    write_audio(path, codec, 8, video='mpeg2video', container=container)
+    path.write_bytes(path.read_bytes()[first:])
+    whole = read_audio(str(path), RATE)
+    part = read_audio(str(path), RATE, 3.0, 5.0)
+    np.testing.assert_allclose(part, whole[:, 3 * RATE : 5 * RATE], atol=0.05)
+
+
 @pytest.mark.parametrize(('every', 'is_read'), [(20, True), (4, False)])
 def test_up_to_a_tenth_may_be_damaged(every, is_read, tmp_path) -> None:
     path = write_audio(tmp_path / 'a.mka', 'ac3', 4)
