@@ -1,13 +1,15 @@
 """Facts in the first bytes of coded packets: where decoding may start, what is never shown.
 
 Sources: H.264 (ITU-T H.264, 7.3.1, D.1.8 and D.1.27), HEVC (ITU-T H.265, 7.3.1.2 and D.2.17), VP8
-(RFC 6386, 9.1), VP9 (bitstream specification 6.2 and annex B), MPEG-4 (ISO/IEC 14496-2, 6.2).
+(RFC 6386, 9.1), VP9 (bitstream specification 6.2 and annex B), MPEG-2 (ITU-T H.262, 6.2.3),
+MPEG-4 (ISO/IEC 14496-2, 6.2), H.263 (ITU-T H.263, 5.1).
 """
 
 from collections.abc import Callable, Iterator
 
 from .orientation import Orientation
 
+NAL_CODECS = ('h264', 'hevc')
 H264_SLICE_IDR, H264_SEI, RECOVERY_POINT, DISPLAY_ORIENTATION = 5, 6, 6, 47
 HEVC_SEI = 39
 HEVC_RANDOM_ACCESS = range(16, 22)
@@ -194,12 +196,6 @@ def _orientation_of(bits: int) -> Orientation | None:
     return Orientation(mirrored=across != down, quarter_turns=(turns + 2 * down) % 4)
 
 
-STARTS_EXACTLY: dict[str, Callable[[memoryview, int], bool]] = dict(
-    h264=h264_starts_exactly, hevc=hevc_starts_exactly
-)
-"""Codecs whose key packets need a look; of the others the container's word is taken."""
-
-
 def vp8_is_hidden(data: memoryview) -> bool:
     """Whether the frame only serves as a reference."""
     return not data[0] >> 4 & 1
@@ -212,6 +208,60 @@ def vp9_is_hidden(data: memoryview) -> bool:
         return False
     shows_existing, shows_itself = first >> 3 & 1, first >> 1 & 1
     return not (shows_existing or shows_itself)
+
+
+def vp8_starts_exactly(data: memoryview, length_size: int) -> bool:
+    """Whether the packet is a key frame."""
+    return not data[0] & 1
+
+
+def vp9_starts_exactly(data: memoryview, length_size: int) -> bool:
+    """Whether the packet begins with a key frame."""
+    profile_is_3 = data[0] & 0x30 == 0x30
+    # Two marker bits, two of the profile, one reserved in profile 3, "shows existing", type.
+    bits = data[0] >> (1 if profile_is_3 else 2)
+    return not bits & 2 and not bits & 1
+
+
+def mpeg_starts_exactly(data: memoryview, length_size: int) -> bool:
+    """Whether the first picture of an MPEG-1 or MPEG-2 packet is an I picture."""
+    content = bytes(data)
+    start = content.find(b'\0\0\1\0')
+    return 0 <= start < len(content) - 5 and content[start + 5] >> 3 & 7 == 1
+
+
+def mpeg4_starts_exactly(data: memoryview, length_size: int) -> bool:
+    """Whether the first picture of an MPEG-4 packet is an I picture."""
+    content = bytes(data)
+    start = content.find(MPEG4_PICTURE)
+    return 0 <= start < len(content) - 4 and content[start + 4] >> 6 == 0
+
+
+def h263_starts_exactly(data: memoryview, length_size: int) -> bool:
+    """Whether an H.263 picture of the basic header is intra coded."""
+    # Start code 22 bits, time 8, then 8 of the type, of which the last three are the size.
+    size, is_inter = data[4] >> 2 & 7, data[4] >> 1 & 1
+    return size != 7 and not is_inter
+
+
+STARTS_EXACTLY: dict[str, Callable[[memoryview, int], bool]] = dict(
+    h264=h264_starts_exactly,
+    hevc=hevc_starts_exactly,
+    vp8=vp8_starts_exactly,
+    vp9=vp9_starts_exactly,
+    mpeg1video=mpeg_starts_exactly,
+    mpeg2video=mpeg_starts_exactly,
+    mpeg4=mpeg4_starts_exactly,
+    h263=h263_starts_exactly,
+)
+"""Codecs whose key packets are looked at; of the others the container's word is taken."""
+INTRA_CODECS = frozenset(
+    [
+        *('mjpeg', 'prores', 'dnxhd', 'ffv1', 'huffyuv', 'ffvhuff', 'utvideo', 'rawvideo', 'png'),
+        *('jpeg2000', 'cfhd', 'dvvideo', 'magicyuv'),
+    ]
+)
+"""Codecs in which every packet may well be a key packet."""
 
 
 MPEG4_PICTURE = b'\0\0\1\xb6'

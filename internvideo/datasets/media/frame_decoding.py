@@ -301,6 +301,11 @@ def _slots(probe: MediaProbe) -> list[int]:
         times = packets.dts[packets.shown]
     elif packets.is_packed:
         times = packets.pts[packets.shown]
+    elif probe.container in ('asf', 'mxf'):
+        times = packets.pts[packets.shown]
+        if (np.diff(packets.pts) >= 0).all() and not (packets.dts == NO_TIME).any():
+            # Times that only grow in the order of decoding are those of decoding.
+            times = packets.dts[packets.shown] + packets.pts.min() - packets.dts.min()
     else:
         return []
     return np.sort(times[times != NO_TIME]).tolist()

@@ -38,6 +38,7 @@ FAULTS: dict[str, dict[str, str]] = dict(
         transport_stream=WRONG_FRAMES,
         program_stream=WRONG_FRAMES,
         avi_b_frames=WRONG_FRAMES,
+        asf_b_frames=WRONG_FRAMES,
         clock_jumps=WRONG_FRAMES,
         repeated_times=WRONG_FRAMES,
         no_times=WRONG_FRAMES,

@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 
 from .coded_packets import (
+    INTRA_CODECS,
     IS_HIDDEN,
+    NAL_CODECS,
     STARTS_EXACTLY,
     mpeg4_is_empty,
     mpeg4_is_packed,
@@ -88,7 +90,7 @@ def read_packets(packets: Iterable[Any], codec: str, extradata: bytes | None) ->
         extradata: set-up of the codec from the container.
     """
     starts_exactly, is_hidden = STARTS_EXACTLY.get(codec), IS_HIDDEN.get(codec)
-    length_size = nal_length_size(extradata, codec) if starts_exactly else 0
+    length_size = nal_length_size(extradata, codec) if codec in NAL_CODECS else 0
     rows, sizes, time_bits, is_packed, orientation = [], set(), None, False, None
     for packet in packets:
         if not packet.size:
@@ -104,7 +106,7 @@ def read_packets(packets: Iterable[Any], codec: str, extradata: bytes | None) ->
                 time_bits = mpeg4_time_bits((extradata or b'') + data)
             hidden = mpeg4_is_empty(data, time_bits)
             is_packed = is_packed or mpeg4_is_packed(data)
-        if starts_exactly and not rows:
+        if codec in NAL_CODECS and not rows:
             orientation = stated_orientation(memoryview(packet), codec, length_size)
         pts, dts = packet.pts, packet.dts
         rows.append(
@@ -124,6 +126,9 @@ def read_packets(packets: Iterable[Any], codec: str, extradata: bytes | None) ->
     kept, visible, starts, keys = table[:, 4:].T.astype(bool)
     # Where pictures are packed, an empty packet stands for one that came with the packet before.
     shown = kept & (visible | is_packed)
+    if keys.all() and starts_exactly is None and codec not in INTRA_CODECS:
+        # Where every packet is called a key packet, nobody has looked.
+        starts[1:] = False
     order = np.flatnonzero(shown)
     # A clock that starts again begins another part of the video: parts keep their order.
     order = order[np.lexsort((pts[order], clock_parts(pts, keys)[order]))]

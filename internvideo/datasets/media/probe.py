@@ -368,7 +368,9 @@ def _video_facts(
         and not {'interlaced_h264', 'avi_b_frames', 'size_changes'} & set(hazards)
     )
     times = frame_times.steady_times(times, length, name)
-    rate = frame_times.average_rate(times, stated, length)
+    # Frames without times say nothing of the rate.
+    known = stated and 'no_times' in hazards
+    rate = stated if known else frame_times.average_rate(times, stated, length)
     orientation = packets.orientation or _track_orientation(path, name, stream)
     return VideoFacts(
         stream.index,
@@ -436,6 +438,7 @@ def _hazards(container: Any, stream: Any, packets: PacketTable, times: np.ndarra
         transport_stream=name.startswith('mpegts'),
         program_stream=name == 'mpeg',
         asf=name == 'asf',
+        asf_b_frames=name == 'asf' and bool(context.has_b_frames),
         avi_b_frames=name == 'avi' and bool(context.has_b_frames),
         clock_jumps=frame_times.has_jumps(_key_times(packets, unit), name),
         repeated_times=restarts and len(np.unique(times)) < len(times),

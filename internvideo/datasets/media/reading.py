@@ -143,12 +143,19 @@ def _library_frames(
     probe: MediaProbe, backend: str, indices: Sequence[int], limits: MediaLimits
 ) -> np.ndarray:
     limits.check_clip(probe.path, len(indices), *probe.video.size)
+    try:
+        return _through_library(probe, backend, indices)
+    except MediaError as error:
+        # What a library cannot decode, damaged packets among it, PyAV often can.
+        raise MediaError(probe.path, f"{error.reason}; try backend='auto'") from None
+
+
+def _through_library(probe: MediaProbe, backend: str, indices: Sequence[int]) -> np.ndarray:
     reader = _latest(probe.path, backend, lambda: LIBRARY_READERS[backend](probe.path, probe.video))
     if len(reader) != probe.video.num_frames:
         raise MediaError(
             probe.path,
-            f'{backend} finds {len(reader)} of {probe.video.num_frames} frames; '
-            "backend='auto' reads this file",
+            f'{backend} finds {len(reader)} of {probe.video.num_frames} frames',
         )
     # Sorted and distinct: decoders are fast forwards.
     distinct, places = np.unique(indices, return_inverse=True)

@@ -61,6 +61,13 @@ SCREEN_TICKS = (0, 40, 80, 1080, 1100, 1120, 3120, 3140, 3600, 3640, 7000, 7040,
 """Milliseconds of a screen recording, whose pictures come when something moves."""
 
 PIXELS = {'mjpeg': 'yuvj420p', 'prores_ks': 'yuv422p10le'}
+SETTINGS = dict(
+    svq1=dict(pix_fmt='yuv410p'),
+    qtrle=dict(pix_fmt='rgb24'),
+    h263=dict(size=(128, 96), sample_aspect=Fraction(12, 11)),
+    msmpeg4=dict(size=(128, 96), bit_rate=20_000_000),
+)
+"""Settings without which these encoders refuse, or spoil the numbers."""
 
 
 def common() -> Iterator[Kind]:
@@ -225,14 +232,15 @@ def open_groups() -> Iterator[Kind]:
     )
     yield encoded('hidden_vp8.webm', codec='libvpx', gop=20, options=hidden | {'deadline': 'good'})
     params = 'open-gop=1:bframes=3:b-adapt=0:keyint=10:min-keyint=10:repeat-headers=1'
-    for name, codec in (
-        ('mpeg4', 'mpeg4'),
-        ('vp8', 'libvpx'),
-        ('vp9', 'libvpx-vp9'),
-        ('avc', 'libx264'),
+    for suffix, codecs in (
+        ('mkv', ('mpeg4', 'libvpx', 'libvpx-vp9', 'libx264', 'mpeg2video')),
+        ('mp4', ('mpeg4', 'libvpx-vp9', 'libx264', 'libx265', 'mpeg2video')),
+        ('mov', ('svq1', 'qtrle', 'h263')),
+        ('avi', ('mpeg4', 'wmv2', 'msmpeg4', 'flv', 'h263')),
     ):
-        plain = encoded('source.mkv', codec=codec)
-        yield remuxed(plain, f'key_flags_lie_{name}.mkv', flagged_as_keys)
+        for codec in codecs:
+            plain = encoded(f'source.{suffix}', codec=codec, **SETTINGS.get(codec, {}))
+            yield remuxed(plain, f'key_flags_lie_{codec}.{suffix}', flagged_as_keys)
     cra = encoded('source.ts', codec='libx265', options={'x265-params': params})
     begins = changed(cra, begin_at_second_keyframe)
     yield renamed(begins, 'begins_open_hevc.ts', numbers=tuple(range(10, 40)), times=None)
@@ -402,6 +410,11 @@ def formats() -> Iterator[Kind]:
         ('h264_b.avi', 'libx264', dict(options=dict(bf='2'))),
         ('h264.flv', 'libx264', dict(options=dict(bf='2'), audio='aac', audio_start=0.1)),
         ('h264.3gp', 'libx264', {}),
+        ('h264.asf', 'libx264', dict(options=dict(bf='2'))),
+        ('h264.mxf', 'libx264', dict(options=dict(bf='2'))),
+        ('h264.mpg', 'libx264', dict(options=dict(bf='2'))),
+        ('hevc.flv', 'libx265', {}),
+        ('hevc.mpg', 'libx265', {}),
         ('hevc_12.mp4', 'libx265', dict(pix_fmt='yuv420p12le')),
         ('hevc_444.mkv', 'libx265', dict(pix_fmt='yuv444p')),
         ('vp8.webm', 'libvpx', dict(audio='libopus')),
@@ -427,7 +440,9 @@ def formats() -> Iterator[Kind]:
         ('wmv2.wmv', 'wmv2', dict(audio='wmav2', audio_start=0.1)),
         ('long_groups.asf', 'wmv2', dict(gop=25)),
         ('flv1.flv', 'flv', {}),
-        ('h263.3gp', 'h263', dict(size=(128, 96), sample_aspect=Fraction(12, 11))),
+        ('h263.3gp', 'h263', SETTINGS['h263']),
+        ('h263.avi', 'h263', SETTINGS['h263']),
+        ('mpeg2.asf', 'mpeg2video', dict(b_frames=2)),
         ('rv20.rm', 'rv20', dict(size=(128, 96))),
         ('mjpeg.avi', 'mjpeg', dict(pix_fmt='yuvj422p')),
         ('mjpeg.mov', 'mjpeg', dict(pix_fmt='yuvj444p')),
