@@ -177,6 +177,8 @@ WRITERS = {'.jsonl': JsonLinesManifest, '.parquet': ParquetManifest}
 def check_manifest_path(path: str | os.PathLike) -> None:
     """Raise what :func:`open_manifest` would raise, before a long run."""
     suffix = Path(path).suffix
+    if Path(path).is_dir():
+        raise ValueError(f'{path} is a folder: name a file')
     if suffix not in WRITERS:
         raise ValueError(f'{path}: the file must end in {" or ".join(WRITERS)}')
     if suffix == '.parquet':

@@ -126,6 +126,12 @@ def test_parquet_of_something_else(tmp_path):
         read_manifest(path)
 
 
+def test_a_folder_is_no_target(tmp_path):
+    (tmp_path / 'x.jsonl').mkdir()
+    with pytest.raises(ValueError, match=r'x\.jsonl is a folder'):
+        open_manifest(tmp_path / 'x.jsonl', {})
+
+
 def test_parquet_without_its_library(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, 'pyarrow', None)
     with pytest.raises(ImportError, match=r"pip install 'internvideo\[manifest\]'"):
