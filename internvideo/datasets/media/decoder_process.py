@@ -35,6 +35,8 @@ GRACE = 5.0
 """Seconds after the deadline within which the process is expected to have ended itself."""
 PARENT_SECONDS = 1.0
 """Seconds from one look at whether the parent is there to the next."""
+STOP_SECONDS = 1.0
+"""Patience with an item that nobody wants any more; then the process is replaced."""
 MAX_DESCRIPTORS = 16
 # All pages at once: one by one, on first use, they cost several times as much.
 POPULATED = mmap.MAP_SHARED | getattr(mmap, 'MAP_POPULATE', 0)
@@ -271,8 +273,28 @@ class DecoderProcess:
         """Whether it can serve: paths start from the working folder that it was started in."""
         return self._process.poll() is None and self._folder == _working_folder()
 
-    def ask(self, message: Any, deadline: float) -> tuple[str, Any]:
-        """Send a message and wait for the answer.
+    def send(self, message: Any) -> None:
+        """Send a message, whose answer is waited for later.
+
+        Raises:
+            EOFError: it has ended.
+        """
+        try:
+            _send(self._channel, message)
+        except (BrokenPipeError, ConnectionResetError):
+            raise EOFError from None
+
+    def stop_items(self) -> None:
+        """End a series of items while the next one is being made.
+
+        Raises:
+            TimeoutError: it takes long.
+        """
+        if self.wait(STOP_SECONDS - GRACE)[0] == 'item':
+            self.send('stop')
+
+    def wait(self, deadline: float) -> tuple[str, Any]:
+        """Wait for the answer to what was sent.
 
         Raises:
             TimeoutError: it did not answer in time.
@@ -280,17 +302,12 @@ class DecoderProcess:
         """
         self._channel.settimeout(deadline + GRACE)
         try:
-            _send(self._channel, message)
             answer = _receive(self._channel)
-        except (BrokenPipeError, ConnectionResetError):
+        except ConnectionResetError:
             answer = None
         if answer is None:
             raise EOFError
         return answer[0]
-
-    def send_stop(self) -> None:
-        """End a series of items before its end."""
-        _send(self._channel, 'stop')
 
     def forget_messages(self) -> None:
         """Drop what libraries printed, which would fill the disk in the end."""
@@ -398,6 +415,9 @@ def _process_for(path: str, deadline: float) -> Iterator[DecoderProcess]:
     except EOFError:
         reason = process.how_it_ended(deadline)
         _State.pool.drop(process)
+        if 'Traceback' in reason:
+            # No fault of the file: the process itself could not go on.
+            raise RuntimeError(reason) from None
         raise MediaError(path, reason) from None
     except TimeoutError:
         _State.pool.drop(process)
@@ -428,7 +448,8 @@ def run_guarded(name: str, path: str, *args: Any, deadline: float | None) -> Any
     if deadline is None or _Serving.active:
         return _call_here(name)(path, *args)
     with _process_for(path, deadline) as process:
-        kind, value = process.ask((name, (path, *args), 'call', deadline), deadline)
+        process.send((name, (path, *args), 'call', deadline))
+        kind, value = process.wait(deadline)
     if kind == 'error':
         raise value
     return value
@@ -443,17 +464,20 @@ def iterate_guarded(name: str, path: str, *args: Any, deadline: float | None) ->
         yield from _call_here(name)(path, *args)
         return
     with _process_for(path, deadline) as process:
-        kind, value = process.ask((name, (path, *args), 'iterate', deadline), deadline)
-        try:
-            while kind == 'item':
-                yield value
-                value = None
-                kind, value = process.ask('next', deadline)
-        except GeneratorExit:
-            process.send_stop()
-            return
-    if kind == 'error':
-        raise value
+        process.send((name, (path, *args), 'iterate', deadline))
+        while (answer := process.wait(deadline))[0] == 'item':
+            # Before the item is used, so that the next one is made meanwhile.
+            process.send('next')
+            try:
+                yield answer[1]
+            except GeneratorExit:
+                with suppress(TimeoutError, EOFError):
+                    process.stop_items()
+                    return
+                raise
+            del answer
+    if answer[0] == 'error':
+        raise answer[1]
 
 
 def _call_here(name: str) -> Callable:

@@ -68,6 +68,14 @@ def open_stream(path: str, index: int, threads: int = 1) -> tuple[Any, Any]:
     return container, stream
 
 
+def show_damaged(context: Any) -> None:
+    """Let a decoder give frames that refer to damaged ones, as players do, in place of none.
+
+    Before the first good frame it would make frames of a video that begins in the middle.
+    """
+    context.flags |= import_av().codec.context.Flags.output_corrupt
+
+
 class SeekingDecoder:
     """Decodes chosen frames from the nearest packet that is known to be enough.
 
@@ -105,6 +113,8 @@ class SeekingDecoder:
         self, start: int, group: dict[int, tuple[int, int]]
     ) -> Iterator[tuple[int, Any]]:
         context, last = self._stream.codec_context, max(packet for _, packet in group.values())
+        if self.table.starts[start]:
+            show_damaged(context)
         missing = dict(group)
         for number, packet in self._from(start):
             if self._skips:
@@ -208,6 +218,8 @@ class OrderedDecoder:
                 self.packets += bool(packet.size) and not packet.is_discard
                 for frame in self._decode(packet):
                     self.decoded += 1
+                    if self.decoded == 1:
+                        show_damaged(self._stream.codec_context)
                     yield frame
         self._check_complete()
 
@@ -243,6 +255,37 @@ class OrderedDecoder:
                 f'only {self.decoded} frames of {self.packets} packets could be decoded, '
                 f'{self.errors} packets are damaged',
             )
+
+
+class StreamDecoder:
+    """Frames of a video in order by all cores, with those that :class:`OrderedDecoder` gives.
+
+    Iterating yields None in the place of a frame that was given before.
+
+    Attributes:
+        decoded: frames decoded so far.
+    """
+
+    def __init__(self, probe: MediaProbe) -> None:
+        self._probe, self.decoded = probe, 0
+
+    def __iter__(self) -> Iterator[Any]:
+        fast = OrderedDecoder(self._probe, threads=0)
+        try:
+            for frame in fast:
+                # Several threads lose more than the damaged frame: one thread begins again.
+                if fast.errors:
+                    break
+                self.decoded += 1
+                yield frame
+        except MediaError:
+            if not fast.errors:
+                raise
+        if fast.errors:
+            given = self.decoded
+            for number, frame in enumerate(OrderedDecoder(self._probe)):
+                self.decoded += number >= given
+                yield frame if number >= given else None
 
 
 @dataclass(frozen=True)

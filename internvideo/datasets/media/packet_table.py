@@ -38,6 +38,7 @@ class PacketTable:
         is_seekable: whether ``pts`` prove which frame is which.
         is_packed: whether some packets hold several pictures.
         orientation: turn that the stream itself asks for, if any.
+        is_damaged: whether the container says that bytes of a packet are missing.
     """
 
     pts: np.ndarray
@@ -52,6 +53,7 @@ class PacketTable:
     is_seekable: bool
     is_packed: bool
     orientation: Orientation | None
+    is_damaged: bool
 
     def __len__(self) -> int:
         return len(self.pts)
@@ -119,11 +121,12 @@ def read_packets(packets: Iterable[Any], codec: str, extradata: bytes | None) ->
                 not hidden,
                 start,
                 key,
+                packet.is_corrupt,
             )
         )
-    table = np.array(rows, np.int64).reshape(-1, 8)
+    table = np.array(rows, np.int64).reshape(-1, 9)
     pts, dts, durations, packet_sizes = table[:, :4].T
-    kept, visible, starts, keys = table[:, 4:].T.astype(bool)
+    kept, visible, starts, keys, corrupt = table[:, 4:].T.astype(bool)
     # Where pictures are packed, an empty packet stands for one that came with the packet before.
     shown = kept & (visible | is_packed)
     if keys.all() and starts_exactly is None and codec not in INTRA_CODECS:
@@ -145,6 +148,7 @@ def read_packets(packets: Iterable[Any], codec: str, extradata: bytes | None) ->
         _is_seekable(pts, shown, keys) and not is_packed,
         is_packed,
         orientation,
+        bool(corrupt.any()),
     )
 
 

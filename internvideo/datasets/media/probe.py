@@ -368,6 +368,8 @@ def _video_facts(
         and not {'interlaced_h264', 'avi_b_frames', 'size_changes'} & set(hazards)
     )
     times = frame_times.steady_times(times, length, name)
+    seconds = (container.duration or 0) / 1e6 if name == 'matroska' else 0.0
+    _check_gaps(path, name, packets, max(seconds, *times[-1:]) - times[:1].sum(), stated)
     # Frames without times say nothing of the rate.
     known = stated and 'no_times' in hazards
     rate = stated if known else frame_times.average_rate(times, stated, length)
@@ -418,6 +420,19 @@ def _check_complete(path: str, container: str, stream: Any, found: int) -> None:
     stated = min(stream.frames, len(stream.index_entries) or stream.frames)
     if container == 'mov' and found < COMPLETE_SHARE * stated:
         raise MediaError(path, f'file is cut off: {found} of {stated} frames')
+
+
+def _check_gaps(
+    path: str, container: str, packets: PacketTable, seconds: float, rate: float
+) -> None:
+    """Refuse a file of which whole stretches are gone, where its container shows the damage."""
+    found, expected = len(packets.order), round(seconds * rate)
+    if found >= COMPLETE_SHARE * expected:
+        return
+    # A rate that varies leaves gaps too: without damage they are pauses.
+    broken = container == 'matroska' and not matroska_tracks.is_intact(path)
+    if broken or packets.is_damaged:
+        raise MediaError(path, f'file is damaged: {found} of about {expected} frames are left')
 
 
 def _is_interlaced(context: Any, codec: str) -> bool:

@@ -14,6 +14,7 @@ from .frame_decoding import (
     OrderedDecoder,
     Picture,
     SeekingDecoder,
+    StreamDecoder,
     last_length,
     times_of,
 )
@@ -251,20 +252,22 @@ def stream_blocks(path: str, fps: float | None, limits: MediaLimits) -> Iterator
     """
     probe = _probe(path, limits)
     picture = Picture(probe.video.orientation)
-    decoder = OrderedDecoder(probe, threads=0)
+    decoder = StreamDecoder(probe)
     held: list[tuple[Any, float, float, int]] = []
-    size, began = None, time.monotonic()
-    for frame, start, end, count in at_rate(_timed(probe, decoder), fps):
-        own = picture.size(frame)
+    size, began, total = probe.video.size, time.monotonic(), 0
+    for taken in at_rate(_timed(probe, decoder), fps):
+        own = size if taken is None else picture.size(taken[0])
         limits.check_size(path, *own)
         is_late = time.monotonic() - began > BLOCK_SECONDS
         # Also with nothing to give: the caller sees that the decoder goes on.
         if is_late or (held and (own != size or len(held) >= BLOCK_FRAMES or _is_full(held, own))):
-            yield _block(picture, held, size or own, decoder.decoded)
+            yield _block(picture, held, size, decoder.decoded)
             held, began = [], time.monotonic()
         size = own
-        if count:
-            held.append((frame, start, end, count))
+        if taken is not None and taken[3]:
+            held.append(taken)
+            total += taken[3]
+            limits.check_count(path, total)
     yield _block(picture, held, size, decoder.decoded)
 
 
@@ -280,10 +283,16 @@ def _block(picture: Picture, held: list, size: tuple[int, int], decoded: int) ->
     return FrameBlock(images, np.array(starts), np.array(ends), decoded, np.array(counts, np.int64))
 
 
-def _timed(probe: MediaProbe, decoder: OrderedDecoder) -> Iterator[tuple[Any, float, float]]:
+Timed = tuple[Any, float, float]
+
+
+def _timed(probe: MediaProbe, decoder: StreamDecoder) -> Iterator[Timed | None]:
     """(frame, start, end) in seconds from the file's start, as far as the next frame tells."""
     clock, previous = FrameClock(probe), None
     for frame in decoder:
+        if frame is None:
+            yield None
+            continue
         start = clock.seconds(frame.pts)
         if previous is not None:
             yield *previous, start
@@ -293,16 +302,19 @@ def _timed(probe: MediaProbe, decoder: OrderedDecoder) -> Iterator[tuple[Any, fl
 
 
 def at_rate(
-    frames: Iterator[tuple[Any, float, float]], fps: float | None
-) -> Iterator[tuple[Any, float, float, int]]:
-    """Yield each frame with how often it is taken, which is 0 for most."""
+    frames: Iterator[Timed | None], fps: float | None
+) -> Iterator[tuple[Any, float, float, int] | None]:
+    """Yield each frame with how often it is taken, which is 0 for most, and each None."""
     if fps is None:
-        yield from ((*frame, 1) for frame in frames)
+        yield from (frame and (*frame, 1) for frame in frames)
         return
     first, count = None, 0
-    for frame, start, end in frames:
+    for taken in frames:
+        if taken is None:
+            yield None
+            continue
+        (frame, start, end), own = taken, 0
         first = start if first is None else first
-        own = 0
         # Frame `count` is due at first + count / fps: taken while it is due before the next one.
         while count / fps < end - first - TIME_ROUNDING or count + own == 0:
             own, count = own + 1, count + 1
