@@ -1,6 +1,8 @@
 """Errors of media that cannot be read."""
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 # decord: "[12:34:56] /x/video.cc:151: Check failed: n >= 0 (-5 vs. 0) ERROR ..." and stack traces;
@@ -12,6 +14,10 @@ DECODER_NOISE = (
     r' Stack trace.*$',
     r'^\w+, \S+\.cpp:\d+, ',
 )
+
+
+DECODER_ERRORS = (ArithmeticError, LookupError, MemoryError, OSError, RuntimeError, ValueError)
+"""Errors that libraries raise on files that they do not expect."""
 
 
 class MediaError(ValueError):
@@ -33,3 +39,16 @@ def decoder_reason(error: BaseException, fallback: str) -> str:
     for noise in DECODER_NOISE:
         text = re.sub(noise, '', text)
     return f'{fallback} ({text[:200]})' if text else fallback
+
+
+@contextmanager
+def named_errors(path: str | Path) -> Iterator[None]:
+    """Turn errors of a decoder into a :class:`MediaError` of the file."""
+    try:
+        yield
+    except (MediaError, ImportError):
+        raise
+    except Exception as error:
+        if not isinstance(error, DECODER_ERRORS) and type(error).__module__ != 'av.error':
+            raise
+        raise MediaError(path, decoder_reason(error, 'cannot be decoded')) from error

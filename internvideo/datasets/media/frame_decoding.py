@@ -186,7 +186,7 @@ class SeekingDecoder:
             for packet in self._container.demux(self._stream):
                 if packet.size:
                     yield packet
-        except self._av.FFmpegError:
+        except (self._av.FFmpegError, IndexError):
             return
 
 
@@ -229,7 +229,8 @@ class OrderedDecoder:
             try:
                 yield from self._container.demux(self._stream)
                 return
-            except self._av.FFmpegError:
+            # PyAV raises IndexError where a stream begins that the header did not list.
+            except (self._av.FFmpegError, IndexError):
                 self.errors += 1
 
     def _decode(self, packet: Any) -> list[Any]:
@@ -247,8 +248,11 @@ class OrderedDecoder:
         if self.decoded == 0:
             raise MediaError(path, 'no frame of the video stream can be decoded')
         video = self.probe.video
-        announced = len(video.packets.order) if video.is_counted else FIELD_SHARE * self.packets
-        share = COMPLETE_SHARE if video.is_counted else 1.0
+        packets = video.packets
+        announced = len(packets.order) if video.is_counted else packets.num_decodable
+        # Two fields of a frame may come as two packets.
+        has_fields = video.is_interlaced and not video.is_counted
+        share = FIELD_SHARE if has_fields else COMPLETE_SHARE
         if self.decoded < share * announced or self.errors > (1 - COMPLETE_SHARE) * self.packets:
             raise MediaError(
                 path,

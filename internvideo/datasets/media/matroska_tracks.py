@@ -23,7 +23,7 @@ KNOWN = frozenset(
         *(0x9B, 0xFA, 0xFB, 0xFD, 0xA4, 0x75A1, 0x75A2, 0x8E),
     ]
 )
-"""Elements of a file, of the segment, of clusters and block groups; sections 5.1 of the specification."""
+"""Elements of a file, of the segment, of clusters and of block groups."""
 HEAD_BYTES = 1 << 20
 """Tracks are described near the beginning, ahead of all media."""
 

@@ -68,6 +68,15 @@ class PacketTable:
         """Packets that are decoded and not shown."""
         return int((~self.shown).sum())
 
+    @property
+    def num_decodable(self) -> int:
+        """Shown frames from the first key packet on, without those that refer to what is before."""
+        places = np.flatnonzero(self.keys)
+        if len(places) == 0:
+            return 0
+        first = places[0]
+        return int((self.shown[first:] & (self.pts[first:] >= self.pts[first])).sum())
+
     def start_of(self, packet: int) -> int:
         """The packet to decode from for the frame of ``packet``, 0 if no later one is exact."""
         earlier = np.flatnonzero(self.starts[: packet + 1])

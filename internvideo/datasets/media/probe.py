@@ -14,7 +14,7 @@ import numpy as np
 from . import frame_times, matroska_tracks, mp4_boxes
 from .coded_packets import STARTS_EXACTLY, h264_has_fields
 from .container_size import stated_size
-from .errors import MediaError, decoder_reason
+from .errors import DECODER_ERRORS, MediaError, decoder_reason
 from .libraries import import_av, open_container
 from .limits import MediaLimits
 from .orientation import UPRIGHT, Orientation
@@ -211,9 +211,9 @@ def probe_file(path: str, limits: MediaLimits) -> MediaProbe:
     try:
         with _open(path) as container:
             return _probe(av, container, path, limits)
-    except (av.FFmpegError, OSError, ValueError) as error:
-        if isinstance(error, MediaError):
-            raise
+    except MediaError:
+        raise
+    except (av.FFmpegError, *DECODER_ERRORS) as error:
         raise MediaError(path, decoder_reason(error, 'cannot be opened')) from None
 
 
@@ -293,10 +293,13 @@ def _chain_video(container: Any, video: Any, head: list[Any]) -> Iterator[Any]:
 
 
 def chosen_stream(container: Any, kind: str) -> Any:
-    """The default stream of a kind, else its first one, or None."""
+    """The default stream of a kind, else (of audio) FFmpeg's best or the first one, or None."""
     streams = [each for each in container.streams if stream_kind(each) == kind]
     default = (each for each in streams if _has(each, 'default'))
-    return next(default, streams[0] if streams else None)
+    found = next(default, None)
+    if found is None and kind == 'audio':
+        found = container.streams.best('audio')
+    return found or (streams[0] if streams else None)
 
 
 def stream_kind(stream: Any) -> str:

@@ -2,12 +2,13 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from .decoder_process import allocate
-from .errors import MediaError
+from .errors import MediaError, named_errors
 from .frame_decoding import (
     FrameClock,
     FrameCount,
@@ -110,7 +111,8 @@ def count_frames(path: str, limits: MediaLimits) -> FrameCount:
         MediaError: more than a tenth of it cannot be decoded.
     """
     probe = _probe(path, limits)
-    return _latest(path, 'counted', lambda: _CountedVideo(probe)).count
+    with _careful(path):
+        return _latest(path, 'counted', lambda: _CountedVideo(probe)).count
 
 
 def read_frames(path: str, backend: str, indices: Sequence[int], limits: MediaLimits) -> Frames:
@@ -126,18 +128,28 @@ def read_frames(path: str, backend: str, indices: Sequence[int], limits: MediaLi
         MediaError: they cannot be decoded, have several sizes, or are over a limit.
     """
     probe = _probe(path, limits)
-    if backend in LIBRARY_READERS:
-        return Frames(_library_frames(probe, backend, indices, limits), {})
-    if not probe.video.is_counted:
-        counted = _latest(path, 'counted', lambda: _CountedVideo(probe))
-        return Frames(_collect(probe, counted.frames(indices), indices, limits), {})
-    decoder = _latest(path, 'seeking', lambda: SeekingDecoder(probe))
-    found: dict[int, int] = {}
-    images = _collect(probe, decoder.frames(indices), indices, limits, found)
-    missing = sorted(set(indices) - set(found))
-    if not missing:
-        return Frames(images, {})
-    return _repaired(probe, indices, missing, limits)
+    with _careful(path):
+        if backend in LIBRARY_READERS:
+            return Frames(_library_frames(probe, backend, indices, limits), {})
+        if not probe.video.is_counted:
+            counted = _latest(path, 'counted', lambda: _CountedVideo(probe))
+            return Frames(_collect(probe, counted.frames(indices), indices, limits), {})
+        decoder = _latest(path, 'seeking', lambda: SeekingDecoder(probe))
+        found: dict[int, int] = {}
+        images = _collect(probe, decoder.frames(indices), indices, limits, found)
+        missing = sorted(set(indices) - set(found))
+        return _repaired(probe, indices, missing, limits) if missing else Frames(images, {})
+
+
+@contextmanager
+def _careful(path: str) -> Iterator[None]:
+    """Name the file in errors, and forget a reader that failed: nobody knows where it stands."""
+    try:
+        with named_errors(path):
+            yield
+    except BaseException:
+        _Latest.key = _Latest.reader = None
+        raise
 
 
 def _library_frames(
@@ -250,6 +262,11 @@ def stream_blocks(path: str, fps: float | None, limits: MediaLimits) -> Iterator
     Raises:
         MediaError: the file cannot be read, or more than a tenth of it is lost.
     """
+    with named_errors(path):
+        yield from _stream_blocks(path, fps, limits)
+
+
+def _stream_blocks(path: str, fps: float | None, limits: MediaLimits) -> Iterator[FrameBlock]:
     probe = _probe(path, limits)
     picture = Picture(probe.video.orientation)
     decoder = StreamDecoder(probe)
