@@ -39,6 +39,7 @@ class PacketTable:
         is_packed: whether some packets hold several pictures.
         orientation: turn that the stream itself asks for, if any.
         is_damaged: whether the container says that bytes of a packet are missing.
+        last_byte: of the file up to which packets reach, 0 when unknown.
     """
 
     pts: np.ndarray
@@ -54,6 +55,7 @@ class PacketTable:
     is_packed: bool
     orientation: Orientation | None
     is_damaged: bool
+    last_byte: int
 
     def __len__(self) -> int:
         return len(self.pts)
@@ -102,6 +104,7 @@ def read_packets(packets: Iterable[Any], codec: str, extradata: bytes | None) ->
     """
     starts_exactly, is_hidden = STARTS_EXACTLY.get(codec), IS_HIDDEN.get(codec)
     length_size = nal_length_size(extradata, codec) if codec in NAL_CODECS else 0
+    last_byte = 0
     rows, sizes, time_bits, is_packed, orientation = [], set(), None, False, None
     for packet in packets:
         if not packet.size:
@@ -120,6 +123,7 @@ def read_packets(packets: Iterable[Any], codec: str, extradata: bytes | None) ->
         if codec in NAL_CODECS and not rows:
             orientation = stated_orientation(memoryview(packet), codec, length_size)
         pts, dts = packet.pts, packet.dts
+        last_byte = max(last_byte, (packet.pos or 0) + packet.size)
         rows.append(
             (
                 NO_TIME if pts is None else pts,
@@ -158,6 +162,7 @@ def read_packets(packets: Iterable[Any], codec: str, extradata: bytes | None) ->
         is_packed,
         orientation,
         bool(corrupt.any()),
+        last_byte,
     )
 
 

@@ -30,6 +30,9 @@ BARE = (
 """Streams without a container: no times, but a constant rate."""
 INDEXED = ('mov', 'matroska', 'avi', 'flv')
 """Containers whose seeking lands on a packet that can be told from all others."""
+SPARE_BYTES = 1 << 16
+"""Bytes of multiplexing that may follow the last packet."""
+UNINDEXED = ('mpeg', 'mpegts', 'asf', 'flv')
 INDEXED_CODECS = frozenset(
     [
         *('h264', 'hevc', 'av1', 'vp8', 'vp9', 'mpeg4', 'mpeg1video', 'mpeg2video', 'h263', 'flv1'),
@@ -356,7 +359,7 @@ def _video_facts(
         raise MediaError(path, 'no frame in the video stream')
     if name == 'mov' and mp4_boxes.has_pause(path):
         raise MediaError(path, 'its edit list pauses between two parts, which FFmpeg does not show')
-    _check_complete(path, name, stream, len(packets))
+    _check_complete(path, name, stream, packets)
     unit = float(stream.time_base)
     times = _seconds(packets, unit) - start
     if name in BARE:
@@ -415,14 +418,39 @@ def _last_length(packets: PacketTable, unit: float, rate: float) -> float:
     return float(last) or (1 / rate if rate else 0.0)
 
 
-def _check_complete(path: str, container: str, stream: Any, found: int) -> None:
+def _check_complete(path: str, container: str, stream: Any, packets: PacketTable) -> None:
+    found = len(packets)
     size, whole = Path(path).stat().st_size, stated_size(path, container)
     if whole and size < COMPLETE_SHARE * whole:
         raise MediaError(path, f'file is cut off: {size} of {whole} bytes')
-    # Of mp4 the index lists every frame that edits leave; elsewhere the count may be a guess.
-    stated = min(stream.frames, len(stream.index_entries) or stream.frames)
-    if container == 'mov' and found < COMPLETE_SHARE * stated:
-        raise MediaError(path, f'file is cut off: {found} of {stated} frames')
+    stated = _indexed_frames(container, stream)
+    if found < COMPLETE_SHARE * stated:
+        raise MediaError(path, f'file is cut off or damaged: {found} of {stated} frames')
+    # Nothing follows the media in these: where reading ends early, bytes in between are broken.
+    spare = max((1 - COMPLETE_SHARE) * size, SPARE_BYTES)
+    if container in UNINDEXED and size - packets.last_byte > spare:
+        last = _last_byte(path)
+        if size - last > spare:
+            raise MediaError(path, f'file is damaged: nothing is read behind byte {last} of {size}')
+
+
+def _indexed_frames(container: str, stream: Any) -> int:
+    """Frames that the container lists one by one, where that is no guess; else 0."""
+    if container == 'mov':
+        # The index lists the frames that edits leave.
+        return min(stream.frames, len(stream.index_entries) or stream.frames)
+    if container == 'avi':
+        return sum(entry.size > 0 for entry in stream.index_entries)
+    return 0
+
+
+def _last_byte(path: str) -> int:
+    """Last byte of the packets of all streams."""
+    av, last = import_av(), 0
+    with av.open(path) as container:
+        for packet in container.demux():
+            last = max(last, (packet.pos or 0) + packet.size)
+    return last
 
 
 def _check_gaps(
