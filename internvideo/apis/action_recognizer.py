@@ -199,10 +199,14 @@ class ActionRecognizer:
         self, video: str | os.PathLike, lengths: tuple, fps: float | None, topk: int
     ) -> Iterator[Recognition]:
         name = os.fspath(video)
-        parts = timed_windows(timed_frames(FrameStream(video, fps, self.limits)), *lengths)
+        stream = FrameStream(video, fps, self.limits)
+        parts = timed_windows(timed_frames(stream), *lengths)
         # Only the clip of a window is kept: its frames at native size would fill the memory.
         clips = (
-            (part._replace(images=[]), self.windows.from_frames(part.images, name))
+            (
+                part._replace(images=[]),
+                self.windows.from_frames(part.images, name, stream.sample_aspect),
+            )
             for part in parts
         )
         for batch in in_batches(clips, self.batch_size):

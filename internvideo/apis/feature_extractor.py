@@ -282,7 +282,10 @@ class FeatureExtractor:
         try:
             shown = timed_frames(stream)
             shown = shown if recorder is None else recorder.watch(shown)
-            frames = ((self.transform(image), start, end) for image, start, end in shown)
+            frames = (
+                (self.transform(image, stream.sample_aspect), start, end)
+                for image, start, end in shown
+            )
             windows = timed_windows(frames, settings['window'], settings['stride'])
             for batch in in_batches(windows, self.batch_size):
                 clips = np.stack([[w.images[i] for i in self.positions] for w in batch])

@@ -26,14 +26,12 @@ class FrameSampling:
         sampling: config of the transform that chooses the frames: rule, number, stride, rate.
         pipeline: configs of what the frames go through, packing last.
         backend: video reader; every one gives the same frames or refuses the file.
-        sample_aspect: whether pixels that are not square are stretched.
         test: that of the test data, where it differs beyond the protocol.
     """
 
     sampling: Step
     pipeline: tuple[Step, ...]
     backend: str = 'auto'
-    sample_aspect: bool = False
     test: 'FrameSampling | None' = None
 
     @classmethod
@@ -52,7 +50,7 @@ class FrameSampling:
     @classmethod
     def of_dataset(cls, dataset: Mapping[str, Any]) -> 'FrameSampling':
         """Take that of a data set's config, which has ``sampling`` and ``pipeline``."""
-        optional = {key: dataset[key] for key in ('backend', 'sample_aspect') if key in dataset}
+        optional = {key: dataset[key] for key in ('backend',) if key in dataset}
         plain = _plain(dict(sampling=dataset['sampling'], pipeline=dataset['pipeline'], **optional))
         return cls(**(plain | dict(pipeline=tuple(plain['pipeline']))))
 
@@ -107,10 +105,7 @@ class FrameSampling:
         crop = next((step for step in other.pipeline if step['type'] in CROPS), None)
         steps = [_with_own_crop(step, crop) for step in self.pipeline[:-1]]
         sampling = _in_protocol(self.sampling, other.sampling)
-        fields = dict(sampling=sampling, pipeline=[*steps, other.pipeline[-1]])
-        if self.sample_aspect != other.sample_aspect:
-            fields['sample_aspect'] = self.sample_aspect
-        return fields
+        return dict(sampling=sampling, pipeline=[*steps, other.pipeline[-1]])
 
     def _facts(self) -> dict[str, Any]:
         """Fields that decide the frames, by dotted names."""
@@ -123,7 +118,7 @@ class FrameSampling:
             facts |= {f'{label}.{key}': value for key, value in _rule(step).items()}
         if facts.get('crop.size', ()) is None:  # the short side, which resizing says
             del facts['crop.size']
-        return facts | dict(sample_aspect=self.sample_aspect)
+        return facts
 
 
 def evaluation_dataset(config: Mapping[str, Any], split: str) -> Mapping[str, Any] | None:

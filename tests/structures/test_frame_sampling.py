@@ -90,9 +90,9 @@ def test_other_steps_are_one_difference():
 
 
 def test_the_shape_of_pixels_is_a_difference():
-    stretched = of(dict(VAL, sample_aspect=True))
-    assert stretched.differences(of(TEST)) == {'sample_aspect': (True, False)}
-    assert stretched.over(TEST)['sample_aspect'] is True
+    stretched = of(dict(VAL, pipeline=[dict(type='SquarePixels'), *VAL['pipeline']]))
+    assert 'pipeline' in stretched.differences(of(TEST))
+    assert stretched.over(TEST)['pipeline'][0] == dict(type='SquarePixels')
 
 
 def test_validation_data_come_first_and_parts_are_looked_into():

@@ -43,7 +43,7 @@ class FileFacts:
         fps: frames a second on average.
         constant_rate: whether frames follow each other at one rate.
         orientation: turn and mirror that put pictures upright, as text.
-        sample_aspect: width of a pixel by its height; nothing applies it.
+        sample_aspect: width of a pixel by its height, which only `SquarePixels` applies.
         interlaced: whether frames are two fields.
         audio: codec, rate, channels and start of the sound that is heard.
         hazards: what leads some readers astray, see docs/media.md.

@@ -20,8 +20,10 @@ class ArrayReader:
     Where a stream changes its size, a clip has that of its first frame.
     """
 
-    def __init__(self, frames: Sequence[np.ndarray], fps: float = 0.0) -> None:
-        self.frames, self.fps = frames, fps
+    def __init__(
+        self, frames: Sequence[np.ndarray], fps: float = 0.0, sample_aspect: float = 1.0
+    ) -> None:
+        self.frames, self.fps, self.sample_aspect = frames, fps, sample_aspect
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -82,9 +84,12 @@ class ClipLoader:
         """
         return self._run(self.open(dict(path=os.fspath(path))))
 
-    def from_frames(self, frames: Sequence[np.ndarray], name: str = 'frames') -> dict:
+    def from_frames(
+        self, frames: Sequence[np.ndarray], name: str = 'frames', sample_aspect: float = 1.0
+    ) -> dict:
         """Packed ``dict(inputs, data_samples)`` of checked frames, T of (H, W, 3)."""
-        return self._run(dict(path=name, video=ArrayReader(frames), total_frames=len(frames)))
+        video = ArrayReader(frames, sample_aspect=sample_aspect)
+        return self._run(dict(path=name, video=video, total_frames=len(frames)))
 
     def _run(self, sample: dict) -> dict:
         sample['record_frames'] = self.record_frames
@@ -106,9 +111,10 @@ class FrameTransform:
         self.description = [dict(step) for step in steps]
         self.steps = [TRANSFORMS.build(step) for step in self.description]
 
-    def __call__(self, frame: np.ndarray) -> np.ndarray:
+    def __call__(self, frame: np.ndarray, sample_aspect: float = 1.0) -> np.ndarray:
         """uint8 (H, W, 3) to (h, w, 3).  Raises ValueError if the pipeline makes several crops."""
         sample = dict(path='', imgs=frame[None], num_views=1, clip_len=1)
+        sample['sample_aspect'] = sample_aspect
         for step in self.steps:
             sample = step(sample)
         if len(sample['imgs']) != 1:

@@ -40,6 +40,7 @@ class FrameStream:
 
     Attributes:
         source_fps: average rate of the file, 0.0 when unknown.
+        sample_aspect: width of a pixel by its height, known once iteration has begun.
         decoded, yielded: frames decoded, and frames yielded, so far in the current pass.
 
     Raises:
@@ -58,6 +59,7 @@ class FrameStream:
             raise ValueError(f'fps must be positive, got {fps}')
         self.path, self.fps, self.limits = os.fspath(path), fps, media_limits(limits)
         self.source_fps, self.decoded, self.yielded = 0.0, 0, 0
+        self.sample_aspect = 1.0
 
     @property
     def rate(self) -> float:
@@ -74,7 +76,7 @@ class FrameStream:
         probe = probe_media(self.path, self.limits)
         if probe.video is None:
             raise MediaError(self.path, 'no video stream')
-        self.source_fps = probe.video.fps
+        self.source_fps, self.sample_aspect = probe.video.fps, probe.video.shown_aspect
         blocks = iterate_guarded(
             BLOCKS, self.path, self.fps, self.limits, deadline=self.limits.deadline
         )

@@ -136,6 +136,11 @@ class VideoFacts:
         """(width, height) on display, in pixels."""
         return self.orientation.size(self.width, self.height)
 
+    @property
+    def shown_aspect(self) -> float:
+        """Width of a pixel by its height in upright frames."""
+        return 1 / self.sample_aspect if self.orientation.swaps_sides else self.sample_aspect
+
 
 @dataclass(frozen=True)
 class MediaProbe:
@@ -435,7 +440,7 @@ def _check_complete(path: str, container: str, stream: Any, packets: PacketTable
 
 
 def _indexed_frames(container: str, stream: Any) -> int:
-    """Frames that the container lists one by one, where that is no guess; else 0."""
+    """Frames that the container lists one by one, 0 where its count is a guess."""
     if container == 'mov':
         # The index lists the frames that edits leave.
         return min(stream.frames, len(stream.index_entries) or stream.frames)

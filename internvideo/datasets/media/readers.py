@@ -37,6 +37,7 @@ class Reader(Protocol):
         times: float64 (frames,), seconds from the file's start at which each frame appears; None
             where frames have no times (folders of images).
         backend: what decodes, with its version.
+        sample_aspect: width of a pixel by its height.
         probe: facts of the file; None of images.
         repeated: frames that are damaged -> the frame shown in their place, of all requests.
     """
@@ -44,6 +45,7 @@ class Reader(Protocol):
     fps: float
     times: np.ndarray | None
     backend: str
+    sample_aspect: float
     probe: MediaProbe | None
     repeated: dict[int, int]
 
@@ -77,7 +79,7 @@ class VideoReader:
             raise MediaError(path, 'no video stream')
         self.repeated: dict[int, int] = {}
         video = self.probe.video
-        self.times, self.fps = video.times, video.fps
+        self.times, self.fps, self.sample_aspect = video.times, video.fps, video.shown_aspect
         if self._backend in LIBRARY_READERS:
             self._refuse_wrong()
         elif not video.is_counted:
@@ -159,7 +161,7 @@ class FrameFolderReader:
 
     fps = 0.0
     times = probe = None
-    backend = 'images'
+    backend, sample_aspect = 'images', 1.0
 
     def __init__(
         self, path: str, filename_tmpl: str = 'img_{:05}.jpg', total_frames: int | None = None
@@ -211,7 +213,7 @@ class ImageReader:
 
     fps = 0.0
     times = probe = None
-    backend = 'images'
+    backend, sample_aspect = 'images', 1.0
 
     def __init__(self, path: str) -> None:
         self.repeated: dict[int, int] = {}

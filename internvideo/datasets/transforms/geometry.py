@@ -56,6 +56,28 @@ class Resize:
 
 @TRANSFORMS.register_module()
 @dataclass
+class SquarePixels:
+    """Stretch the width of frames whose pixels are not square, as players do (DVD, HDV).
+
+    Off unless a pipeline names it: published models were trained on frames as they are stored.
+    ``sample_aspect`` of the sample is the width of a pixel by its height.
+    """
+
+    interpolation: str = 'bilinear'
+
+    def __post_init__(self) -> None:
+        check_interpolation(self.interpolation)
+
+    def __call__(self, sample: dict) -> dict:
+        height, width = sample['imgs'].shape[1:3]
+        stretched = max(round(width * sample.get('sample_aspect', 1.0)), 1)
+        if stretched != width:
+            _resize(sample, height, stretched, self.interpolation)
+        return sample
+
+
+@TRANSFORMS.register_module()
+@dataclass
 class ResizeSquare:
     """Scale to a square of ``size``, whatever the aspect, as the multi-modality models are tested.
 

@@ -55,8 +55,9 @@ class OpenVideo:
 class DecodeFrames:
     """Decode ``frame_inds`` (V, T) to ``imgs`` uint8 (V*T, H, W, 3), view after view.
 
-    Adds ``num_views`` (V) and ``clip_len`` (T).  Boxes and segments of the video become those of
-    the clips, see :func:`annotate_clips`.
+    Adds ``num_views`` (V), ``clip_len`` (T) and ``sample_aspect`` (width of a pixel by its height,
+    which nothing but :class:`SquarePixels` applies).  Boxes and segments of the video become those
+    of the clips, see :func:`annotate_clips`.
     Each distinct frame is decoded once, in order, whatever the number of views; the reader is
     closed.  Frames keep their native size.  ``record_frames`` in the sample adds ``frame_facts``:
     which frames of which file they are.
@@ -77,5 +78,6 @@ class DecodeFrames:
             facts = decoded_facts(sample['path'], video, sample['imgs'], indices)
             sample['frame_facts'] = facts
         sample['num_views'], sample['clip_len'] = indices.shape
+        sample['sample_aspect'] = getattr(video, 'sample_aspect', 1.0)
         annotate_clips(sample, indices, timeline_of(video))
         return sample

@@ -18,6 +18,7 @@ from internvideo.datasets.transforms.geometry import (
     resized_crop_box,
 )
 from internvideo.datasets.transforms.packing import PackInputs, channels_first
+from internvideo.registry import TRANSFORMS
 
 
 def clip(frames: int = 6, height: int = 40, width: int = 60, views: int = 2) -> dict:
@@ -116,3 +117,14 @@ def test_collate_names_files_of_different_shape() -> None:
     other = dict(PackInputs()(clip()), inputs=torch.zeros(1, 3, 3, 8, 8, dtype=torch.uint8))
     with pytest.raises(ValueError, match=r'differ in shape: \(2, 3, 3, 40, 60\) of x\.mp4'):
         collate_clips([PackInputs()(clip()), other])
+
+
+@pytest.mark.parametrize(('aspect', 'width'), [(1.0, 96), (4 / 3, 128), (0.75, 72)])
+def test_pixels_become_square_only_where_a_pipeline_says_so(aspect: float, width: int) -> None:
+    imgs = np.random.RandomState(0).randint(0, 255, (2, 40, 96, 3), np.uint8)
+    sample = dict(imgs=imgs, sample_aspect=aspect, gt_boxes=np.array([[[0.0, 0, 96, 40]]]))
+    shown = TRANSFORMS.build(dict(type='SquarePixels'))(sample)
+    assert shown['imgs'].shape == (2, 40, width, 3)
+    assert shown['gt_boxes'].tolist() == [[[0, 0, width, 40]]]
+    same = TRANSFORMS.build(dict(type='SquarePixels'))(dict(imgs=imgs))
+    assert same['imgs'] is imgs
