@@ -6,6 +6,9 @@ from typing import BinaryIO
 
 EBML, SEGMENT = b'\x1a\x45\xdf\xa3', b'\x18\x53\x80\x67'
 UNKNOWN_RIFF = 0xFFFFFFFF
+ASF_FILE = bytes.fromhex('a1dcab8c47a9cf118ee400c00c205365')
+"""Name of the object that tells of the whole file."""
+ASF_SIZE, ASF_FLAGS, ASF_LIVE = 40, 88, 1
 MAX_BOXES = 1_000_000
 
 
@@ -16,7 +19,7 @@ def stated_size(path: str | Path, container: str) -> int | None:
         path: the file.
         container: FFmpeg's name of its format.
     """
-    readers = dict(mov=_mp4, avi=_riff, wav=_riff, matroska=_matroska)
+    readers = dict(mov=_mp4, avi=_riff, wav=_riff, matroska=_matroska, asf=_asf)
     read = readers.get(container.split(',')[0])
     if read is None:
         return None
@@ -69,6 +72,15 @@ def _matroska(file: BinaryIO) -> int | None:
         if expected == EBML:
             position += size or 0
     return None if size is None else position + size
+
+
+def _asf(file: BinaryIO) -> int | None:
+    """Size in the file properties, which live streams do not know."""
+    head = file.read(1 << 16)
+    start = head.find(ASF_FILE)
+    if start < 0 or struct.unpack_from('<I', head, start + ASF_FLAGS)[0] & ASF_LIVE:
+        return None
+    return struct.unpack_from('<Q', head, start + ASF_SIZE)[0] or None
 
 
 def _ebml_number(data: bytes, start: int) -> tuple[int | None, int]:

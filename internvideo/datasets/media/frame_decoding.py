@@ -131,6 +131,9 @@ class SeekingDecoder:
         context.flush_buffers()
 
     def _decode(self, packet: Any) -> list[Any]:
+        # Of a packet that the end of the file cuts, a decoder would make up the rest.
+        if packet is not None and packet.is_corrupt:
+            return []
         try:
             return list(self._stream.codec_context.decode(packet))
         # A damaged packet costs its frame; the caller sees that it is missing.
@@ -214,13 +217,21 @@ class OrderedDecoder:
 
     def __iter__(self) -> Iterator[Any]:
         with self._container:
+            latest = None
             for packet in self._read():
                 self.packets += bool(packet.size) and not packet.is_discard
                 for frame in self._decode(packet):
                     self.decoded += 1
                     if self.decoded == 1:
                         show_damaged(self._stream.codec_context)
-                    yield frame
+                    if latest is not None:
+                        yield latest
+                    latest = frame
+            # Of a last picture that the end of the file cuts, a decoder makes up the rest.
+            if latest is not None and latest.is_corrupt:
+                self.decoded -= 1
+            elif latest is not None:
+                yield latest
         self._check_complete()
 
     def _read(self) -> Iterator[Any]:

@@ -31,6 +31,7 @@ FAULTS: dict[str, dict[str, str]] = dict(
         size_changes='scales what has another size',
         interlaced_h264=WRONG_FRAMES,
         packed_pictures=WRONG_FRAMES,
+        damaged_packets='does not say which frames are damaged',
         orientation_message='does not put it upright',
         several_videos='may show another stream',
     ),
@@ -47,6 +48,7 @@ FAULTS: dict[str, dict[str, str]] = dict(
         size_changes='scales what has another size',
         interlaced_h264=WRONG_FRAMES,
         packed_pictures=WRONG_FRAMES,
+        damaged_packets='does not say which frames are damaged',
         orientation_message='does not put it upright',
     ),
 )

@@ -364,14 +364,14 @@ def _video_facts(
         raise MediaError(path, 'no frame in the video stream')
     if name == 'mov' and mp4_boxes.has_pause(path):
         raise MediaError(path, 'its edit list pauses between two parts, which FFmpeg does not show')
-    _check_complete(path, name, stream, packets)
+    is_cut = _check_complete(path, name, stream, packets)
     unit = float(stream.time_base)
     times = _seconds(packets, unit) - start
     if name in BARE:
         times[:] = np.nan
     stated = float(stream.average_rate or 0)
     length = _last_length(packets, unit, stated)
-    hazards = tuple(_hazards(container, stream, packets, times))
+    hazards = tuple(_hazards(container, stream, packets, times, is_cut))
     counted = (
         name in INDEXED
         and codec in INDEXED_CODECS
@@ -423,10 +423,15 @@ def _last_length(packets: PacketTable, unit: float, rate: float) -> float:
     return float(last) or (1 / rate if rate else 0.0)
 
 
-def _check_complete(path: str, container: str, stream: Any, packets: PacketTable) -> None:
+def _check_complete(path: str, container: str, stream: Any, packets: PacketTable) -> bool:
+    """Whether a little of the file is missing.
+
+    Raises:
+        MediaError: more than a tenth is.
+    """
     found = len(packets)
-    size, whole = Path(path).stat().st_size, stated_size(path, container)
-    if whole and size < COMPLETE_SHARE * whole:
+    size, whole = Path(path).stat().st_size, stated_size(path, container) or 0
+    if size < COMPLETE_SHARE * whole:
         raise MediaError(path, f'file is cut off: {size} of {whole} bytes')
     stated = _indexed_frames(container, stream)
     if found < COMPLETE_SHARE * stated:
@@ -437,6 +442,7 @@ def _check_complete(path: str, container: str, stream: Any, packets: PacketTable
         last = _last_byte(path)
         if size - last > spare:
             raise MediaError(path, f'file is damaged: nothing is read behind byte {last} of {size}')
+    return size < whole
 
 
 def _indexed_frames(container: str, stream: Any) -> int:
@@ -477,7 +483,9 @@ def _is_interlaced(context: Any, codec: str) -> bool:
     return stated or (codec == 'h264' and h264_has_fields(context.extradata))
 
 
-def _hazards(container: Any, stream: Any, packets: PacketTable, times: np.ndarray) -> 'list[str]':
+def _hazards(
+    container: Any, stream: Any, packets: PacketTable, times: np.ndarray, is_cut: bool
+) -> 'list[str]':
     name, codec = container.format.name.split(',')[0], codec_name(stream)
     context, unit = stream.codec_context, float(stream.time_base)
     videos = [each for each in container.streams if stream_kind(each) == 'video']
@@ -500,6 +508,7 @@ def _hazards(container: Any, stream: Any, packets: PacketTable, times: np.ndarra
         inexact_key_frames=bool((packets.keys & ~packets.starts).any()),
         size_changes=packets.sizes_vary,
         packed_pictures=packets.is_packed,
+        damaged_packets=packets.is_damaged or is_cut,
         orientation_message=packets.orientation is not None,
         interlaced=interlaced,
         interlaced_h264=codec == 'h264' and interlaced,

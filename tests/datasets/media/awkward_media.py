@@ -280,6 +280,7 @@ def damaged() -> Iterator[Kind]:
             *(('avc.mp4', dict(muxer=dict(movflags='faststart'))), ('avc.mkv', {}), ('avc.ts', {})),
             *(('mpeg4.avi', dict(codec='mpeg4')), ('vp8.webm', dict(codec='libvpx'))),
             *(('disc.mpg', dict(codec='mpeg2video', b_frames=2)), ('avc.flv', {})),
+            *(('wmv2.wmv', dict(codec='wmv2')),),
         ):
             plain = encoded(f'cut_at_{share}_{name}', range(60), audio='', **settings)
             yield changed(plain, partial(cut, share=share / 100), outcome=EITHER, damaged=True)
