@@ -11,8 +11,7 @@ INSTALL_REQUIRES = [
     'mmengine>=0.10.7,<0.11',
     'numpy>=1.26',
     'pillow>=10',
-    'decord>=0.6',
-    'av>=15',
+    'av>=17',
     'safetensors>=0.4',
     'filelock>=3.13',
     'huggingface_hub>=0.24',
@@ -24,6 +23,7 @@ INSTALL_REQUIRES = [
 
 EXTRAS_REQUIRE = {
     'deepspeed': ['deepspeed>=0.19'],
+    'decord': ['decord>=0.6'],
     'torchcodec': ['torchcodec>=0.10'],
     'multimodal': [
         'transformers>=5.23,<6',

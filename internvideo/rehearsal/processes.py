@@ -16,7 +16,7 @@ from typing import Any
 
 from .findings import one_line
 
-ALSO_IMPORTED = ['mmengine.runner', 'torch.utils.tensorboard', 'torch._dynamo', 'decord', 'av']
+ALSO_IMPORTED = ['mmengine.runner', 'torch.utils.tensorboard', 'torch._dynamo', 'av']
 
 
 class ProcessFailure(RuntimeError):

@@ -60,7 +60,8 @@ class VideoReader:
     Args:
         path: the file.
         backend: ``'auto'`` and ``'pyav'`` seek where packets prove which frame is which and decode
-            in order elsewhere; ``'decord'`` and ``'torchcodec'`` refuse files that they read wrong.
+            in order elsewhere; ``'decord'`` and ``'torchcodec'`` refuse files that they read wrong,
+            and where they fail at a damaged packet PyAV takes over.
         limits: sizes and times above which the file is refused.
 
     Raises:
@@ -119,7 +120,7 @@ class VideoReader:
         if not numbers:
             width, height = self.probe.video.size
             return np.empty((0, height, width, 3), np.uint8)
-        images, repeated = run_guarded(
+        images, repeated, self._backend = run_guarded(
             READ, self.path, self._backend, numbers, self._limits, deadline=self._limits.deadline
         )
         self.repeated |= repeated

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -38,10 +38,12 @@ class Frames(NamedTuple):
     Attributes:
         images: uint8 (N, H, W, 3).
         repeated: index whose frame is damaged -> index of the frame in its place.
+        backend: what decoded them.
     """
 
     images: np.ndarray
     repeated: dict[int, int]
+    backend: str = 'pyav'
 
 
 class _Latest:
@@ -130,7 +132,10 @@ def read_frames(path: str, backend: str, indices: Sequence[int], limits: MediaLi
     probe = _probe(path, limits)
     with _careful(path):
         if backend in LIBRARY_READERS:
-            return Frames(_library_frames(probe, backend, indices, limits), {})
+            limits.check_clip(path, len(indices), *probe.video.size)
+            # Libraries give up at a damaged packet, where a tenth of a video may be missing.
+            with suppress(MediaError):
+                return Frames(_through_library(probe, backend, indices), {}, backend)
         if not probe.video.is_counted:
             counted = _latest(path, 'counted', lambda: _CountedVideo(probe))
             return Frames(_collect(probe, counted.frames(indices), indices, limits), {})
@@ -150,17 +155,6 @@ def _careful(path: str) -> Iterator[None]:
     except BaseException:
         _Latest.key = _Latest.reader = None
         raise
-
-
-def _library_frames(
-    probe: MediaProbe, backend: str, indices: Sequence[int], limits: MediaLimits
-) -> np.ndarray:
-    limits.check_clip(probe.path, len(indices), *probe.video.size)
-    try:
-        return _through_library(probe, backend, indices)
-    except MediaError as error:
-        # What a library cannot decode, damaged packets among it, PyAV often can.
-        raise MediaError(probe.path, f"{error.reason}; try backend='auto'") from None
 
 
 def _through_library(probe: MediaProbe, backend: str, indices: Sequence[int]) -> np.ndarray:
