@@ -1,6 +1,7 @@
 """Decoder libraries, imported when a reader needs them and kept quiet."""
 
 import importlib
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -25,7 +26,12 @@ def import_av() -> ModuleType:
 
 def open_container(path: str, **options: Any) -> Any:
     """Open a file for reading with PyAV, in whatever encoding its titles and tags are."""
-    return import_av().open(path, metadata_errors='replace', **options)
+    return import_av().open(local_name(path), metadata_errors='replace', **options)
+
+
+def local_name(path: str) -> str:
+    """Name by which libraries find a file, and do not take ``12:30.mp4`` for an address."""
+    return str(Path(path).absolute())
 
 
 def library_version(name: str) -> str:

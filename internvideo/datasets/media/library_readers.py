@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from .errors import MediaError, decoder_reason
-from .libraries import optional_library
+from .libraries import local_name, optional_library
 from .probe import MediaProbe, VideoFacts
 
 WRONG_FRAMES = 'gives other frames than asked'
@@ -88,7 +88,7 @@ class DecordReader:
         try:
             # At native size: resizing in decord raises at some sizes, differs by grey levels and
             # is no faster.  One thread, since loader workers are the parallelism.
-            self._reader = decord.VideoReader(path, num_threads=1)
+            self._reader = decord.VideoReader(local_name(path), num_threads=1)
         except (RuntimeError, decord.DECORDError) as error:
             raise MediaError(path, decoder_reason(error, 'no readable video stream')) from None
         # decord raises one or another of these by the kind of fault.
@@ -115,7 +115,7 @@ class TorchCodecReader:
             # Not `approximate`, which gives other frames than asked where the rate varies and in
             # open-GOP mp4 files.
             self._decoder = decoders.VideoDecoder(
-                path,
+                local_name(path),
                 stream_index=video.index,
                 dimension_order='NHWC',
                 num_ffmpeg_threads=1,

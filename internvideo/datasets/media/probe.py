@@ -457,8 +457,8 @@ def _indexed_frames(container: str, stream: Any) -> int:
 
 def _last_byte(path: str) -> int:
     """Last byte of the packets of all streams."""
-    av, last = import_av(), 0
-    with av.open(path) as container:
+    last = 0
+    with open_container(path) as container:
         for packet in container.demux():
             last = max(last, (packet.pos or 0) + packet.size)
     return last

@@ -109,6 +109,8 @@ def orientations() -> Iterator[Kind]:
         message = 'h264_metadata=display_orientation=insert:rotate=270'
         turned = remuxed(plain, f'turned_by_message.{suffix}', filter=message)
         yield replace(turned, orientation='90', outcome=EITHER)
+    plain = encoded('source.mkv', options=dict(bf='2'), turn=180, mirrored=True)
+    yield replace(renamed(plain, 'mirrored.mkv'), orientation='180 mirrored')
     for name in ('turned.mkv', 'turned_hevc.mov'):
         codec = 'libx265' if 'hevc' in name else 'libx264'
         yield replace(encoded(name, codec=codec, turn=-90), orientation='90')
@@ -297,6 +299,9 @@ def no_videos() -> Iterator[Kind]:
     yield holding('empty.mp4', b'')
     yield holding('text.mp4', b'A list of films, and no film itself.\n' * 40)
     yield holding('zeros.mp4', bytes(5000))
+    # FFmpeg goes by the content: this is a video of one picture.
+    picture = encoded('source.png', range(1), codec='png', pix_fmt='rgb24', format='image2')
+    yield replace(renamed(picture, 'picture.mp4'), outcome=EITHER)
     yield Kind('folder.mp4', Path.mkdir, (), outcome=REFUSED)
     for name, codec in (
         ('only_audio.mp4', 'aac'),
@@ -383,6 +388,9 @@ def several_streams() -> Iterator[Kind]:
         yield together(name, parts, facts, plain)
     yield Kind('cover.mkv', write_attached_cover, times=seconds(range(COUNT)))
     yield Kind('subtitles_first.mkv', write_subtitles, times=seconds(range(COUNT)))
+    chapters = [dict(id=1, start=0, end=600, time_base=Fraction(1, 1000), metadata={})]
+    for suffix in ('mp4', 'mkv'):
+        yield encoded(f'chapters.{suffix}', options=dict(bf='2'), chapters=chapters)
     yield Kind('data_first.ts', write_data, times=seconds(range(COUNT)))
 
 

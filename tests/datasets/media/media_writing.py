@@ -33,6 +33,8 @@ def write_video(
     audio_start: float = 0.0,
     audio_seconds: float = 1.6,
     turn: int = 0,
+    mirrored: bool = False,
+    chapters: Sequence[dict] = (),
     sample_aspect: Fraction | None = None,
     bit_rate: int = 2_000_000,
     metadata: dict[str, str] | None = None,
@@ -54,9 +56,11 @@ def write_video(
             context.bit_rate = bit_rate
         if sample_aspect:
             context.sample_aspect_ratio = sample_aspect
-        if turn:
-            video.set_display_rotation(turn)
+        if turn or mirrored:
+            video.set_display_rotation(turn, hflip=mirrored)
         video.metadata.update(metadata or {})
+        if chapters:
+            container.set_chapters(list(chapters))
         packets = []
         for number, tick in zip(numbers, ticks, strict=True):
             frame = _picture(number, size, pix_fmt)

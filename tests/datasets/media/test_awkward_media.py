@@ -18,7 +18,6 @@ from .numbered_frames import UNREADABLE, read_number
 NEAR = 0.002
 """Seconds by which the clocks of containers round."""
 LIBRARIES = [backend for backend in BACKENDS if backend not in ('auto', 'pyav')]
-OWN = [backend for backend in BACKENDS if backend not in LIBRARIES]
 
 
 def open_kind(folder: Path, kind: Kind, backend: str):
@@ -129,3 +128,26 @@ def test_each_library_reads_what_is_common(awkward: Path) -> None:
         pytest.importorskip(backend, exc_type=ImportError)
         for name in ('h264.mp4', 'silent.mp4', 'moov_first.mp4', 'one_keyframe.mp4'):
             assert open_kind(awkward, KINDS[name], backend) is not None, (name, backend)
+
+
+@pytest.mark.parametrize(
+    'name',
+    [
+        '12:30 a talk.mp4',
+        'clip %03d.mp4',
+        '-i.mp4',
+        'a,b;c.mp4',
+        "it's \u0444\u96ea.mp4",
+        'a\nb.mp4',
+    ],
+)
+def test_names_are_no_addresses_nor_patterns(
+    name: str, awkward: Path, tmp_path: Path, monkeypatch
+) -> None:
+    (tmp_path / name).write_bytes((awkward / 'h264.mp4').read_bytes())
+    monkeypatch.chdir(tmp_path)
+    for backend in BACKENDS:
+        if backend in LIBRARIES:
+            pytest.importorskip(backend, exc_type=ImportError)
+        check_frames(KINDS['h264.mp4'], open_video(name, backend), [0, 17, 39])
+    assert len(list(FrameStream(name))) == len(KINDS['h264.mp4'].numbers)
