@@ -14,6 +14,7 @@ import os
 import statistics
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -146,9 +147,10 @@ def compare_stream(path: Path) -> None:
     original = extractor._features
 
     def timed(windows: list) -> np.ndarray:
-        begin = cpu_seconds()
+        # Of this process alone: the other one decodes what comes next meanwhile.
+        begin = time.process_time()
         features = original(windows)
-        encoding[0] += cpu_seconds() - begin
+        encoding[0] += time.process_time() - begin
         return features
 
     extractor._features = timed

@@ -9,7 +9,7 @@ from typing import Any
 from internvideo.datasets.bad_samples import MediaError
 from internvideo.datasets.media.decoder_process import run_guarded
 from internvideo.datasets.media.library_readers import LIBRARY_READERS, fault_of
-from internvideo.datasets.media.probe import MediaProbe
+from internvideo.datasets.media.media_facts import MediaProbe
 from internvideo.datasets.media.readers import (
     FrameFolderReader,
     ImageReader,

@@ -14,9 +14,9 @@ from internvideo.ops.filter_bank import SAMPLE_RATE, WINDOW, log_mel_filter_bank
 from .audio_reading import NO_TRACK
 from .decoder_process import run_guarded
 from .errors import MediaError
+from .file_cache import FileCache, file_key
 from .libraries import optional_library
 from .limits import media_limits
-from .probe import FileCache, file_key
 from .readers import Limits
 
 RandInt = Callable[[int, int], int]

@@ -12,9 +12,9 @@ import numpy as np
 from .audio_placement import FIRST_STEP, STEP, AudioClock, PlacedAudio
 from .container_size import stated_size
 from .errors import MediaError, decoder_reason
+from .file_cache import FileCache, file_key
 from .frame_times import BROADCAST
 from .libraries import import_av, open_container
-from .probe import FileCache, file_key
 
 NO_TRACK = 'no audio track'
 SEEK_FROM = 2.0

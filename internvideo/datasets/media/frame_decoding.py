@@ -9,9 +9,10 @@ import numpy as np
 from .errors import MediaError, decoder_reason
 from .frame_times import SteadyClock, seconds_of
 from .libraries import import_av, open_container
+from .media_facts import MediaProbe, VideoFacts
 from .orientation import Orientation, from_side_data
 from .packet_table import NO_TIME
-from .probe import BARE, COMPLETE_SHARE, MediaProbe, VideoFacts
+from .probe import BARE, COMPLETE_SHARE
 
 # In these codecs no frame refers to one that is marked as unreferenced, so that these need not be
 # decoded unless asked for; in HEVC a frame of a higher sub-layer may.

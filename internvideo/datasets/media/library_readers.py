@@ -10,7 +10,7 @@ import numpy as np
 
 from .errors import MediaError, decoder_reason
 from .libraries import local_name, optional_library
-from .probe import MediaProbe, VideoFacts
+from .media_facts import MediaProbe, VideoFacts
 
 WRONG_FRAMES = 'gives other frames than asked'
 # Hazard of the probe -> what the library makes of it.
@@ -136,3 +136,4 @@ class TorchCodecReader:
 
 
 LIBRARY_READERS: dict[str, Any] = dict(decord=DecordReader, torchcodec=TorchCodecReader)
+MODULES = dict(decord='decord', torchcodec='torchcodec.decoders')

@@ -1,12 +1,8 @@
 """Probe of a media file: facts from its container alone, without decoding."""
 
-import os
-from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
-from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -15,14 +11,15 @@ from . import frame_times, matroska_tracks, mp4_boxes
 from .coded_packets import STARTS_EXACTLY, h264_has_fields
 from .container_size import stated_size
 from .errors import DECODER_ERRORS, MediaError, decoder_reason
+from .file_cache import file_key
 from .libraries import import_av, open_container
 from .limits import MediaLimits
+from .media_facts import AudioFacts, MediaProbe, StreamFacts, VideoFacts
 from .orientation import UPRIGHT, Orientation
 from .packet_table import NO_TIME, PacketTable, read_packets
 
 COMPLETE_SHARE = 0.9
 """Up to a tenth of a video may be missing."""
-CACHED_FILES = 1024
 BARE = (
     *('h264', 'hevc', 'vvc', 'mpegvideo', 'm4v', 'h263', 'h261', 'mjpeg', 'obu', 'vc1', 'dirac'),
     *('cavsvideo', 'evc'),
@@ -48,164 +45,6 @@ UNPARSED = dict(fflags='noparse+nofillin')
 MAX_STREAMS = 64
 FIRST_PACKETS = 1000
 """Packets within which each stream is expected to begin."""
-
-
-@dataclass(frozen=True)
-class StreamFacts:
-    """One stream of a file.
-
-    Attributes:
-        index: number in the file.
-        kind: ``'video'``, ``'audio'``, ``'picture'`` (an attached cover), ``'subtitle'``,
-            ``'data'``.
-        codec: FFmpeg's name, empty when unknown.
-        is_default: whether the container asks for it to be played.
-        language: as the container says, or None.
-        start: second from the file's start at which it begins.
-        seconds: its length; None when the container does not say.
-    """
-
-    index: int
-    kind: str
-    codec: str
-    is_default: bool
-    language: str | None
-    start: float
-    seconds: float | None
-
-
-@dataclass(frozen=True)
-class AudioFacts:
-    """The audio track that is played: the default one.
-
-    Attributes:
-        index, codec, rate (a second), channels: of the track.
-        start: second from the file's start at which it begins.
-        seconds: its length; None when the container does not say.
-    """
-
-    index: int
-    codec: str
-    rate: int
-    channels: int
-    start: float
-    seconds: float | None
-
-
-@dataclass(frozen=True)
-class VideoFacts:
-    """The video stream that is shown: the default one that is no attached picture.
-
-    Attributes:
-        index, codec: of the stream.
-        width, height: as stored, in pixels.
-        orientation: how pictures are put upright, as far as the container says.
-        sample_aspect: width of a pixel by its height.
-        fps: frames a second on average, 0.0 when unknown.
-        times: float64 (frames,), seconds from the file's start, in order of presentation.
-        is_counted: whether ``times`` are sure; else only decoding tells how many frames there are.
-        is_constant_rate: whether frames follow each other at one rate.
-        is_interlaced: whether the stream says that frames are two fields.
-        hazards: what leads some readers astray, short words, see docs/media.md.
-        packets: the packets.
-        time_unit: seconds of the stream's clock unit.
-    """
-
-    index: int
-    codec: str
-    width: int
-    height: int
-    orientation: Orientation
-    sample_aspect: float
-    fps: float
-    times: np.ndarray = field(repr=False)
-    is_counted: bool
-    is_constant_rate: bool
-    is_interlaced: bool
-    hazards: tuple[str, ...]
-    packets: PacketTable = field(repr=False)
-    time_unit: float
-
-    @property
-    def num_frames(self) -> int:
-        """Frames that are meant to be seen."""
-        return len(self.times)
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """(width, height) on display, in pixels."""
-        return self.orientation.size(self.width, self.height)
-
-    @property
-    def shown_aspect(self) -> float:
-        """Width of a pixel by its height in upright frames."""
-        return 1 / self.sample_aspect if self.orientation.swaps_sides else self.sample_aspect
-
-
-@dataclass(frozen=True)
-class MediaProbe:
-    """Facts of a file.
-
-    Attributes:
-        path: the file.
-        container: FFmpeg's name of the format, the first of several.
-        start: second of the file's own clock at which its earliest stream begins; all other
-            seconds count from there.
-        streams: all streams.
-        video, audio: those that are shown and heard; None without.
-    """
-
-    path: str
-    container: str
-    start: float
-    streams: tuple[StreamFacts, ...]
-    video: VideoFacts | None
-    audio: AudioFacts | None
-
-
-FileKey = tuple[int, ...]
-
-
-def file_key(path: str | os.PathLike) -> FileKey:
-    """Numbers that change whenever the content of a file does.
-
-    Raises:
-        MediaError: there is no such file, or it is empty.
-    """
-    try:
-        state = Path(path).stat()
-    except (OSError, ValueError) as error:
-        missing = isinstance(error, FileNotFoundError | NotADirectoryError)
-        raise MediaError(path, 'file not found' if missing else f'{error}') from None
-    if Path(path).is_dir():
-        raise MediaError(path, 'is a folder, not a file')
-    if state.st_size == 0:
-        raise MediaError(path, 'file is empty')
-    # The time of the last change of the inode cannot be set back, unlike that of the content.
-    return (state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns)
-
-
-class FileCache:
-    """The latest results of files by their content, for all threads of a process."""
-
-    def __init__(self, size: int = CACHED_FILES) -> None:
-        self.size = size
-        self._kept: OrderedDict[Any, Any] = OrderedDict()
-        self._lock = Lock()
-
-    def get(self, key: Any) -> Any:
-        """Get the result of a key, or None."""
-        with self._lock:
-            if key in self._kept:
-                self._kept.move_to_end(key)
-            return self._kept.get(key)
-
-    def put(self, key: Any, value: Any) -> None:
-        """Keep a result, and forget what was not asked for the longest."""
-        with self._lock:
-            self._kept[key] = value
-            while len(self._kept) > self.size:
-                self._kept.popitem(last=False)
 
 
 def probe_file(path: str, limits: MediaLimits) -> MediaProbe:

@@ -9,14 +9,15 @@ import numpy as np
 
 from .decoder_process import run_guarded
 from .errors import MediaError
+from .file_cache import FileCache, file_key
 from .frame_times import average_rate
 from .libraries import library_version, optional_library
-from .library_readers import LIBRARY_READERS, fault_of
+from .library_readers import LIBRARY_READERS, MODULES, fault_of
 from .limits import MediaLimits, media_limits
-from .probe import FileCache, MediaProbe, file_key
+from .media_facts import MediaProbe
 
-BACKENDS = ('auto', 'pyav', 'decord', 'torchcodec')
-"""Readers of video files by name."""
+BACKENDS = ('decord', 'torchcodec', 'pyav', 'frames', 'auto')
+"""Names of readers; ``frames`` reads folders of images."""
 PROBE = 'internvideo.datasets.media.reading:probe_here'
 COUNT = 'internvideo.datasets.media.reading:count_frames'
 READ = 'internvideo.datasets.media.reading:read_frames'
@@ -74,7 +75,7 @@ class VideoReader:
         self.path, self._limits = path, media_limits(limits)
         self._backend = 'pyav' if backend == 'auto' else backend
         if self._backend in LIBRARY_READERS:
-            optional_library(self._backend, self._backend)
+            optional_library(MODULES[self._backend], self._backend)
         self.probe = probe_media(path, self._limits)
         if self.probe.video is None:
             raise MediaError(path, 'no video stream')
@@ -110,13 +111,12 @@ class VideoReader:
         """uint8 (N, H, W, 3) of these frames, numbered from 0.
 
         Raises:
-            MediaError: they cannot be decoded.
-            IndexError: there is no such frame.
+            MediaError: they cannot be decoded, or there is no such frame.
         """
         numbers = [int(index) for index in indices]
         wrong = next((i for i in numbers if not 0 <= i < len(self)), None)
         if wrong is not None:
-            raise IndexError(f'{self.path}: no frame {wrong} of {len(self)}')
+            raise MediaError(self.path, f'there is no frame {wrong} of {len(self)}')
         if not numbers:
             width, height = self.probe.video.size
             return np.empty((0, height, width, 3), np.uint8)
@@ -252,6 +252,7 @@ def open_video(path: str, backend: str = 'auto', limits: Limits = None) -> Reade
         ImportError: the backend's package is not installed.
     """
     if backend not in BACKENDS:
-        known = ', '.join((*BACKENDS, 'frames'))
-        raise ValueError(f'unknown video backend {backend!r}; known: {known}')
+        raise ValueError(f'unknown video backend {backend!r}; known: {", ".join(BACKENDS)}')
+    if backend == 'frames':
+        return FrameFolderReader(path)
     return VideoReader(path, backend, limits)

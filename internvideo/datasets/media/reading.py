@@ -9,6 +9,7 @@ import numpy as np
 
 from .decoder_process import allocate
 from .errors import MediaError, named_errors
+from .file_cache import FileCache, file_key
 from .frame_decoding import (
     FrameClock,
     FrameCount,
@@ -22,7 +23,8 @@ from .frame_decoding import (
 from .frame_times import TIME_ROUNDING
 from .library_readers import LIBRARY_READERS
 from .limits import MediaLimits
-from .probe import FileCache, MediaProbe, file_key, probe_file
+from .media_facts import MediaProbe
+from .probe import probe_file
 
 KEPT_BYTES = 96 << 20
 """Decoded frames that are kept after counting, so that short videos are decoded once."""

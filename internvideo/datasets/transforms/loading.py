@@ -35,9 +35,9 @@ class OpenVideo:
     limits: MediaLimits | Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
-        if self.backend not in (*BACKENDS, 'frames'):
+        if self.backend not in BACKENDS:
             raise ValueError(
-                f'OpenVideo: unknown backend {self.backend!r}; known: {", ".join(BACKENDS)}, frames'
+                f'OpenVideo: unknown backend {self.backend!r}; known: {", ".join(BACKENDS)}'
             )
         self.limits = media_limits(self.limits)
 

@@ -17,7 +17,8 @@ from .numbered_frames import UNREADABLE, read_number
 
 NEAR = 0.002
 """Seconds by which the clocks of containers round."""
-LIBRARIES = [backend for backend in BACKENDS if backend not in ('auto', 'pyav')]
+VIDEO_BACKENDS = [backend for backend in BACKENDS if backend != 'frames']
+LIBRARIES = [backend for backend in VIDEO_BACKENDS if backend not in ('auto', 'pyav')]
 
 
 def open_kind(folder: Path, kind: Kind, backend: str):
@@ -75,7 +76,7 @@ def check_frames(kind: Kind, reader, indices: list[int]) -> bool:
     return True
 
 
-@pytest.mark.parametrize('backend', BACKENDS)
+@pytest.mark.parametrize('backend', VIDEO_BACKENDS)
 @pytest.mark.parametrize('name', KINDS)
 def test_right_frames_or_a_named_reason(name: str, backend: str, awkward: Path) -> None:
     kind = KINDS[name]
@@ -146,7 +147,7 @@ def test_names_are_no_addresses_nor_patterns(
 ) -> None:
     (tmp_path / name).write_bytes((awkward / 'h264.mp4').read_bytes())
     monkeypatch.chdir(tmp_path)
-    for backend in BACKENDS:
+    for backend in VIDEO_BACKENDS:
         if backend in LIBRARIES:
             pytest.importorskip(backend, exc_type=ImportError)
         check_frames(KINDS['h264.mp4'], open_video(name, backend), [0, 17, 39])
