@@ -192,18 +192,18 @@ def in_batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
 def timed_frames(stream: FrameStream) -> Iterator[ShownFrame]:
     """Frames of a stream with their seconds: at its rate if it has one, else those of the file."""
     frames = map(ShownFrame._make, stream.timed())
-    yield from frames if stream.fps is None else _at_times_of_rate(frames, stream.fps)
+    yield from frames if stream.fps is None else _at_times_of_rate(frames, stream)
 
 
-def _at_times_of_rate(frames: Iterable[ShownFrame], fps: float) -> Iterator[ShownFrame]:
+def _at_times_of_rate(frames: Iterable[ShownFrame], stream: FrameStream) -> Iterator[ShownFrame]:
     """Frames taken every 1 / fps seconds, with the seconds for which they stand."""
     first, held = None, None
     for count, frame in enumerate(frames):
         if held is not None:
             yield held
         first = frame.start if first is None else first
-        start = first + count / fps
-        # The last one ends with the video.
-        held, last = frame._replace(start=start, end=start + 1 / fps), frame.end
+        start = first + count / stream.fps
+        held = frame._replace(start=start, end=start + 1 / stream.fps)
     if held is not None:
-        yield held._replace(end=max(held.start, min(held.end, last)))
+        # The last one ends with the video.
+        yield held._replace(end=max(held.start, min(held.end, stream.until)))

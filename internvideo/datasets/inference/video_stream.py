@@ -42,6 +42,7 @@ class FrameStream:
         source_fps: average rate of the file, 0.0 when unknown.
         sample_aspect: width of a pixel by its height, known once iteration has begun.
         decoded, yielded: frames decoded, and frames yielded, so far in the current pass.
+        until: second of the file up to which it was decoded, at last the end of the video.
 
     Raises:
         MediaError: when iterating, if the file cannot be read, more than a tenth of it is lost or
@@ -59,7 +60,7 @@ class FrameStream:
             raise ValueError(f'fps must be positive, got {fps}')
         self.path, self.fps, self.limits = os.fspath(path), fps, media_limits(limits)
         self.source_fps, self.decoded, self.yielded = 0.0, 0, 0
-        self.sample_aspect = 1.0
+        self.sample_aspect, self.until = 1.0, 0.0
 
     @property
     def rate(self) -> float:
@@ -80,8 +81,8 @@ class FrameStream:
         blocks = iterate_guarded(
             BLOCKS, self.path, self.fps, self.limits, deadline=self.limits.deadline
         )
-        for images, starts, ends, decoded, counts in blocks:
-            self.decoded = decoded
+        for images, starts, ends, decoded, counts, until in blocks:
+            self.decoded, self.until = decoded, until
             for image, start, end, count in zip(images, starts, ends, counts, strict=True):
                 for _ in range(count):
                     self.yielded += 1

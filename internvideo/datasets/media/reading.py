@@ -242,6 +242,7 @@ class FrameBlock(NamedTuple):
         starts, ends: float64 (N,), seconds from the file's start between which each is shown.
         decoded: frames decoded so far, those that were not taken included.
         counts: int (N,), how often each is taken in a row.
+        until: second up to which the video was decoded, frames that were not taken included.
     """
 
     images: np.ndarray
@@ -249,6 +250,7 @@ class FrameBlock(NamedTuple):
     ends: np.ndarray
     decoded: int
     counts: np.ndarray
+    until: float
 
 
 def stream_blocks(path: str, fps: float | None, limits: MediaLimits) -> Iterator[FrameBlock]:
@@ -267,33 +269,39 @@ def _stream_blocks(path: str, fps: float | None, limits: MediaLimits) -> Iterato
     picture = Picture(probe.video.orientation)
     decoder = StreamDecoder(probe)
     held: list[tuple[Any, float, float, int]] = []
-    size, began, total = probe.video.size, time.monotonic(), 0
+    size, began, total, until = probe.video.size, time.monotonic(), 0, 0.0
     for taken in at_rate(_timed(probe, decoder), fps):
         own = size if taken is None else picture.size(taken[0])
         limits.check_size(path, *own)
         is_late = time.monotonic() - began > BLOCK_SECONDS
         # Also with nothing to give: the caller sees that the decoder goes on.
         if is_late or (held and (own != size or len(held) >= BLOCK_FRAMES or _is_full(held, own))):
-            yield _block(picture, held, size, decoder.decoded)
+            yield _block(picture, held, size, decoder.decoded, until)
             held, began = [], time.monotonic()
         size = own
-        if taken is not None and taken[3]:
+        if taken is None:
+            continue
+        until = taken[2]
+        if taken[3]:
             held.append(taken)
             total += taken[3]
             limits.check_count(path, total)
-    yield _block(picture, held, size, decoder.decoded)
+    yield _block(picture, held, size, decoder.decoded, until)
 
 
 def _is_full(held: list, size: tuple[int, int]) -> bool:
     return (len(held) + 1) * size[0] * size[1] * 3 > BLOCK_BYTES
 
 
-def _block(picture: Picture, held: list, size: tuple[int, int], decoded: int) -> FrameBlock:
+def _block(
+    picture: Picture, held: list, size: tuple[int, int], decoded: int, until: float
+) -> FrameBlock:
     images = allocate((len(held), size[1], size[0], 3))
     for place, (frame, *_) in enumerate(held):
         images[place] = picture.image(frame)
     starts, ends, counts = ([each[column] for each in held] for column in (1, 2, 3))
-    return FrameBlock(images, np.array(starts), np.array(ends), decoded, np.array(counts, np.int64))
+    times = np.array(starts), np.array(ends)
+    return FrameBlock(images, *times, decoded, np.array(counts, np.int64), until)
 
 
 Timed = tuple[Any, float, float]

@@ -12,6 +12,8 @@ from internvideo.datasets.inference.timed_windows import (
     window_length,
     window_settings,
 )
+from internvideo.datasets.inference.video_stream import FrameStream
+from tests.apis.tiny import moving_frames, write_video
 
 
 def frames_at(*starts: float, last: float = 1.0) -> list[tuple[float, float, float]]:
@@ -98,7 +100,7 @@ def test_a_clock_that_jumps_gives_no_more_windows_than_frames(window, jump: floa
 class AtRate:
     """A stream of two frames a second, taken four times a second."""
 
-    fps = 4.0
+    fps, until = 4.0, 1.6
 
     def timed(self):
         """Each frame twice, but the last, which is shorter."""
@@ -107,6 +109,12 @@ class AtRate:
 
 def test_frames_at_a_rate_have_the_seconds_for_which_they_stand() -> None:
     assert list(timed_frames(AtRate())) == [('a', 1, 1.25), ('a', 1.25, 1.5), ('b', 1.5, 1.6)]
+
+
+def test_the_last_window_ends_with_the_video_whatever_the_rate(tmp_path) -> None:
+    path = write_video(tmp_path / 'a.mp4', moving_frames(28, side=32), fps=28)
+    parts = list(timed_windows(timed_frames(FrameStream(path, fps=8)), 4, 4))
+    assert [(part.start, round(part.end, 6)) for part in parts] == [(0, 0.5), (0.5, 1.0)]
 
 
 def test_batches_keep_the_rest() -> None:
