@@ -15,6 +15,9 @@ from internvideo.engine.command_line import (
     use_amp,
 )
 
+FRAME_OPTIONS = ('test_dataloader.dataset.sampling', 'test_dataloader.dataset.pipeline')
+"""Options that choose the frames of a test, or bring them to size."""
+
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line."""
@@ -38,8 +41,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         '--frame-sampling',
         choices=('checkpoint', 'config'),
-        default='checkpoint',
-        help='whose choice of frames counts where the two differ (default: checkpoint)',
+        help='whose choice of frames counts where the two differ (default: checkpoint, or config '
+        'where --cfg-options changes it)',
     )
     parser.add_argument('--shard', metavar='i/n', help='test only share i of n, from 0')
     return parser
@@ -81,6 +84,11 @@ def take_share(config: object, shard: str) -> None:
     loader['dataset'] = dict(share, dataset=loader['dataset'])
 
 
+def chosen_by(options: Sequence[str]) -> str:
+    """Whose choice of frames is meant: that of the config if the command line says how."""
+    return 'config' if any(option.startswith(FRAME_OPTIONS) for option in options) else 'checkpoint'
+
+
 def check_checkpoint(config: object, args: argparse.Namespace) -> None:
     """Raise UsageError unless the checkpoint exists, or the config names a released model."""
     if args.checkpoint is None:
@@ -118,9 +126,8 @@ def main(args: argparse.Namespace) -> None:
     # Before the runner, whose own set-up would ask for a GPU driver.
     init_process_group(args.launcher, collective_timeout(config))
     told: list[str] = []
-    follow_checkpoint(
-        config, args.checkpoint, args.frame_sampling, splits=['test'], warn=told.append
-    )
+    choice = args.frame_sampling or chosen_by(args.cfg_options)
+    follow_checkpoint(config, args.checkpoint, choice, splits=['test'], warn=told.append)
     runner = RUNNERS.get(config.get('runner_type', 'Runner')).from_cfg(config)
     for warning in told:  # the run's log exists now
         runner.logger.warning(warning)

@@ -12,7 +12,7 @@ from .memory import FULL, HALF, LAYOUTS, ModelSizes, static_bytes
 DISK_RATE = 2 * GB
 """Bytes a second that one node writes to a parallel file system."""
 DECODED_CLIPS_PER_CORE = 9.0
-"""Clips of eight frames a second and core: 448x336 videos of ten seconds, decord."""
+"""Clips of eight frames a second and core: 448x336 videos of ten seconds."""
 
 
 def ring_share(world_size: int) -> float:

@@ -66,11 +66,12 @@ def test_a_checkpoint_is_tested_with_the_frames_it_was_trained_with(world, tmp_p
     expected = scores(path, tmp_path)
     assert 'another choice of frames' not in capfd.readouterr().out
     sampling = 'test_dataloader.dataset.sampling'
-    assert scores(path, tmp_path, f'{sampling}.num_frames=16') == expected
+    frames = [f'{sampling}.num_frames=16']
+    assert scores(path, tmp_path, *frames, '--frame-sampling', 'checkpoint') == expected
     warning = "sampling.num_frames 8 (config: 16); the checkpoint's is used"
     assert warning in capfd.readouterr().out
-    other = [f'{sampling}.type=SegmentSample', '--frame-sampling', 'config']
-    assert scores(path, tmp_path, *other) != expected
+    # What the command line asks for itself is meant.
+    assert scores(path, tmp_path, f'{sampling}.type=SegmentSample') != expected
     assert "the config's is used" in capfd.readouterr().out
 
 
