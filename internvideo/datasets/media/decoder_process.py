@@ -70,9 +70,9 @@ def allocate(shape: tuple[int, ...], dtype: Any = np.uint8) -> np.ndarray:
 
 def _shared_file(size: int) -> int:
     """Descriptor of a nameless file in memory, or on disk where there is no such thing."""
-    if hasattr(os, 'memfd_create'):
+    try:
         descriptor = os.memfd_create('frames')
-    else:
+    except (AttributeError, OSError):
         with tempfile.TemporaryFile() as file:
             descriptor = os.dup(file.fileno())
     os.ftruncate(descriptor, size)

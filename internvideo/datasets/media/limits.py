@@ -6,14 +6,18 @@ from typing import Any
 
 from .errors import MediaError
 
+PACKET_SECONDS = 0.01
+"""Some files have to be decoded from the start, and long ones take their time."""
+
 
 @dataclass(frozen=True)
 class MediaLimits:
     """Sizes and times above which a file is refused by name.
 
     Args:
-        deadline: seconds that one decoding may take; decoding then runs in a process of its own,
-            which is ended and replaced when they are over.  None: in this process, without any.
+        deadline: seconds that one decoding may take, beside ten milliseconds for each packet of the
+            file: decoding then runs in a process of its own, which is ended and replaced when they
+            are over.  None: in this process, without any.
         max_pixels: pixels of a frame; the default is the largest common size, 8192 x 4320.
         max_frames: frames of a file.
         max_clip_bytes: bytes of the frames of one request, as uint8 RGB.
@@ -32,6 +36,10 @@ class MediaLimits:
             value = getattr(self, field.name)
             if value is not None and not value > 0:
                 raise ValueError(f'limits.{field.name} must be positive, got {value}')
+
+    def patience(self, num_packets: int) -> float | None:
+        """Seconds for decoding a file of so many packets, None for any time."""
+        return None if self.deadline is None else self.deadline + PACKET_SECONDS * num_packets
 
     def check_size(self, path: str, width: int, height: int) -> None:
         """Raise MediaError for frames of too many pixels."""

@@ -85,7 +85,7 @@ class VideoReader:
         if self._backend in LIBRARY_READERS:
             self._refuse_wrong()
         elif not video.is_counted:
-            self.times = _counted_times(path, self._limits)
+            self.times = _counted_times(path, self._limits, len(video.packets))
             length = 1 / video.fps if video.fps else 0.0
             self.fps = average_rate(self.times, video.fps, length)
 
@@ -120,8 +120,9 @@ class VideoReader:
         if not numbers:
             width, height = self.probe.video.size
             return np.empty((0, height, width, 3), np.uint8)
+        patience = self._limits.patience(len(self.probe.video.packets))
         images, repeated, self._backend = run_guarded(
-            READ, self.path, self._backend, numbers, self._limits, deadline=self._limits.deadline
+            READ, self.path, self._backend, numbers, self._limits, deadline=patience
         )
         self.repeated |= repeated
         return images
@@ -142,11 +143,12 @@ def probe_media(path: str | Path, limits: Limits = None) -> MediaProbe:
     return found if found.path == path else replace(found, path=path)
 
 
-def _counted_times(path: str, limits: MediaLimits) -> np.ndarray:
+def _counted_times(path: str, limits: MediaLimits, num_packets: int) -> np.ndarray:
     key = (file_key(path), limits)
     found = _counts.get(key)
     if found is None:
-        found = run_guarded(COUNT, path, limits, deadline=limits.deadline).times
+        patience = limits.patience(num_packets)
+        found = run_guarded(COUNT, path, limits, deadline=patience).times
         _counts.put(key, found)
     return found
 

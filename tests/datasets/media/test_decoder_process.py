@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from torch.utils.data import DataLoader, Dataset
 
+from internvideo.datasets.media import decoder_process
 from internvideo.datasets.media.decoder_process import iterate_guarded, run_guarded
 from internvideo.datasets.media.errors import MediaError
 from tests.paths import ROOT
@@ -169,3 +170,12 @@ def is_running(process: int) -> bool:
     except FileNotFoundError:
         return False
     return status.rpartition(')')[2].split()[0] != 'Z'
+
+
+def test_memory_is_shared_without_nameless_files_too(monkeypatch) -> None:
+    monkeypatch.delattr(os, 'memfd_create', raising=False)
+    descriptor = decoder_process._shared_file(1 << 17)
+    try:
+        assert os.fstat(descriptor).st_size == 1 << 17
+    finally:
+        os.close(descriptor)
