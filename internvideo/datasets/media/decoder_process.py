@@ -56,6 +56,11 @@ class SharedArray(np.ndarray):
         # A view or a copy is no longer what the descriptor stands for.
         self.descriptor = None
 
+    def __del__(self) -> None:
+        # The memory lives as long as the descriptor: one that was not sent would stay for ever.
+        if self.descriptor is not None:
+            os.close(self.descriptor)
+
 
 def allocate(shape: tuple[int, ...], dtype: Any = np.uint8) -> np.ndarray:
     """An empty array for a result, which then reaches the caller without a copy."""
@@ -107,7 +112,10 @@ def serve(number: int) -> None:
             answer = next(results)
             signal.setitimer(signal.ITIMER_REAL, 0)
             _send(channel, answer)
-            if answer[0] != 'item':
+            is_last = answer[0] != 'item'
+            # The caller has its memory now.
+            del answer
+            if is_last:
                 break
             # The caller asks for each item, so that no more are made than it wants.
             following = _receive(channel)
@@ -188,7 +196,7 @@ def _send(channel: socket.socket, message: Any) -> None:
     else:
         channel.sendall(length)
     channel.sendall(header + content)
-    for descriptor in descriptors:
+    for descriptor in {*descriptors, *_Owned.values()}:
         os.close(descriptor)
     _Owned.clear()
 
@@ -200,9 +208,11 @@ _Owned: dict[int, int] = {}
 def _plain(message: Any) -> Any:
     """The message with plain arrays, the descriptors of shared ones remembered."""
     if isinstance(message, SharedArray):
+        plain = message.view(np.ndarray)
         if message.descriptor is not None:
             _Owned[message.ctypes.data] = message.descriptor
-        return message.view(np.ndarray)
+            message.descriptor = None
+        return plain
     if isinstance(message, tuple):
         return tuple(_plain(each) for each in message)
     if isinstance(message, list):

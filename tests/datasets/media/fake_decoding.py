@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from internvideo.datasets.media.decoder_process import allocate
+
 NAME = 'tests.datasets.media.fake_decoding'
 
 
@@ -62,3 +64,16 @@ def read(path: str) -> int:
     if 'end' in path:
         end_itself(path, 11)
     return int(Path(path).stem)
+
+
+def waste(path: str) -> np.ndarray:
+    """An array in shared memory, beside another one that is not given back."""
+    allocate((1 << 17,))
+    found = allocate((1 << 17,))
+    found[:] = 5
+    return found
+
+
+def open_descriptors(path: str) -> int:
+    """Number of files that the process holds open."""
+    return len(list(Path('/proc/self/fd').iterdir()))

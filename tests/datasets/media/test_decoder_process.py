@@ -179,3 +179,12 @@ def test_memory_is_shared_without_nameless_files_too(monkeypatch) -> None:
         assert os.fstat(descriptor).st_size == 1 << 17
     finally:
         os.close(descriptor)
+
+
+@pytest.mark.skipif(
+    not Path('/proc/self/fd').is_dir(), reason='counts open files as Linux has them'
+)
+def test_memory_that_is_not_sent_is_given_back() -> None:
+    before = guarded('open_descriptors')
+    assert all((guarded('waste') == 5).all() for _ in range(5))
+    assert guarded('open_descriptors') == before
