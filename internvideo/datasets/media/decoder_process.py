@@ -20,6 +20,7 @@ import tempfile
 import threading
 import time
 import traceback
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -38,6 +39,8 @@ PARENT_SECONDS = 1.0
 STOP_SECONDS = 1.0
 """Patience with an item that nobody wants any more; then the process is replaced."""
 MAX_DESCRIPTORS = 16
+MAX_MAPPED = 64
+"""Results that stay in shared memory, each of which holds a file open; more are copied."""
 # All pages at once: one by one, on first use, they cost several times as much.
 POPULATED = mmap.MAP_SHARED | getattr(mmap, 'MAP_POPULATE', 0)
 MESSAGE_BYTES = 2000
@@ -235,15 +238,26 @@ def _receive(channel: socket.socket) -> tuple[Any, int] | Any:
         first += _exactly(channel, LENGTH.size - len(first))
         sizes, length = pickle.loads(_exactly(channel, LENGTH.unpack(first)[0]))
         content = _exactly(channel, length)
-        memories = [
-            mmap.mmap(descriptor, size) for descriptor, size in zip(descriptors, sizes, strict=True)
-        ]
+        memories = map(_memory, descriptors, sizes)
         return pickle.loads(content, buffers=memories), len(content)
     except EOFError:
         return None
     finally:
         for descriptor in descriptors:
             os.close(descriptor)
+
+
+_mapped: weakref.WeakSet[mmap.mmap] = weakref.WeakSet()
+
+
+def _memory(descriptor: int, size: int) -> mmap.mmap | bytearray:
+    """Content of shared memory, without a copy unless many results are kept already."""
+    memory = mmap.mmap(descriptor, size, POPULATED)
+    if len(_mapped) < MAX_MAPPED:
+        _mapped.add(memory)
+        return memory
+    with memory:
+        return bytearray(memory)
 
 
 def _exactly(channel: socket.socket, size: int) -> bytes:

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -61,7 +62,8 @@ def _probe(path: str, limits: MediaLimits) -> MediaProbe:
     if found is None:
         found = probe_file(path, limits)
         _probes.put(key, found)
-    return found
+    # One file may have several names, and one of them may be gone.
+    return found if found.path == path else replace(found, path=path)
 
 
 def probe_here(path: str, limits: MediaLimits) -> MediaProbe:

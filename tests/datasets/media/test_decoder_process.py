@@ -1,6 +1,7 @@
 """Decoding in a process of its own: results, deadlines, sudden ends, and nothing left behind."""
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -188,3 +189,13 @@ def test_memory_that_is_not_sent_is_given_back() -> None:
     before = guarded('open_descriptors')
     assert all((guarded('waste') == 5).all() for _ in range(5))
     assert guarded('open_descriptors') == before
+
+
+def test_results_that_are_kept_do_not_use_up_the_files_of_a_process() -> None:
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(160, before[1]), before[1]))
+    try:
+        kept = [guarded('level', '7.mp4', (1 << 17,)) for _ in range(200)]
+        assert all(array[0] == 7 and array.flags.writeable for array in kept)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)

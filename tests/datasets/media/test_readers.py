@@ -135,3 +135,33 @@ def test_titles_in_other_encodings_keep_no_file_from_being_read(
     content = (tmp_path / 'a.mp4').read_bytes()
     (tmp_path / 'a.mp4').write_bytes(content.replace(b'TITLE', b'caf\xe9\xff'))
     assert len(open_with(tmp_path / 'a.mp4', backend).get_batch([0, 2])) == 2
+
+
+@pytest.mark.parametrize('backend', VIDEO_BACKENDS)
+def test_a_lost_frame_is_replaced_with_every_backend(
+    media: Path, tmp_path: Path, backend: str
+) -> None:
+    whole = media / 'good.mp4'
+    with av.open(str(whole)) as container:
+        packets = [packet for packet in container.demux(video=0) if packet.size]
+    data = bytearray(whole.read_bytes())
+    lost = packets[-2]
+    data[lost.pos : lost.pos + lost.size] = bytes(lost.size)
+    damaged = tmp_path / 'damaged.mp4'
+    damaged.write_bytes(data)
+    reader = open_with(damaged, backend)
+    frames = reader.get_batch(range(len(reader)))
+    (missing, shown), *others = reader.repeated.items()
+    assert (len(reader), shown, others) == (30, missing - 1, [])
+    np.testing.assert_array_equal(frames[missing], frames[shown])
+    assert reader.backend.startswith('pyav ')
+    # Those that refer to it may show the damage, those ahead of it do not.
+    np.testing.assert_array_equal(frames[:25], open_video(str(whole)).get_batch(range(25)))
+
+
+def test_a_file_is_read_by_the_name_that_is_there(media: Path, tmp_path: Path) -> None:
+    link = tmp_path / 'link.mp4'
+    link.symlink_to(media / 'good.mp4')
+    expected = open_video(str(link)).get_batch([3])
+    link.unlink()
+    np.testing.assert_array_equal(open_video(str(media / 'good.mp4')).get_batch([3]), expected)
