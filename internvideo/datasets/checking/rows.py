@@ -59,13 +59,20 @@ def _check_file(media: FileList, row: int) -> Found:
     yield examine_audio(path, media) if facts is None or facts.is_audio_only else facts
 
 
-def _check_row(media: MediaList, row: int) -> Found:
+def _parsed(media: AnyList, row: int) -> tuple[str, dict | Problem]:
+    """Place of a row, and what it says or why it cannot be read."""
     annotations = annotations_of(media)
     where = annotations.where(row)
     try:
-        info = annotations[row]
+        return where, annotations[row]
     except ValueError as error:
-        yield Problem(where, '', 'malformed', str(error).removeprefix(f'{where}: '))
+        return where, Problem(where, '', 'malformed', str(error).removeprefix(f'{where}: '))
+
+
+def _check_row(media: MediaList, row: int) -> Found:
+    where, info = _parsed(media, row)
+    if isinstance(info, Problem):
+        yield info
         return
     try:
         source = sources_of(media).of(info)
@@ -81,12 +88,9 @@ def _check_row(media: MediaList, row: int) -> Found:
 
 
 def _check_text_row(media: TextList, row: int) -> Found:
-    annotations = annotations_of(media)
-    where = annotations.where(row)
-    try:
-        info = annotations[row]
-    except ValueError as error:
-        yield Problem(where, '', 'malformed', str(error).removeprefix(f'{where}: '))
+    where, info = _parsed(media, row)
+    if isinstance(info, Problem):
+        yield info
         return
     path = path_of(info, media.data_prefix, media.media_type)
     for detail in text_faults(info, media.max_text_length, media.paragraph):

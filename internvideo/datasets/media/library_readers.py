@@ -13,44 +13,30 @@ from .libraries import local_name, optional_library
 from .media_facts import MediaProbe, VideoFacts
 
 WRONG_FRAMES = 'gives other frames than asked'
-# Hazard of the probe -> what the library makes of it.
+# Hazard of the probe -> what both libraries make of it.
+COMMON_FAULTS = dict(
+    **dict.fromkeys(
+        [
+            *('transport_stream', 'program_stream', 'avi_b_frames', 'clock_jumps'),
+            *('repeated_times', 'no_times', 'no_key_frame', 'inexact_key_frames'),
+            *('interlaced_h264', 'packed_pictures'),
+        ],
+        WRONG_FRAMES,
+    ),
+    size_changes='scales what has another size',
+    damaged_packets='does not say which frames are damaged',
+    orientation_message='does not put it upright',
+)
 FAULTS: dict[str, dict[str, str]] = dict(
-    decord=dict(
+    decord=COMMON_FAULTS
+    | dict(
         leading_packets=WRONG_FRAMES,
         discarded_packets='repeats the last frame for those that are cut away',
-        transport_stream=WRONG_FRAMES,
-        program_stream=WRONG_FRAMES,
         asf=WRONG_FRAMES,
-        avi_b_frames=WRONG_FRAMES,
-        clock_jumps=WRONG_FRAMES,
-        repeated_times=WRONG_FRAMES,
-        no_times=WRONG_FRAMES,
         no_duration='cannot open it',
-        no_key_frame=WRONG_FRAMES,
-        inexact_key_frames=WRONG_FRAMES,
-        size_changes='scales what has another size',
-        interlaced_h264=WRONG_FRAMES,
-        packed_pictures=WRONG_FRAMES,
-        damaged_packets='does not say which frames are damaged',
-        orientation_message='does not put it upright',
         several_videos='may show another stream',
     ),
-    torchcodec=dict(
-        transport_stream=WRONG_FRAMES,
-        program_stream=WRONG_FRAMES,
-        avi_b_frames=WRONG_FRAMES,
-        asf_b_frames=WRONG_FRAMES,
-        clock_jumps=WRONG_FRAMES,
-        repeated_times=WRONG_FRAMES,
-        no_times=WRONG_FRAMES,
-        no_key_frame=WRONG_FRAMES,
-        inexact_key_frames=WRONG_FRAMES,
-        size_changes='scales what has another size',
-        interlaced_h264=WRONG_FRAMES,
-        packed_pictures=WRONG_FRAMES,
-        damaged_packets='does not say which frames are damaged',
-        orientation_message='does not put it upright',
-    ),
+    torchcodec=COMMON_FAULTS | dict(asf_b_frames=WRONG_FRAMES),
 )
 CONTAINERS = dict(
     decord=('mov', 'matroska', 'avi', 'flv'),
