@@ -16,5 +16,7 @@ def decode_first_audio(path: str) -> bool:
             if not container.streams.audio:
                 return False
             return next(container.decode(audio=0), None) is not None
+    except MediaError:
+        raise
     except (av.FFmpegError, OSError, ValueError) as error:
         raise MediaError(path, decoder_reason(error, 'sound decoding failed')) from None

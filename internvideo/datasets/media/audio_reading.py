@@ -146,11 +146,7 @@ class _File:
 def _opened(path: str) -> Iterator[_File]:
     av = import_av()
     file_key(path)
-    try:
-        container = open_container(path)
-    except (av.FFmpegError, ValueError) as error:
-        raise MediaError(path, decoder_reason(error, 'cannot be opened')) from None
-    with container:
+    with open_container(path) as container:
         stream = _played_track(container)
         if stream is None:
             raise MediaError(path, NO_TRACK)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .errors import MediaError, decoder_reason
+from .errors import MediaError
 from .frame_times import SteadyClock, seconds_of
 from .libraries import import_av, open_container
 from .media_facts import MediaProbe, VideoFacts
@@ -57,11 +57,7 @@ def open_stream(path: str, index: int, threads: int = 1) -> tuple[Any, Any]:
     Raises:
         MediaError: the file cannot be opened.
     """
-    av = import_av()
-    try:
-        container = open_container(path)
-    except (av.FFmpegError, OSError, ValueError) as error:
-        raise MediaError(path, decoder_reason(error, 'cannot be opened')) from None
+    container = open_container(path)
     stream = container.streams[index]
     # One thread unless a single video is read in order: loader workers are the parallelism.
     stream.thread_count = threads

@@ -1,9 +1,15 @@
 """Decoder libraries, imported when a reader needs them and kept quiet."""
 
 import importlib
+from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+
+from .errors import MediaError, decoder_reason
+
+LISTS = frozenset({'concat', 'hls', 'dash', 'imf', 'sdp', 'webm_dash_manifest', 'image2', 'lavfi'})
+"""FFmpeg's formats of files that refer to other files or addresses."""
 
 
 def optional_library(module: str, package: str) -> ModuleType:
@@ -24,9 +30,23 @@ def import_av() -> ModuleType:
     return av
 
 
-def open_container(path: str, **options: Any) -> Any:
-    """Open a file for reading with PyAV, in whatever encoding its titles and tags are."""
-    return import_av().open(local_name(path), metadata_errors='replace', **options)
+def open_container(path: str, options: Mapping[str, str] | None = None, **more: Any) -> Any:
+    """Open a file for reading with PyAV, in whatever encoding its titles and tags are.
+
+    Raises:
+        MediaError: it cannot be opened, or only names other files, whose frames would pass for its
+            own.
+    """
+    av, options = import_av(), dict(options or {}, protocol_whitelist='file')
+    try:
+        container = av.open(local_name(path), options=options, metadata_errors='replace', **more)
+    except (av.FFmpegError, OSError, ValueError) as error:
+        raise MediaError(path, decoder_reason(error, 'cannot be opened')) from None
+    name = container.format.name
+    if name in LISTS:
+        container.close()
+        raise MediaError(path, f'is a list of other files ({name}); give those')
+    return container
 
 
 def local_name(path: str) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 
 from .decoder_process import run_guarded
 from .errors import MediaError
-from .file_cache import FileCache, file_key
+from .file_cache import FileCache, FileKey, file_key
 from .frame_times import average_rate
 from .libraries import library_version, optional_library
 from .library_readers import LIBRARY_READERS, MODULES, fault_of
@@ -76,6 +76,8 @@ class VideoReader:
         self._backend = 'pyav' if backend == 'auto' else backend
         if self._backend in LIBRARY_READERS:
             optional_library(MODULES[self._backend], self._backend)
+        # Before the probe: what comes after it is seen to be another file.
+        self._key = _content_key(path)
         self.probe = probe_media(path, self._limits)
         if self.probe.video is None:
             raise MediaError(path, 'no video stream')
@@ -120,12 +122,19 @@ class VideoReader:
         if not numbers:
             width, height = self.probe.video.size
             return np.empty((0, height, width, 3), np.uint8)
+        if _content_key(self.path) != self._key:
+            raise MediaError(self.path, 'the file has changed since it was opened')
         patience = self._limits.patience(len(self.probe.video.packets))
         images, repeated, self._backend = run_guarded(
             READ, self.path, self._backend, numbers, self._limits, deadline=patience
         )
         self.repeated |= repeated
         return images
+
+
+def _content_key(path: str) -> FileKey:
+    # Without the last number, which links and rights change too.
+    return file_key(path)[:-1]
 
 
 def probe_media(path: str | Path, limits: Limits = None) -> MediaProbe:

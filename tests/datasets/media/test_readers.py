@@ -165,3 +165,20 @@ def test_a_file_is_read_by_the_name_that_is_there(media: Path, tmp_path: Path) -
     expected = open_video(str(link)).get_batch([3])
     link.unlink()
     np.testing.assert_array_equal(open_video(str(media / 'good.mp4')).get_batch([3]), expected)
+
+
+def test_lists_of_other_files_are_refused(media: Path, tmp_path: Path) -> None:
+    (tmp_path / 'part.mp4').write_bytes((media / 'good.mp4').read_bytes())
+    names = tmp_path / 'list.mp4'
+    names.write_text('ffconcat version 1.0\nfile part.mp4\n')
+    with pytest.raises(MediaError, match=r'list\.mp4: is a list of other files \(concat\)'):
+        open_video(str(names))
+
+
+def test_a_file_that_was_replaced_gives_no_other_frames(media: Path, tmp_path: Path) -> None:
+    video = tmp_path / 'a.mp4'
+    video.write_bytes((media / 'good.mp4').read_bytes())
+    reader = open_video(str(video))
+    video.write_bytes((media / 'good.mp4').read_bytes() + bytes(8))
+    with pytest.raises(MediaError, match=r'a\.mp4: the file has changed since it was opened'):
+        reader.get_batch([0])
