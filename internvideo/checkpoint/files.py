@@ -161,6 +161,8 @@ def _read_file(path: Path, trusted_pickle: bool) -> Any:
     is_zip = zipfile.is_zipfile(path)
     if not magic or (magic == b'PK\x03\x04' and not is_zip):
         raise _damaged(path, 'the end of the file is missing')
+    if is_zip and _is_torchscript(path):
+        return _read_torchscript(path, trusted_pickle)
     # A legacy pickle cannot be mapped into memory.
     return _read_pickle(path, trusted_pickle, mmap=is_zip)
 
@@ -174,6 +176,26 @@ def _read_pickle(path: Path, trusted_pickle: bool, mmap: bool) -> Any:
             raise ValueError(_foreign_objects(path, found[0])) from error
         found = found or _UNKNOWN_OPERAND.search(str(error))
         raise _damaged(path, found[0] if found else f'{type(error).__name__} {error}') from error
+
+
+def _is_torchscript(path: Path) -> bool:
+    with zipfile.ZipFile(path) as archive:
+        return any(name.endswith('/constants.pkl') for name in archive.namelist())
+
+
+def _read_torchscript(path: Path, trusted: bool) -> dict[str, Tensor]:
+    """Weights of a TorchScript archive, which is how CLIP was first released."""
+    if not trusted:
+        raise ValueError(
+            f'checkpoint {path} is a TorchScript archive: a program with its weights. If you trust '
+            'where the file comes from, pass trusted_pickle=True, or write its weights alone once: '
+            "torch.save(torch.jit.load(FILE, map_location='cpu').state_dict(), OTHER_FILE)"
+        )
+    try:
+        module = torch.jit.load(path, map_location='cpu')
+    except RuntimeError as error:
+        raise _damaged(path, str(error)) from error
+    return {name: tensor.detach() for name, tensor in module.state_dict().items()}
 
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:

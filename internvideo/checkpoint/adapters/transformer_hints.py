@@ -10,7 +10,9 @@ from internvideo.checkpoint.report import (
     shape_text,
 )
 
-_BLOCK = re.compile(r'(?:^|\.)blocks\.(\d+)\.')
+_BLOCK = re.compile(r'(?:^|\.)(?:res)?blocks\.(\d+)\.')
+_FIRST_NORMS = ('blocks.0.norm1.weight', 'blocks.0.ln_1.weight')
+_KERNELS = ('patch_embed.proj.weight', 'conv1.weight')
 
 
 def transformer_hints(state: Shapes, model: Shapes, report: LoadReport) -> list[str]:
@@ -35,7 +37,7 @@ def _encoder_size(shapes: Shapes) -> tuple[int | None, int] | None:
     blocks = [int(found[1]) for name in shapes if (found := _BLOCK.search(name))]
     if not blocks:
         return None
-    norms = [s for name, s in shapes.items() if name.endswith('blocks.0.norm1.weight')]
+    norms = [s for name, s in shapes.items() if name.endswith(_FIRST_NORMS)]
     return (norms[0][-1] if norms else None), max(blocks) + 1
 
 
@@ -61,7 +63,7 @@ def _tables_hint(state: Shapes, model: Shapes) -> str:
 
 def _kernel_hint(report: LoadReport) -> str:
     for name, (old, new) in report.mismatched.items():
-        if name.endswith('patch_embed.proj.weight') and old[2:] != new[2:]:
+        if name.endswith(_KERNELS) and old[2:] != new[2:]:
             return (
                 'another patch: (tubelet_size, patch_size, patch_size) is '
                 f'{shape_text(old[2:])} in the checkpoint and {shape_text(new[2:])} in the model'
