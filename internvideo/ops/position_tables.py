@@ -16,7 +16,7 @@ Grid = tuple[int, int, int]
 
 
 class PositionTable(NamedTuple):
-    """Layout of the rows of a position table (1, rows, D), by which it is resized.
+    """Layout of the rows of a position table (1, rows, D) or (rows, D), by which it is resized.
 
     Attributes:
         over_time, over_space: whether a row is there for each temporal position, each patch of a
@@ -46,13 +46,15 @@ class PositionTable(NamedTuple):
         return self.extra_rows + steps * height * width
 
     def resize(self, table: Tensor, old: Grid, new: Grid) -> Tensor:
-        """``table`` (1, rows, D) of an encoder with grid ``old`` for one with grid ``new``.
+        """``table`` of an encoder with grid ``old`` for one with grid ``new``, of as many axes.
 
         Linear in time, bicubic in space, in float32 at least.
 
         Raises:
             ValueError: the table has other rows than ``old`` says.
         """
+        if table.ndim == 2:
+            return self.resize(table[None], old, new)[0]
         steps, *size = self.span(old)
         return interpolate_joint_table(
             table, steps, self.span(new), extra_rows=self.extra_rows, orig_grid=tuple(size)

@@ -240,7 +240,8 @@ def check_freezing(kind: Kind) -> None:
             )
         modes = {id(module) for part in opened for module in part.modules()}
         # These hold both open and frozen parts: their own mode says nothing.
-        containers = {id(encoder), id(encoder.blocks)}
+        holders = (m for m in encoder.modules() if any(c is encoder.blocks for c in m.modules()))
+        containers = {id(module) for module in holders}
         wrong = [
             name
             for name, module in encoder.named_modules()
@@ -296,8 +297,9 @@ def check_position_tables(kind: Kind) -> None:
         wanted, resized = _entries(other), dict(encoder.state_dict())
         for name, table in tables.items():
             old, new = encoder.grid, other.grid
-            assert state[name].shape[1] == table.num_rows(old), f'{name}: rows are not those said'
-            assert wanted[name].shape[1] == table.num_rows(new), f'{name}: rows of {change}'
+            # CLIP's tables have no batch axis.
+            assert state[name].shape[-2] == table.num_rows(old), f'{name}: rows are not those said'
+            assert wanted[name].shape[-2] == table.num_rows(new), f'{name}: rows of {change}'
             if not table.learned:
                 resized.pop(name, None)
                 if name in other.state_dict():

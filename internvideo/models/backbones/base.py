@@ -41,9 +41,10 @@ class VideoEncoder(BaseModule):
 
     All that other code asks of an encoder is stated here: widths and sizes as attributes, what it
     can do as class attributes and properties, freezing, layer-wise rules of optimisers, position
-    tables.  A family builds ``blocks`` (a ``ModuleList`` of ``depth`` entries) and, by convention,
-    ``patch_embed``, and writes its own ``forward`` out; the methods here serve it as they are
-    unless its parts have other names.  ``docs/encoders.md`` shows one in full.
+    tables.  A family builds ``blocks`` (a ``ModuleList`` of ``depth`` entries, which may lie inside
+    another part) and, by convention, ``patch_embed``, and writes its own ``forward`` out; the
+    methods here serve it as they are unless its parts have other names.  ``docs/encoders.md`` shows
+    one in full.
 
     Args:
         embed_dim: token width.
@@ -246,16 +247,10 @@ class VideoEncoder(BaseModule):
         """
         if not 0 <= open_blocks <= self.depth:
             raise ValueError(f'open_blocks={open_blocks} must be in [0, depth={self.depth}]')
-        self._frozen = list(self.blocks[: self.depth - open_blocks])
-        for module in self.children():
-            is_open = module is self.blocks or (open_pooler and module is self.pooler)
-            if not is_open:
-                self._frozen.append(module)
-        # Tokens and position tables, which belong to no child.
-        for parameter in self.parameters(recurse=False):
-            parameter.requires_grad_(False)
-        for module in self._frozen:
-            module.requires_grad_(False)
+        opened: list[nn.Module] = list(self.blocks[self.depth - open_blocks :])
+        if open_pooler and self.pooler is not None:
+            opened.append(self.pooler)
+        self._frozen = _freeze_within(self, {id(module) for module in opened})
         # The model may be in training mode already: what was frozen leaves it now.
         self.train(self.training)
 
@@ -276,6 +271,23 @@ class VideoEncoder(BaseModule):
         See :func:`layer_of`.
         """
         return layer_of(param_name.removeprefix(prefix), self.depth), self.depth + 2
+
+
+def _freeze_within(module: nn.Module, opened: set[int]) -> list[nn.Module]:
+    """Freeze ``module`` but for what has these ids, and return the modules that stay closed."""
+    # Tokens and position tables, which belong to no child.
+    for parameter in module.parameters(recurse=False):
+        parameter.requires_grad_(False)
+    closed: list[nn.Module] = []
+    for child in module.children():
+        if id(child) in opened:
+            continue
+        if any(id(inner) in opened for inner in child.modules()):
+            closed += _freeze_within(child, opened)
+        else:
+            child.requires_grad_(False)
+            closed.append(child)
+    return closed
 
 
 def layer_of(name: str, depth: int) -> int:
