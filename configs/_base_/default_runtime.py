@@ -8,6 +8,7 @@ default_hooks = dict(
     param_scheduler=dict(type='ParamSchedulerHook'),
     checkpoint=dict(type='CheckpointHook', interval=1, max_keep_ckpts=2, save_best='acc/top1'),
     loader_watch=dict(type='LoaderWatchHook', patience=60),
+    batch_norm=dict(type='BatchNormHook'),
     class_count=dict(type='ClassCountHook'),
     unused_parameters=dict(type='UnusedParametersHook'),
     heartbeat=dict(type='HeartbeatHook', interval=5, patience=300),
