@@ -4,12 +4,32 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 
+def embed_boxes(video: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Map non-overlapping boxes of a clip as a 3-D convolution whose stride is its kernel.
+
+    Taken as one matrix product over unfolded boxes, which is the same sum and faster.
+
+    Args:
+        video: (B, C, T, H, W), sides divisible by those of the kernel.
+        weight: (D, C, t, p, q).
+        bias: (D,) or None.
+
+    Returns:
+        (B, T/t, H/p * W/q, D), rows before columns.
+    """
+    batch, channels, frames, height, width = video.shape
+    t, p, q = weight.shape[2:]
+    boxes = video.reshape(batch, channels, frames // t, t, height // p, p, width // q, q)
+    # The order inside a box is that of the flattened kernel: channel, frame, row, column.
+    boxes = boxes.permute(0, 2, 4, 6, 1, 3, 5, 7).flatten(4).flatten(2, 3)
+    return F.linear(boxes, weight.flatten(1), bias)
+
+
 class PatchEmbed3D(nn.Module):
     """Linear map of non-overlapping (tubelet, patch, patch) boxes.
 
     The parameters are those of a 3-D convolution (``proj.weight`` (D, C, tubelet, patch, patch),
-    ``proj.bias``); the product is taken as one matrix product over unfolded boxes, which is the
-    same sum and faster than a convolution whose kernel equals its stride.
+    ``proj.bias``).
     """
 
     def __init__(
@@ -22,9 +42,4 @@ class PatchEmbed3D(nn.Module):
 
     def forward(self, video: Tensor) -> Tensor:
         """(B, C, T, H, W) -> (B, T', H'*W', D), rows before columns."""
-        batch, channels, frames, height, width = video.shape
-        t, p, q = self.kernel
-        boxes = video.reshape(batch, channels, frames // t, t, height // p, p, width // q, q)
-        # The order inside a box is that of the flattened kernel: channel, frame, row, column.
-        boxes = boxes.permute(0, 2, 4, 6, 1, 3, 5, 7).flatten(4).flatten(2, 3)
-        return F.linear(boxes, self.proj.weight.flatten(1), self.proj.bias)
+        return embed_boxes(video, self.proj.weight, self.proj.bias)

@@ -135,6 +135,7 @@ class ResidualTransformer(nn.Module):
         drop_path_rate: stochastic depth of the last block; linear from 0.
         attn_backend, is_causal: as for :class:`MultiheadAttention`.
         checkpoint_num: recompute the activations of that many first blocks when training.
+        hidden_dim: as for :class:`ResidualAttentionBlock`.
     """
 
     def __init__(
@@ -146,13 +147,14 @@ class ResidualTransformer(nn.Module):
         attn_backend: str = 'auto',
         is_causal: bool = False,
         checkpoint_num: int = 0,
+        hidden_dim: int | None = None,
     ) -> None:
         super().__init__()
         self.checkpoint_num = checkpoint_num
         # On the CPU even when the model is built on the meta device: the rates are numbers.
         rates = torch.linspace(0, drop_path_rate, depth, device='cpu').tolist()
         self.resblocks = nn.ModuleList(
-            ResidualAttentionBlock(dim, num_heads, None, rate, attn_backend, is_causal, depth)
+            ResidualAttentionBlock(dim, num_heads, hidden_dim, rate, attn_backend, is_causal, depth)
             for rate in rates
         )
 

@@ -3,25 +3,19 @@
 Source: arXiv 2403.15377, section 3.2 (InternVideo2-CLIP) and its model zoo for the small models.
 """
 
-from collections.abc import Sequence
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
-from internvideo.models.data_preprocessors.config_checks import reads_texts
-from internvideo.models.tasks.base import VideoModel
 from internvideo.registry import MODELS
-from internvideo.structures import VideoDataSample
-from internvideo.structures.encoded import RetrievalModel
 from internvideo.structures.rehearsal import SmallSizes
 
+from .dual_encoder import DualEncoder
 from .freezing import freeze_parts
-from .samples import pair_ids, set_features
 
 
 @MODELS.register_module(name=['InternVideo2CLIP', 'InternVideo2_CLIP', 'InternVideo2_CLIP_small'])
-class InternVideo2CLIP(RetrievalModel, VideoModel):
+class InternVideo2CLIP(DualEncoder):
     """Video and text towers trained by a contrastive loss.
 
     Children have the published names: ``vision_encoder``, ``text_encoder``, ``temp`` and, where
@@ -41,16 +35,11 @@ class InternVideo2CLIP(RetrievalModel, VideoModel):
             stochastic depth on in them: False.
         contrastive: config of the contrastive loss.
 
-    ``forward`` takes ``inputs = dict(video=(B, C, T, H, W), text=dict(input_ids=(B, L)))``, of
-    which either may be absent but in mode ``'loss'``, and data samples whose ``pair_id`` tells
-    duplicates.  Modes: ``'loss'``; ``'tensor'``: {modality: (B, D) feature, not normalised};
-    ``'predict'``: the data samples with normalised ``vision_feature`` and ``text_feature``.
+    ``forward``: see :class:`DualEncoder`.
 
     Raises:
         ValueError: features of the two towers differ in width.
     """
-
-    encoder_field = 'vision_encoder'
 
     def __init__(
         self,
@@ -69,21 +58,20 @@ class InternVideo2CLIP(RetrievalModel, VideoModel):
         data_preprocessor: dict[str, Any] | nn.Module | None = None,
         init_cfg: dict[str, Any] | None = None,
     ) -> None:
-        super().__init__(data_preprocessor, init_cfg)
-        self.temp_min = temp_min
-        self.temp = nn.Parameter(torch.tensor(float(temp)))
-        self.vision_encoder = MODELS.build(vision_encoder)
-        self.text_encoder = MODELS.build(text_encoder)
+        super().__init__(
+            vision_encoder,
+            text_encoder,
+            temp,
+            temp_min,
+            contrastive or {},
+            data_preprocessor,
+            init_cfg,
+        )
         width = self.vision_encoder.pooled_dim
         self.vision_align = None
         if align_dim:
             self.vision_align = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, align_dim))
-        if (align_dim or width) != self.text_encoder.out_dim:
-            raise ValueError(
-                f'video features are {align_dim or width} wide, text features '
-                f'{self.text_encoder.out_dim}'
-            )
-        self.contrastive = MODELS.build(dict(type='ContrastiveLoss') | (contrastive or {}))
+        self.check_widths(align_dim or width)
         if freeze_vision:
             children = self.vision_encoder.named_children()
             pooler = [name for name, part in children if part is self.vision_encoder.pooler]
@@ -97,81 +85,18 @@ class InternVideo2CLIP(RetrievalModel, VideoModel):
         # Their parameters learn nothing either way: only the mode of the modules differs.
         self._frozen = self._frozen if frozen_eval else []
 
-    check_config = staticmethod(reads_texts)
-    traced_mode = 'tensor'
-    """Mode in which a rehearsal follows a test batch."""
-
     @classmethod
     def shrink(cls, config: dict[str, Any], small: SmallSizes) -> dict[str, Any]:
         """Offer a small copy to a rehearsal."""
         given = [name for name in ('align_dim',) if name in config]
         return small.narrowed(config, *given)
 
-    def forward(
-        self,
-        inputs: dict[str, Any] | None,
-        data_samples: Sequence[VideoDataSample] | None = None,
-        mode: str = 'tensor',
-    ) -> dict[str, Tensor] | list[VideoDataSample]:
-        """Run one mode (see the class).  Raises ValueError for an unknown mode or no input."""
-        if mode not in ('loss', 'tensor', 'predict'):
-            raise ValueError(f"mode must be 'tensor', 'loss' or 'predict', got {mode!r}")
-        if not inputs:
-            raise ValueError(f'the batch holds nothing readable, so mode={mode!r} cannot run')
-        if mode == 'loss':
-            return self.loss(inputs, data_samples)
-        features = self.encode(inputs)
-        return features if mode == 'tensor' else set_features(features, data_samples)
-
-    @property
-    def modalities(self) -> tuple[str, ...]:
-        """See :class:`RetrievalModel`."""
-        return ('vision',)
-
-    @property
-    def temperature(self) -> float:
-        """See :class:`RetrievalModel`."""
-        return float(self.temp)
-
-    def check_modality(self, modality: str) -> None:
-        """See :class:`RetrievalModel`."""
-        if modality not in self.modalities:
-            raise ValueError('the model has no audio_encoder')
-
-    def encode(self, inputs: dict[str, Any]) -> dict[str, Tensor]:
-        """{modality: (B, D) feature, not normalised} of what ``inputs`` hold."""
-        features = {}
-        if inputs.get('video') is not None:
-            features['vision'] = self.encode_video(inputs['video'])
-        if inputs.get('text') is not None:
-            features['text'] = self.encode_text(inputs['text']['input_ids'])
-        return features
-
     def encode_video(self, video: Tensor) -> Tensor:
         """Clips or images (B, C, T, H, W) -> (B, D)."""
         pooled = self.vision_encoder(video).pooled
         return pooled if self.vision_align is None else self.vision_align(pooled)
 
-    def encode_text(self, input_ids: Tensor) -> Tensor:
-        """Tokens (B, L) -> (B, D)."""
-        return self.text_encoder(input_ids)
-
-    def loss(
-        self, inputs: dict[str, Any], data_samples: Sequence[VideoDataSample] | None
-    ) -> dict[str, Tensor]:
-        """Compute ``{'loss_vtc': ...}`` after clamping the temperature in place."""
-        with torch.no_grad():
-            # From below only, as published for this stage; stage 2 clamps on both sides.
-            self.temp.clamp_(min=self.temp_min)
-        features = self.encode(inputs)
-        lost = {'vision', 'text'} - features.keys()
-        if lost:
-            raise ValueError(f'the batch lacks {", ".join(sorted(lost))}')
-        ids = pair_ids(data_samples, self.temp.device)
-        pair = (features['vision'], features['text'])
-        return dict(loss_vtc=self.contrastive(*pair, self.temp, ids))
-
     def no_weight_decay(self) -> set[str]:
         """Names of parameters that are never decayed: the whole text tower is among them."""
         text = {f'text_encoder.{name}' for name, _ in self.text_encoder.named_parameters()}
-        return super().no_weight_decay() | text | {'temp'}
+        return super().no_weight_decay() | text
