@@ -122,7 +122,7 @@ def check_forward(kind: Kind) -> None:
         assert output.pooled.shape == (BATCH, encoder.pooled_dim), 'pooled is not pooled_dim wide'
     else:
         assert output.pooled is None, 'pooled_dim is 0, but there is a pooled vector'
-    assert (encoder.pooler is None) or encoder.pooled_dim, 'there is a pooler without pooled_dim'
+    assert not encoder.pooler_parts or encoder.pooled_dim, 'there is a pooler without pooled_dim'
     assert len(encoder.blocks) == encoder.depth, 'depth is not the number of blocks'
     assert_refused(lambda: encoder(video[..., :-1]), 'a clip of another size')
     assert_refused(lambda: encoder(video[0]), 'a clip without batch axis')
@@ -228,17 +228,17 @@ def check_freezing(kind: Kind) -> None:
         encoder.freeze(open_blocks=open_blocks, open_pooler=open_pooler)
         # As training loops do before every epoch, which must not wake what is frozen.
         encoder.train()
-        opened: list[nn.Module] = list(encoder.blocks[encoder.depth - open_blocks :])
-        if open_pooler and encoder.pooler is not None:
-            opened.append(encoder.pooler)
-        inside = {id(p) for module in opened for p in module.parameters()}
+        opened = [*encoder.blocks[encoder.depth - open_blocks :]]
+        opened += encoder.pooler_parts if open_pooler else ()
+        modules = [part for part in opened if isinstance(part, nn.Module)]
+        inside = {id(part) for part in opened} | {id(p) for m in modules for p in m.parameters()}
         for name, parameter in encoder.named_parameters():
             learns = id(parameter) in inside
             assert parameter.requires_grad == learns, (
                 f'{name} {"is frozen" if learns else "learns"} with open_blocks={open_blocks}, '
                 f'open_pooler={open_pooler}'
             )
-        modes = {id(module) for part in opened for module in part.modules()}
+        modes = {id(module) for part in modules for module in part.modules()}
         # These hold both open and frozen parts: their own mode says nothing.
         holders = (m for m in encoder.modules() if any(c is encoder.blocks for c in m.modules()))
         containers = {id(module) for module in holders}

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any, ClassVar, NamedTuple
 
 import torch
@@ -9,6 +10,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from internvideo.models.layers.norm import batch_norms, uncounted_statistics
 from internvideo.ops.position_tables import Grid, PositionTable
 from internvideo.structures.rehearsal import Finding, RehearsedRun, SmallSizes
 
@@ -74,10 +76,12 @@ class VideoEncoder(BaseModule):
         num_frames=4,
     )
     """Constructor arguments of a size that is quick on a CPU; see :meth:`small`."""
-    num_prefix_tokens: ClassVar[int] = 1
-    """Tokens in front of those of the patches: the class token, or none."""
+    num_prefix_tokens: int = 1
+    """Tokens in front of those of the patches: the class token, none, or one for each frame."""
     takes_mask: ClassVar[bool] = True
     """Whether ``forward`` can leave tokens out."""
+    any_num_frames: ClassVar[bool] = False
+    """Whether clips of other lengths are taken as well: no part depends on the number of frames."""
     sep_pos_embed: bool = False
     image_pos_embed: str | None = None
 
@@ -158,6 +162,14 @@ class VideoEncoder(BaseModule):
         return None
 
     @property
+    def pooler_parts(self) -> tuple[nn.Module | nn.Parameter, ...]:
+        """Modules and parameters that make the pooled vector: the pooler, or what has no module.
+
+        ``freeze`` leaves them open on demand.
+        """
+        return () if self.pooler is None else (self.pooler,)
+
+    @property
     def gives_attn(self) -> bool:
         """Whether ``return_attn`` can be asked for."""
         return False
@@ -201,11 +213,15 @@ class VideoEncoder(BaseModule):
 
     def run_block(self, index: int, x: Tensor) -> Tensor:
         """Block ``index`` on ``x``, its activations recomputed when so configured."""
-        if index < self.checkpoint_num and self.training and torch.is_grad_enabled():
-            # A reentrant one would cut the gradient off where the input needs none, as after
-            # frozen blocks.
-            return checkpoint(self.blocks[index], x, use_reentrant=False)
-        return self.blocks[index](x)
+        block = self.blocks[index]
+        if index >= self.checkpoint_num or not self.training or not torch.is_grad_enabled():
+            return block(x)
+        options: dict[str, Any] = {}
+        if norms := batch_norms(block):
+            options['context_fn'] = lambda: (nullcontext(), uncounted_statistics(norms))
+        # A reentrant one would cut the gradient off where the input needs none, as after frozen
+        # blocks.
+        return checkpoint(block, x, use_reentrant=False, **options)
 
     def num_needed_blocks(self, return_layers: Sequence[int], layers_only: bool) -> int:
         """Blocks that must run for what ``forward`` is asked for."""
@@ -213,9 +229,11 @@ class VideoEncoder(BaseModule):
 
     def check_clips(self, video: Tensor) -> None:
         """Raise ValueError unless ``video`` is of the configured size, or a placed image."""
-        fits = video.ndim == 5 and tuple(video.shape[3:]) == self.img_size
-        if fits and (video.shape[2] == self.num_frames or self.is_image(video.shape[2])):
-            return
+        if video.ndim == 5 and tuple(video.shape[3:]) == self.img_size:
+            frames = video.shape[2]
+            is_placed = self.any_num_frames and frames > 0 and frames % self.tubelet_size == 0
+            if is_placed or frames == self.num_frames or self.is_image(frames):
+                return
         raise ValueError(
             f'got clips of shape {tuple(video.shape)}; the model is configured for '
             f'(B, C, T, H, W) with num_frames={self.num_frames} and img_size={self.img_size}'
@@ -247,10 +265,9 @@ class VideoEncoder(BaseModule):
         """
         if not 0 <= open_blocks <= self.depth:
             raise ValueError(f'open_blocks={open_blocks} must be in [0, depth={self.depth}]')
-        opened: list[nn.Module] = list(self.blocks[self.depth - open_blocks :])
-        if open_pooler and self.pooler is not None:
-            opened.append(self.pooler)
-        self._frozen = _freeze_within(self, {id(module) for module in opened})
+        opened = [*self.blocks[self.depth - open_blocks :]]
+        opened += self.pooler_parts if open_pooler else ()
+        self._frozen = _freeze_within(self, {id(part) for part in opened})
         # The model may be in training mode already: what was frozen leaves it now.
         self.train(self.training)
 
@@ -277,7 +294,8 @@ def _freeze_within(module: nn.Module, opened: set[int]) -> list[nn.Module]:
     """Freeze ``module`` but for what has these ids, and return the modules that stay closed."""
     # Tokens and position tables, which belong to no child.
     for parameter in module.parameters(recurse=False):
-        parameter.requires_grad_(False)
+        if id(parameter) not in opened:
+            parameter.requires_grad_(False)
     closed: list[nn.Module] = []
     for child in module.children():
         if id(child) in opened:

@@ -1,4 +1,7 @@
-"""Root-mean-square normalisation."""
+"""Root-mean-square normalisation, and batch statistics that are counted once."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -88,3 +91,28 @@ class RMSNorm(nn.Module):
 
     def extra_repr(self) -> str:
         return f'{self.weight.numel()}, eps={self.eps}'
+
+
+def batch_norms(module: nn.Module) -> list[nn.Module]:
+    """Modules inside that keep running statistics of the batches that they see."""
+    kinds = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
+    found = (inner for inner in module.modules() if isinstance(inner, kinds))
+    return [norm for norm in found if norm.track_running_stats]
+
+
+@contextmanager
+def uncounted_statistics(norms: Sequence[nn.Module]) -> Iterator[None]:
+    """Let batch norms normalise as they do and leave their running statistics as they are.
+
+    For activations that are computed again: the batch counts once.
+    """
+    counts = [(norm.momentum, norm.num_batches_tracked.clone()) for norm in norms]
+    try:
+        for norm in norms:
+            # Passed to the kernel all the same, which would keep other tensors without them.
+            norm.momentum = 0.0
+        yield
+    finally:
+        for norm, (momentum, count) in zip(norms, counts, strict=True):
+            norm.momentum = momentum
+            norm.num_batches_tracked.copy_(count)

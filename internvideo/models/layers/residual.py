@@ -28,20 +28,29 @@ class LayerScale(nn.Module):
 # timm.layers takes 2.5 s of processor time (all of a model here: 1.2 s), and add_branch needs the
 # drawn factor and the scale before they are applied, to fuse them with the sum.
 class DropPath(nn.Module):
-    """Stochastic depth: drops a branch for whole samples, rescaling the kept ones."""
+    """Stochastic depth: drops a branch for whole samples, rescaling the kept ones.
 
-    def __init__(self, rate: float) -> None:
+    Args:
+        rate: probability that an entry is dropped.
+        axis: whose entries are drawn; 0 is that of samples, as the papers describe it.
+    """
+
+    def __init__(self, rate: float, axis: int = 0) -> None:
         super().__init__()
         if not 0.0 <= rate < 1.0:
             raise ValueError(f'drop_path_rate must be in [0, 1), got {rate}')
-        self.rate = rate
+        self.rate, self.axis = rate, axis
 
     def draw(self, x: Tensor) -> Tensor | None:
-        """Factor per sample (B, 1, ...) in float32, 0 or 1/(1-rate), or None when nothing drops."""
+        """Factor per entry of the axis, such as (B, 1, ...), in float32: 0 or 1/(1-rate).
+
+        None when nothing drops.
+        """
         if not self.training or self.rate == 0.0:
             return None
         keep = 1.0 - self.rate
-        shape = (x.shape[0],) + (1,) * (x.ndim - 1)
+        shape = [1] * x.ndim
+        shape[self.axis] = x.shape[self.axis]
         # Drawn in float32 whatever the run computes in: the same samples drop in every dtype.
         return torch.empty(shape, device=x.device).bernoulli_(keep).div_(keep)
 

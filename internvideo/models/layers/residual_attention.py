@@ -62,6 +62,9 @@ class MultiheadAttention(nn.Module):
             qkv = F.linear(x, self.in_proj_weight, self.in_proj_bias).chunk(3, dim=-1)
         elif self.is_causal:
             raise ValueError('causal attention has no other context than its own tokens')
+        elif self.backend == 'auto' and x.shape[1] * self.num_heads < x.shape[-1]:
+            # Fewer products than the D for each key and value.
+            return self._attend_few(x, context)
         else:
             dim = x.shape[-1]
             weights = self.in_proj_weight.split([dim, 2 * dim])
@@ -75,6 +78,24 @@ class MultiheadAttention(nn.Module):
         else:
             mixed = attend(q, k, v, self.backend)
         return self.out_proj(mixed.flatten(-2))
+
+    def _attend_few(self, x: Tensor, context: Tensor) -> Tensor:
+        """Attend without making keys and values: their maps act on the few queries and results.
+
+        ``q (W_k c + b_k) = (W_k^T q) c + q b_k``, of which the softmax drops the last term, and
+        ``sum_n a_n (W_v c_n + b_v) = W_v (sum_n a_n c_n) + b_v``.  Beside the context only the
+        scores (B, M * heads, N) are kept.
+        """
+        weights = self.in_proj_weight.unflatten(0, (3, self.num_heads, -1))
+        to_query, to_key, to_value = weights.unbind()
+        bias = self.in_proj_bias.chunk(3)
+        q = F.linear(x, to_query.flatten(0, 1), bias[0]).unflatten(-1, (self.num_heads, -1))
+        q = torch.einsum('bmhd,hdc->bmhc', q * q.shape[-1] ** -0.5, to_key)
+        scores = q.flatten(1, 2) @ context.transpose(1, 2)
+        mixed = scores.softmax(dim=-1).to(context.dtype) @ context
+        mixed = mixed.unflatten(1, (-1, self.num_heads))
+        values = torch.einsum('bmhc,hdc->bmhd', mixed, to_value).flatten(-2)
+        return self.out_proj(values + bias[2])
 
 
 def quick_gelu_mlp(

@@ -8,6 +8,7 @@ import torch
 
 from internvideo.models.backbones.base import VideoEncoder
 from internvideo.models.backbones.internvideo2 import InternVideo2
+from internvideo.models.backbones.uniformerv2 import UniFormerV2
 from internvideo.registry import MODELS
 from internvideo.verification.encoder_checks import CHECKS, registered_encoders
 from tests.paths import ROOT
@@ -36,6 +37,22 @@ def test_variants_of_internvideo2(fields):
     # The table of images gets no gradient from clips.
     spared = {'backward'} if 'image_pos_embed' in fields else set()
     for name in CHECKS.keys() - spared - {'named_sizes'}:
+        CHECKS[name](kind)
+
+
+@pytest.mark.parametrize(
+    'fields',
+    [
+        dict(no_lmhra=True, balance=False),
+        dict(temporal_downsample=True, global_layers=[0]),
+        dict(double_lmhra=False, sync_batch_norm=True, global_layers=[1], mlp_dropout=[0.1]),
+        dict(published_drop_path=True, backbone_drop_path_rate=0.5, drop_path_rate=0.1),
+    ],
+    ids=lambda fields: next(iter(fields)),
+)
+def test_variants_of_uniformerv2(fields):
+    kind = type('Variant', (UniFormerV2,), dict(SMALL=dict(UniFormerV2.SMALL) | fields))
+    for name in CHECKS.keys() - {'named_sizes'}:
         CHECKS[name](kind)
 
 
