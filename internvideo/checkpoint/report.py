@@ -32,6 +32,7 @@ class LoadReport:
         missing: entries of the model that the checkpoint should hold and does not.
         unexpected: entries of the checkpoint that nothing explains.
         mismatched: entries of both whose shapes differ: (checkpoint, model).
+        notes: what else was done to entries, such as a mean with those of another file.
     """
 
     source: str = ''
@@ -43,6 +44,7 @@ class LoadReport:
     missing: list[str] = field(default_factory=list)
     unexpected: list[str] = field(default_factory=list)
     mismatched: dict[str, tuple[Shape, Shape]] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
 
     @property
     def explained(self) -> bool:
@@ -77,6 +79,7 @@ class LoadReport:
             for name, (old, new) in self.reshaped.items()
         ]
         lines += [f'  {title}: {abbreviate(names)}' for title, names in self._lists()[1:] if names]
+        lines += [f'  {note}' for note in self.notes]
         return '\n'.join(lines)
 
     def _lists(self) -> list[tuple[str, Iterable[str]]]:

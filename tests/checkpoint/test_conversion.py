@@ -18,7 +18,7 @@ from internvideo.checkpoint.loading import build_adapter
 from internvideo.checkpoint.report import LoadReport
 from internvideo.registry import CHECKPOINT_ADAPTERS, MODELS
 from tests.models.tasks.pretraining.small_models import IMAGE_TOWER, MAE_TOWER, pretraining
-from tests.models.tasks.retrieval.small_models import AUDIO, BERT, clip, stage2_audio
+from tests.models.tasks.retrieval.small_models import AUDIO, BERT, clip, stage2_audio, viclip
 from tests.paths import PARITY, ROOT
 
 from .models import tiny_recognizer
@@ -31,6 +31,7 @@ MANIFESTS = {
     'internvideo2_stage2': ('stage2_visual_1b', 'stage2_audiovisual_6b'),
     'internvideo2_clip': ('clip_1b', 'clip_small_s14', 'clip_small_l14'),
     'beats': ('beats_iter3_plus',),
+    'viclip': ('viclip_b16', 'viclip_l14'),
 }
 TABLE = ROOT / 'docs' / 'checkpoints.md'
 
@@ -59,6 +60,7 @@ def states() -> dict[str, dict[str, torch.Tensor]]:
         'internvideo2_clip': clip(),
         'bert': MODELS.build(BERT),
         'beats': MODELS.build(AUDIO | dict(encoder_layers=2)),
+        'viclip': viclip(),
     }
     return {name: dict(model.state_dict()) for name, model in models.items()}
 

@@ -53,6 +53,17 @@ LLAMA = dict(
     out_dim=12,
     lora=dict(r=2),
 )
+VICLIP_VISION = dict(
+    type='ViCLIPVision',
+    arch=dict(embed_dim=16, depth=2, num_heads=2, mlp_ratio=2),
+    img_size=28,
+    patch_size=14,
+    num_frames=4,
+    output_dim=8,
+)
+CLIP_TEXT = dict(
+    type='CLIPText', embed_dim=8, context_length=6, vocab_size=20, width=16, heads=2, layers=1
+)
 
 
 def stage2(**fields: Any) -> nn.Module:
@@ -74,6 +85,12 @@ def stage2_audio(**fields: Any) -> nn.Module:
 
 def clip(**fields: Any) -> nn.Module:
     base = dict(type='InternVideo2CLIP', vision_encoder=VISION, text_encoder=LLAMA)
+    return MODELS.build(base | fields)
+
+
+def viclip(**fields: Any) -> nn.Module:
+    torch.manual_seed(0)
+    base = dict(type='ViCLIP', vision_encoder=VICLIP_VISION, text_encoder=CLIP_TEXT)
     return MODELS.build(base | fields)
 
 

@@ -3,25 +3,7 @@
 import pytest
 import torch
 
-from internvideo.registry import MODELS
-from tests.models.tasks.retrieval.small_models import samples
-
-VISION = dict(
-    type='ViCLIPVision',
-    arch=dict(embed_dim=16, depth=2, num_heads=2, mlp_ratio=2),
-    img_size=28,
-    patch_size=14,
-    num_frames=4,
-    output_dim=8,
-)
-TEXT = dict(
-    type='CLIPText', embed_dim=8, context_length=6, vocab_size=20, width=16, heads=2, layers=1
-)
-
-
-def viclip(**fields):
-    torch.manual_seed(0)
-    return MODELS.build(dict(type='ViCLIP', vision_encoder=VISION, text_encoder=TEXT) | fields)
+from tests.models.tasks.retrieval.small_models import VICLIP_VISION, samples, viclip
 
 
 def batch(frames=4):
@@ -107,8 +89,8 @@ def test_tables_and_embeddings_are_not_decayed():
     [
         (dict(masking_prob=1.0), r'masking_prob must be in \[0, 1\), got 1.0'),
         (dict(masking_prob=-0.1), 'masking_prob'),
-        (dict(vision_encoder=VISION | dict(output_dim=None)), 'vision_encoder.output_dim'),
-        (dict(vision_encoder=VISION | dict(output_dim=9)), 'video features are 9 wide'),
+        (dict(vision_encoder=VICLIP_VISION | dict(output_dim=None)), 'vision_encoder.output_dim'),
+        (dict(vision_encoder=VICLIP_VISION | dict(output_dim=9)), 'video features are 9 wide'),
         (dict(contrastive=dict(gather_gradient='none')), 'gather_gradient'),
     ],
     ids=str,
