@@ -36,6 +36,7 @@ def columns_of(row: int, num_classes: int, suffix: str, examples: Examples) -> d
         source='generated',
         label=str(row % num_classes),
         total_frames=str(examples.num_frames),
+        start_index='1',
         duration=f'{examples.duration:g}',
         start=f'{FIRST_SECOND:g}',
         end=f'{examples.duration - FIRST_SECOND:g}',

@@ -83,10 +83,10 @@ def decoded_facts(path: str, video: Any, imgs: np.ndarray, frame_inds: np.ndarra
 def _source_hash(path: str, video: Any, frame_inds: np.ndarray) -> str | None:
     if Path(path).is_file():
         return file_hash(path)
-    template = getattr(video, 'filename_tmpl', None)
-    if template is None:  # frames in memory
+    file_of = getattr(video, 'file_of', None)
+    if file_of is None:  # frames in memory
         return None
-    return files_hash(Path(path, template.format(i + 1)) for i in np.unique(frame_inds).tolist())
+    return files_hash(file_of(i) for i in np.unique(frame_inds).tolist())
 
 
 def add_record(

@@ -58,6 +58,7 @@ class MediaSources:
         if table is not None:
             self.table = {tag: _changed(default, tag, entry) for tag, entry in table.items()}
         kinds = {default, *(self.table or {}).values()}
+        kinds |= {_of_files(kind) for kind in kinds}
         self._openers = {
             kind: OpenVideo(kind.backend, kind.filename_tmpl, kind.limits) for kind in kinds
         }
@@ -65,9 +66,15 @@ class MediaSources:
     def of(self, row: Mapping[str, Any]) -> MediaSource:
         """The source of a row of the list.
 
+        A row of less than 0 ``total_frames`` is a video file where others are folders of frames.
+
         Raises:
             ValueError: its tag is not in the table.
         """
+        source = self._listed(row)
+        return _of_files(source) if row.get('total_frames', 0) < 0 else source
+
+    def _listed(self, row: Mapping[str, Any]) -> MediaSource:
         if self.table is None:
             return self.default
         if row.get('source') not in self.table:
@@ -80,6 +87,10 @@ class MediaSources:
     def __call__(self, sample: dict) -> dict:
         """Add ``video`` and ``total_frames`` to a sample whose path is resolved."""
         return self._openers[self.of(sample)](sample)
+
+
+def _of_files(source: MediaSource) -> MediaSource:
+    return replace(source, backend='auto') if source.backend == 'frames' else source
 
 
 def _changed(default: MediaSource, tag: str, entry: Mapping[str, Any]) -> MediaSource:

@@ -26,8 +26,9 @@ class VideoDataset(BaseDataset):
         pipeline: Transforms of the decoded frames, as configs or callables; run ``num_repeats``
             times on one decode.
         backend: ``'auto'``, ``'pyav'``, ``'decord'``, ``'torchcodec'``, or ``'frames'`` for
-            folders of images.
-        filename_tmpl: Names of the images of a folder, numbered from 1.
+            folders of images; rows of ``total_frames`` below 0 are video files all the same.
+        filename_tmpl: Names of the images of a folder, numbered from the row's ``start_index`` or
+            else 1.
         data_prefix: Folder that relative paths of the list start from.
         columns, delimiter: Layout of the list; ``delimiter=None`` finds it.
         num_classes: Number of classes; every label is checked against it.

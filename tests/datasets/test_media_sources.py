@@ -90,3 +90,39 @@ def test_folders_of_frames_get_no_suffix_and_absolute_paths_no_root() -> None:
     assert files.resolve('a/b') == '/data/a/b.mp4' and files.resolve('/x.avi') == '/x.avi'
     sources = MediaSources(files, dict(ssv2=dict(backend='frames')))
     assert sources.of(dict(source='ssv2')).resolve('7') == '/data/7'
+
+
+def listed(media: Path, folder: Path, lines: list[str], **fields):
+    """A list in the layout of masked autoencoders: path, first frame, frames or -1, label."""
+    (folder / 'train.csv').write_text('\n'.join(lines) + '\n')
+    config = dict(
+        type='VideoDataset',
+        ann_file=str(folder / 'train.csv'),
+        columns=('path', 'start_index', 'total_frames', 'label'),
+        backend='frames',
+        data_prefix=str(media),
+        sampling=dict(type='PretrainSample', num_frames=4, stride=2, num_segments=1),
+        pipeline=[dict(type='MultiScaleCrop', size=28), dict(type='PackInputs')],
+    )
+    return DATASETS.build(config | fields)
+
+
+def test_rows_are_folders_of_frames_or_files(media: Path, tmp_path: Path) -> None:
+    data = listed(media, tmp_path, ['frames 5 4 0', 'good.mp4 0 -1 1', 'frames 1 12 0'])
+    # Of four frames every second one, and the last that is reached again.
+    levels = data[0]['inputs'].float().mean(dim=(0, 1, 3, 4))
+    assert levels.tolist() == pytest.approx([50, 70, 70, 70], abs=2)
+    assert data[1]['inputs'].shape == (1, 3, 4, 28, 28)
+    assert data.get_data_info(1)['path'] == str(media / 'good.mp4')
+
+
+def test_frames_beyond_those_of_the_folder_are_named(media: Path, tmp_path: Path) -> None:
+    data = listed(media, tmp_path, ['frames 12 4 0'], test_mode=True)
+    assert 'img_00014.jpg is missing' in data[0]['data_samples'].unreadable
+
+
+def test_files_without_suffix_between_folders_of_frames() -> None:
+    sources = MediaSources(MediaSource('root', 'frames', path_suffix='.mp4'))
+    file, folder = (sources.of(dict(total_frames=n)) for n in (-1, 12))
+    assert (file.backend, file.resolve('a')) == ('auto', 'root/a.mp4')
+    assert (folder.backend, folder.resolve('a')) == ('frames', 'root/a')

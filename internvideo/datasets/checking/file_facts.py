@@ -114,7 +114,11 @@ class FileFacts:
 
 
 def examine_video(
-    path: str, source: MediaSource, reading: Reading, announced: int | None = None
+    path: str,
+    source: MediaSource,
+    reading: Reading,
+    announced: int | None = None,
+    first_number: int = 1,
 ) -> FileFacts:
     """Open and decode a video, or a folder of frames.
 
@@ -123,6 +127,7 @@ def examine_video(
         source: backend and names of images.
         reading: how much is decoded.
         announced: frames that a list says there are.
+        first_number: number in the name of the first image of a folder.
 
     Raises:
         ImportError: the backend's package is not installed.
@@ -132,7 +137,7 @@ def examine_video(
         _check_there(path)
         if source.backend != 'frames':
             _add_probe(facts, probe_media(path, limits_of(reading)))
-        reader = _open(path, source, reading)
+        reader = _open(path, source, reading, first_number)
         facts.frames = len(reader)
         _decode(facts, reader, reading)
         facts.repeated = len(reader.repeated)
@@ -202,9 +207,9 @@ def _check_there(path: str) -> None:
         raise MediaError(path, 'no such file or folder')
 
 
-def _open(path: str, source: MediaSource, reading: Reading) -> Reader:
+def _open(path: str, source: MediaSource, reading: Reading, first_number: int) -> Reader:
     if source.backend == 'frames':
-        return FrameFolderReader(path, source.filename_tmpl)
+        return FrameFolderReader(path, source.filename_tmpl, first_number=first_number)
     return open_video(path, source.backend, limits_of(reading))
 
 

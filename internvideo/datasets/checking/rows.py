@@ -84,7 +84,8 @@ def _check_row(media: MediaList, row: int) -> Found:
     if None not in (label, media.num_classes) and not 0 <= label < media.num_classes:
         detail = f'label {label} is not in 0..{media.num_classes - 1}'
         yield Problem(where, path, 'mislabelled', detail)
-    yield examine_video(path, source, media, info.get('total_frames'))
+    listed = info.get('total_frames'), info.get('start_index', 1)
+    yield examine_video(path, source, media, *listed)
 
 
 def _check_text_row(media: TextList, row: int) -> Found:

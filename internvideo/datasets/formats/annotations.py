@@ -14,6 +14,7 @@ COLUMN_TYPES = {
     'source': str,
     'label': int,
     'total_frames': int,
+    'start_index': int,
     'duration': float,
     'start': float,
     'end': float,
@@ -37,8 +38,8 @@ class AnnotationList:
     Args:
         path: Text file without header.
         columns: Names of the columns in order, from ``path``, ``source``, ``label``,
-            ``total_frames`` (integers), ``duration``, ``start``, ``end`` (seconds) and ``_``
-            (ignored).
+            ``total_frames``, ``start_index`` (integers), ``duration``, ``start``, ``end`` (seconds)
+            and ``_`` (ignored).
         delimiter: ``','``, ``' '``, ``'\\t'``; None finds it from the first line.
 
     Raises:

@@ -163,12 +163,13 @@ def _counted_times(path: str, limits: MediaLimits, num_packets: int) -> np.ndarr
 
 
 class FrameFolderReader:
-    """Frames kept as image files, numbered from 1: frame ``i`` is ``filename_tmpl.format(i + 1)``.
+    """Frames kept as image files: frame ``i`` is ``filename_tmpl.format(first_number + i)``.
 
     Args:
         path: Folder.
         filename_tmpl: Name of a frame, such as ``img_{:05}.jpg`` or ``{:05}.jpg``.
         total_frames: Number of frames; None counts the files.
+        first_number: Number in the name of the first frame.
     """
 
     fps = 0.0
@@ -176,15 +177,20 @@ class FrameFolderReader:
     backend, sample_aspect = 'images', 1.0
 
     def __init__(
-        self, path: str, filename_tmpl: str = 'img_{:05}.jpg', total_frames: int | None = None
+        self,
+        path: str,
+        filename_tmpl: str = 'img_{:05}.jpg',
+        total_frames: int | None = None,
+        first_number: int = 1,
     ) -> None:
         self.path, self.filename_tmpl = Path(path), filename_tmpl
+        self.first_number = first_number
         self.repeated: dict[int, int] = {}
         if not self.path.is_dir():
             raise MediaError(path, 'frame folder not found')
         self._count = self._count_files() if total_frames is None else total_frames
         if self._count <= 0:
-            raise MediaError(path, f'no frame like {filename_tmpl.format(1)} in the folder')
+            raise MediaError(path, f'no frame like {self.file_of(0).name} in the folder')
 
     def _count_files(self) -> int:
         suffix = Path(self.filename_tmpl).suffix
@@ -192,6 +198,10 @@ class FrameFolderReader:
 
     def __len__(self) -> int:
         return self._count
+
+    def file_of(self, index: int) -> Path:
+        """The file of a frame, numbered from 0."""
+        return self.path / self.filename_tmpl.format(self.first_number + index)
 
     def get_batch(self, indices: Sequence[int]) -> np.ndarray:
         """uint8 (N, H, W, 3) of these frames, numbered from 0.
@@ -202,7 +212,7 @@ class FrameFolderReader:
         frames = [self._frame(int(i)) for i in indices]
         for index, frame in zip(indices, frames, strict=True):
             if frame.shape != frames[0].shape:
-                name = self.filename_tmpl.format(int(index) + 1)
+                name = self.file_of(int(index)).name
                 raise MediaError(
                     self.path,
                     f'frame file {name} is {frame.shape[1]}x{frame.shape[0]}, '
@@ -211,7 +221,7 @@ class FrameFolderReader:
         return np.stack(frames)
 
     def _frame(self, index: int) -> np.ndarray:
-        file = self.path / self.filename_tmpl.format(index + 1)
+        file = self.file_of(index)
         if not file.is_file():
             raise MediaError(self.path, f'frame file {file.name} is missing')
         image = decode_image(file)

@@ -61,16 +61,19 @@ def dense_train(L: int, n: int, stride: int, randint: RandInt = np.random.randin
     return _dense_before(int(randint(span, L)), span, n)
 
 
-def dense_val(L: int, n: int, stride: int, published: bool = False) -> np.ndarray:
+def dense_val(
+    L: int, n: int, stride: int, published: bool = False, centered: bool = False
+) -> np.ndarray:
     """A fixed span of ``n * stride`` frames.
 
     The published span ends at ``(L - span) // 2`` and so begins before the video while
     ``L < 3 * span``; here it then begins at frame 0.  ``published`` keeps the negative numbers.
+    A ``centered`` span begins at ``(L - span) // 2``.
     """
     span = n * stride
     if span >= L:
         return _dense_short(L, n, stride)
-    end = (L - span) // 2
+    end = (L - span) // 2 + (span if centered else 0)
     return _dense_before(end if published else max(end, span), span, n)
 
 
@@ -84,6 +87,18 @@ def dense_test(L: int, n: int, stride: int, V: int) -> list[list[int]]:
         clip = list(range(first, min(first + span, L), stride))
         clips.append(clip + clip[-1:] * (n - len(clip)))
     return clips
+
+
+def strided_test(L: int, n: int, stride: int, V: int) -> list[list[int]]:
+    """Indices of ``V`` runs of ``n``, spread over the list of every ``stride``-th frame.
+
+    Unlike those of :func:`dense_test`, views begin at multiples of ``stride``; all begin at frame
+    0 where the list is shorter than ``n``, and repeat its last frame.
+    """
+    frames = range(0, L, stride)
+    room = max(len(frames) - n, 0)
+    firsts = [int(room / 2)] if V == 1 else [int(v * room / (V - 1)) for v in range(V)]
+    return [[frames[min(first + i, len(frames) - 1)] for i in range(n)] for first in firsts]
 
 
 def _dense_short(L: int, n: int, stride: int) -> np.ndarray:

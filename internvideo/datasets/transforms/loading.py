@@ -25,9 +25,9 @@ class OpenVideo:
     """Open ``path``: adds ``video`` (a reader) and ``total_frames``.
 
     ``backend`` is ``auto``, ``pyav``, ``decord``, ``torchcodec`` or ``frames`` (a folder of images
-    named by ``filename_tmpl``, numbered from 1; the list's ``total_frames`` is trusted when it has
-    one).  ``limits`` are fields of :class:`MediaLimits`: sizes and times above which a file is
-    refused.
+    named by ``filename_tmpl``, numbered from the list's ``start_index`` or else 1; the list's
+    ``total_frames`` is trusted when it has one).  ``limits`` are fields of :class:`MediaLimits`:
+    sizes and times above which a file is refused.
     """
 
     backend: str = 'auto'
@@ -43,8 +43,8 @@ class OpenVideo:
 
     def __call__(self, sample: dict) -> dict:
         if self.backend == 'frames':
-            count = sample.get('total_frames')
-            sample['video'] = FrameFolderReader(sample['path'], self.filename_tmpl, count)
+            count, first = sample.get('total_frames'), sample.get('start_index', 1)
+            sample['video'] = FrameFolderReader(sample['path'], self.filename_tmpl, count, first)
         else:
             sample['video'] = open_video(sample['path'], self.backend, self.limits)
         sample['total_frames'] = len(sample['video'])

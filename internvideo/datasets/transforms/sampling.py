@@ -55,7 +55,9 @@ class DenseSample:
     """Dense sampling: ``num_frames`` frames ``stride`` apart, ``num_views`` spans in testing.
 
     ``published_val`` keeps the published validation span, which begins before the video (and so
-    wraps to its end) for videos shorter than three spans.
+    wraps to its end) for videos shorter than three spans.  ``centered_val`` validates on the span
+    in the middle of the video.  With ``strided_views`` the views of a test are runs of the list of
+    every ``stride``-th frame.  (The last two are those of masked autoencoders.)
     """
 
     num_frames: int
@@ -64,11 +66,15 @@ class DenseSample:
     num_views: int = 1
     published_val: bool = False
     allow_short: bool = True
+    centered_val: bool = False
+    strided_views: bool = False
 
     def __post_init__(self) -> None:
         _check(self, 'DenseSample')
         if self.stride < 1:
             raise ValueError(f'DenseSample: stride must be at least 1, got {self.stride}')
+        if self.published_val and self.centered_val:
+            raise ValueError('DenseSample: published_val and centered_val are different spans')
 
     def __call__(self, sample: dict) -> dict:
         total, n = sample['total_frames'], self.num_frames
@@ -76,7 +82,10 @@ class DenseSample:
         if self.mode == 'train':
             clips = [frame_sampling.dense_train(total, n, self.stride)]
         elif self.mode == 'val':
-            clips = [frame_sampling.dense_val(total, n, self.stride, self.published_val)]
+            spans = self.published_val, self.centered_val
+            clips = [frame_sampling.dense_val(total, n, self.stride, *spans)]
+        elif self.strided_views:
+            clips = frame_sampling.strided_test(total, n, self.stride, self.num_views)
         else:
             clips = frame_sampling.dense_test(total, n, self.stride, self.num_views)
         # Only `published_val` gives negative numbers; the published decoder wraps these to the

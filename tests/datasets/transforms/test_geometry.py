@@ -1,5 +1,7 @@
 """Size, place, packing and batching of frames."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -15,10 +17,15 @@ from internvideo.datasets.transforms.geometry import (
     Resize,
     ResizeSquare,
     UniformCrops,
+    fixed_offsets,
+    multi_scale_sizes,
     resized_crop_box,
 )
 from internvideo.datasets.transforms.packing import PackInputs, channels_first
 from internvideo.registry import TRANSFORMS
+from tests.paths import ROOT
+
+FACTS = json.loads((ROOT / 'tests/configs/internvideo1_videomae_data.json').read_text())
 
 
 def clip(frames: int = 6, height: int = 40, width: int = 60, views: int = 2) -> dict:
@@ -128,3 +135,28 @@ def test_pixels_become_square_only_where_a_pipeline_says_so(aspect: float, width
     assert shown['gt_boxes'].tolist() == [[[0, 0, width, 40]]]
     same = TRANSFORMS.build(dict(type='SquarePixels'))(dict(imgs=imgs))
     assert same['imgs'] is imgs
+
+
+@pytest.mark.parametrize('fact', FACTS['three_crop_offsets'], ids=lambda fact: str(fact['resized']))
+def test_published_places_of_three_crops(fact: dict) -> None:
+    height, width = fact['resized']
+    rows, columns = np.mgrid[:height, :width].astype(np.float32)
+    # Grey levels name the place: OpenCV is not asked to scale anything.
+    imgs = np.stack([rows % 256, columns % 256, rows * 0], axis=-1).astype(np.uint8)[None]
+    sample = UniformCrops(fact['crops'], fact['short_side'])(dict(imgs=imgs, num_views=1))
+    channel = 0 if fact['axis'] == 'height' else 1
+    assert sample['imgs'][:, 0, 0, channel].tolist() == fact['offsets']
+    assert sample['imgs'].shape[1:3] == (fact['short_side'],) * 2
+
+
+def test_sizes_and_places_of_the_multi_scale_crop() -> None:
+    sizes = multi_scale_sizes(340, 256, 224, (1, 0.875, 0.75, 0.66))
+    # 256 * 0.875 = 224; of 16 pairs, those whose scales are neighbours.
+    assert sizes[:2] == [(256, 256), (224, 256)] and len(sizes) == 10
+    assert {side for pair in sizes for side in pair} == {256, 224, 192, 168}
+    assert {w for w, _ in multi_scale_sizes(340, 258, 224, (1, 0.875))} == {258, 224}
+    assert {w for w, _ in multi_scale_sizes(340, 260, 224, (1, 0.875))} == {260, 227}
+    places = fixed_offsets(340, 256, 224, 224)
+    assert len(set(places)) == 13
+    assert places[:5] == [(0, 0), (116, 0), (0, 32), (116, 32), (58, 16)]
+    assert all(x % 29 == 0 and y % 8 == 0 for x, y in places)

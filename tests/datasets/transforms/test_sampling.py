@@ -1,11 +1,14 @@
 """Sampling transforms beyond the published numbers: ranges, repairs and messages."""
 
+import json
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from internvideo.datasets.bad_samples import MediaError
+from internvideo.datasets.transforms.frame_sampling import pretrain
 from internvideo.datasets.transforms.sampling import (
     DenseSample,
     PretrainSample,
@@ -13,10 +16,13 @@ from internvideo.datasets.transforms.sampling import (
     UniformSample,
 )
 from internvideo.registry import TRANSFORMS
+from tests.paths import ROOT
 
+FACTS = json.loads((ROOT / 'tests/configs/internvideo1_videomae_data.json').read_text())
 KINDS = [
     dict(type='UniformSample'),
     dict(type='DenseSample', stride=4),
+    dict(type='DenseSample', stride=4, centered_val=True, strided_views=True),
     dict(type='SegmentSample', media='video'),
     dict(type='SegmentSample', media='frames'),
 ]
@@ -89,6 +95,7 @@ def test_single_views_are_central() -> None:
         (lambda: UniformSample(8, 'eval'), 'UniformSample: mode must be one of'),
         (lambda: UniformSample(8, 'train', 4), "num_views > 1 needs mode='test'"),
         (lambda: DenseSample(8, 0), 'stride must be at least 1'),
+        (lambda: DenseSample(8, 2, 'val', 1, True, True, True), 'are different spans'),
         (lambda: SegmentSample(0), 'num_frames and num_views must be at least 1'),
         (lambda: SegmentSample(8, media='folder'), "media must be 'video' or 'frames'"),
     ],
@@ -96,3 +103,66 @@ def test_single_views_are_central() -> None:
 def test_wrong_fields_are_named(build, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         build()
+
+
+# Published clips of masked autoencoders on videos.
+
+
+@pytest.mark.parametrize('fact', FACTS['pretrain_frames'], ids=str)
+def test_published_pretraining_clips(fact: dict) -> None:
+    first = fact['one_based_start'] - 1
+    drawn = []
+
+    def draw(room: int, size: int) -> np.ndarray:
+        drawn.append(room)
+        return np.full(size, first)
+
+    frames = pretrain(fact['duration'], 1, fact['frames'], fact['step'], draw)
+    assert frames.tolist() == fact['zero_based_indices']
+    # Videos that are no longer than a clip start at their first frame.
+    room = fact['duration'] - fact['frames'] * fact['step'] + 1
+    assert drawn == ([room] if room > 0 else [])
+    indices = PretrainSample(fact['frames'], fact['step'], 1)(dict(total_frames=fact['duration']))
+    assert indices['frame_inds'].shape == (1, fact['frames'])
+
+
+@pytest.mark.parametrize('fact', FACTS['test_views_dense'], ids=lambda fact: str(fact['length']))
+def test_published_dense_views(fact: dict) -> None:
+    sampling = DenseSample(
+        fact['clip_len'], fact['rate'], 'test', fact['segments'], strided_views=True
+    )
+    views = sampling(dict(total_frames=fact['length']))['frame_inds']
+    assert views.tolist() == fact['views']
+
+
+@pytest.mark.parametrize('fact', FACTS['test_views_sparse'], ids=lambda fact: str(fact['length']))
+def test_published_sparse_views(fact: dict) -> None:
+    sampling = SegmentSample(fact['frames'], 'test', fact['segments'])
+    views = sampling(dict(total_frames=fact['length']))['frame_inds']
+    assert views.tolist() == fact['views']
+    # Where an index is cut to an integer does not depend on the order in which views are listed.
+    tick = fact['length'] / fact['frames']
+    expected = [
+        [int(view * tick / fact['segments'] + tick * place) for place in range(fact['frames'])]
+        for view in range(fact['segments'])
+    ]
+    assert views.tolist() == expected
+
+
+@pytest.mark.parametrize('fact', FACTS['validation_frames'], ids=lambda fact: str(fact['length']))
+def test_published_dense_validation(fact: dict) -> None:
+    sampling = DenseSample(fact['clip_len'], fact['rate'], 'val', centered_val=True)
+    frames = sampling(dict(total_frames=fact['length']))['frame_inds']
+    assert frames.tolist() == [fact['indices']]
+
+
+@pytest.mark.parametrize('length', [16, 45, 300])
+def test_sparse_validation_takes_the_middle_of_each_segment(length: int) -> None:
+    frames = SegmentSample(16, 'val')(dict(total_frames=length))['frame_inds']
+    expected = [int((place + 0.5) * length / 16) for place in range(16)]
+    assert frames.tolist() == [expected]
+
+
+def test_one_strided_view_is_central() -> None:
+    sampling = DenseSample(4, 2, 'test', strided_views=True)
+    assert sampling(dict(total_frames=28))['frame_inds'].tolist() == [[10, 12, 14, 16]]
