@@ -23,6 +23,18 @@ def batch_size_of(loader: Mapping[str, Any]) -> int:
     return sizes.pop()
 
 
+def counted_sizes(
+    rule: Mapping[str, Any], loader: Mapping[str, Any], world_size: int, accumulation: int
+) -> tuple[int, int, int, int]:
+    """(batch size, processes, repeats, accumulation) as ``lr_scaling`` counts them.
+
+    What ``with_repeats=False`` or ``with_accumulation=False`` leaves out counts as 1.
+    """
+    repeats = loader['dataset'].get('num_repeats', 1) if rule.get('with_repeats', True) else 1
+    steps = accumulation if rule.get('with_accumulation', True) else 1
+    return batch_size_of(loader), world_size, repeats, steps
+
+
 def lr_factor(
     batch_size: int, world_size: int, num_repeats: int, accumulation: int, base_batch_size: int
 ) -> float:

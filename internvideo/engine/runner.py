@@ -43,7 +43,7 @@ from internvideo.checkpoint.training_state.run_state import (
 )
 from internvideo.engine.console import keep_dumps_in_file, loader_facts, model_facts
 from internvideo.engine.hooks.interrupt_hook import Interrupted, shield_worker
-from internvideo.engine.learning_rate_scaling import batch_size_of, lr_factor, scale_rates
+from internvideo.engine.learning_rate_scaling import counted_sizes, lr_factor, scale_rates
 from internvideo.engine.schedulers.step_schedules import Horizon
 from internvideo.engine.strategies.strategy import Strategy
 from internvideo.models.tasks.base import VideoModel
@@ -71,8 +71,9 @@ class Runner(MMEngineRunner):
     """Runner of mmengine with further config keys.
 
     ``strategy``: a registered strategy, or ``auto`` (see :func:`automatic_strategy`).
-    ``lr_scaling``: ``dict(base_batch_size=256, with_accumulation=True)``: learning rates in the
-    config are for steps of that many samples.  ``resume``: True or ``auto`` (the newest whole
+    ``lr_scaling``: ``dict(base_batch_size=256, with_accumulation=True, with_repeats=True)``:
+    learning rates in the config are for steps of that many samples, of which repeated
+    augmentations are some ``with_repeats``.  ``resume``: True or ``auto`` (the newest whole
     checkpoint of the work directory, if any) or a path.  ``compile``: True or the arguments of
     ``torch.compile``, applied to the video encoder.  ``trusted_pickle``: ``load_from`` may hold any
     Python objects.
@@ -307,10 +308,9 @@ class Runner(MMEngineRunner):
         rule = self.cfg.get('lr_scaling')
         if rule is None or not isinstance(self.optim_wrapper, Mapping):
             return
-        loader = self._train_dataloader
-        counts = self.accumulative_counts if rule.get('with_accumulation', True) else 1
-        repeats = loader['dataset'].get('num_repeats', 1)
-        sizes = (batch_size_of(loader), get_world_size(), repeats, counts)
+        sizes = counted_sizes(
+            rule, self._train_dataloader, get_world_size(), self.accumulative_counts
+        )
         base = rule.get('base_batch_size', 256)
         schedules = self.param_schedulers or []
         schedules = [schedules] if isinstance(schedules, Mapping) else schedules

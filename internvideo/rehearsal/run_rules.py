@@ -111,9 +111,13 @@ def learning_rate(rehearsed: RehearsedConfig) -> Iterator[Finding]:
         if base < 1:
             yield Finding('lr_scaling.base_batch_size', f'{base}')
             return
-        items = max(
-            map(rehearsed.items_per_batch, rehearsed.training), default=rehearsed.batch_size()
+        counted = (
+            rehearsed.items_per_batch(each)
+            if rule.get('with_repeats', True)
+            else rehearsed.batch_size(each.kind)
+            for each in rehearsed.training
         )
+        items = max(counted, default=rehearsed.batch_size())
         factor = lr_factor(items, world, 1, counts, base)
     if (
         wrapper['optimizer'].get('type', '').startswith('Adam')

@@ -1,3 +1,4 @@
+import json
 import math
 
 import numpy as np
@@ -7,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from internvideo.engine.learning_rate_scaling import lr_factor, scale_rates
+from internvideo.engine.learning_rate_scaling import counted_sizes, lr_factor, scale_rates
 from internvideo.engine.optimizers.constructors import (
     LayerDecayConstructor,
     ModuleLrConstructor,
@@ -27,9 +28,13 @@ from internvideo.engine.schedulers.step_schedules import (
     warmup_cosine_value,
     warmup_length,
 )
+from internvideo.models.backbones.videomae import VideoMAE
+from internvideo.models.tasks.recognition.video_recognizer import VideoRecognizer
 from tests.engine.small_run import VectorRecognizer
 from tests.models.tasks.retrieval.small_models import clip
+from tests.paths import ROOT
 
+FACTS = json.loads((ROOT / 'tests/configs/internvideo1_videomae_data.json').read_text())
 ADAMW = dict(optimizer=dict(type='AdamW', lr=0.1, weight_decay=0.05))
 
 
@@ -70,9 +75,45 @@ def test_module_learning_rate():
     assert {group['lr'] for group in wrapper.optimizer.param_groups} == {0.1, 1.0}
 
 
+def scales_by_name(model, **options):
+    """Scale on the learning rate of every parameter."""
+    groups = LayerDecayConstructor(ADAMW, options).groups(model)
+    return {name: group.lr_scale for group in groups for name in group.names}
+
+
+@pytest.mark.parametrize('extra', [1.0, 0.5])
+def test_published_layer_decay_of_a_masked_autoencoder(extra):
+    facts = FACTS['layer_decay']
+    backbone = dict(type='VideoMAE', arch='base', embed_dim=24, num_heads=2, patch_size=16)
+    head = dict(type='ClassificationHead', num_classes=4, in_dim=24)
+    model = VideoRecognizer(backbone, head)
+    assert isinstance(model.backbone, VideoMAE) and model.backbone.depth == facts['depth']
+    found = scales_by_name(model, layer_decay_rate=facts['layer_decay'], extra_decay=extra)
+    for name, scale in facts['scale'].items():
+        part = 'head' if name.split('.')[0] in ('fc_norm', 'head') else 'backbone'
+        if f'{part}.{name}' in found:
+            factor = extra if name.startswith('patch_embed') else 1.0
+            assert found[f'{part}.{name}'] == pytest.approx(scale * factor, rel=1e-12)
+    assert {'backbone.patch_embed.proj.weight', 'head.fc_norm.weight'} <= set(found)
+
+
+def test_extra_decay_is_of_the_patch_embedding_alone():
+    size = dict(embed_dim=32, depth=2, num_heads=2, mlp_ratio=2)
+    backbone = dict(type='InternVideo2', arch=size, img_size=28, num_frames=2)
+    model = VideoRecognizer(backbone, dict(type='ClassificationHead', num_classes=4))
+    found = scales_by_name(model, extra_decay=0.1)
+    assert found['backbone.cls_token'] == found['backbone.pos_embed'] == 1.0
+    slow = {name for name, scale in found.items() if scale != 1.0}
+    assert slow == {'backbone.patch_embed.proj.weight', 'backbone.patch_embed.proj.bias'}
+
+
 @pytest.mark.parametrize(
     ('options', 'message'),
-    [(dict(layer_decay=0.5), 'unknown paramwise_cfg layer_decay'), (dict(layer_decay_rate=2), '2')],
+    [
+        (dict(extra_decay=0.0), 'extra_decay'),
+        (dict(layer_decay=0.5), 'unknown paramwise_cfg layer_decay'),
+        (dict(layer_decay_rate=2), '2'),
+    ],
 )
 def test_wrong_layer_decay_options(options, message):
     with pytest.raises(ValueError, match=message):
@@ -157,6 +198,19 @@ def test_linear_scaling_rule():
     assert schedules == [dict(min_lr=2e-6, warmup_lr=2e-6), dict(end_value=0.1)]
 
 
+@pytest.mark.parametrize(
+    ('rule', 'sizes'),
+    [
+        (dict(base_batch_size=256), (8, 32, 2, 4)),
+        (dict(with_accumulation=False), (8, 32, 2, 1)),
+        (dict(with_repeats=False), (8, 32, 1, 4)),
+    ],
+)
+def test_what_the_scaling_rule_counts(rule, sizes):
+    loader = dict(batch_size=8, dataset=dict(num_repeats=2))
+    assert counted_sizes(rule, loader, world_size=32, accumulation=4) == sizes
+
+
 def step(wrapper, factor):
     weight = wrapper.optimizer.param_groups[0]['params'][0]
     wrapper.update_params((weight * factor).sum())
@@ -193,3 +247,14 @@ def test_autocast_on_this_device():
 def test_float16_needs_a_gpu():
     with pytest.raises(ValueError, match='float16 needs a GPU'):
         AmpOptimWrapper(optimizer=optimizer(), dtype='float16')
+
+
+@pytest.mark.parametrize('fact', FACTS['cosine_schedule'])
+def test_published_schedule_of_a_masked_autoencoder(fact):
+    horizon = Horizon(fact['steps_per_epoch'], fact['epochs'])
+    warmup = warmup_length(horizon, fact['warmup_epochs'], fact['warmup_steps'])
+    values = [
+        warmup_cosine_value(step, fact['base'], fact['final'], fact['start'], warmup, horizon.steps)
+        for step in range(horizon.steps)
+    ]
+    np.testing.assert_allclose(values, fact['values'], rtol=1e-12, atol=1e-18)

@@ -185,6 +185,15 @@ def test_mistake_is_found_and_named(world, mistake):
     assert all('\n' not in str(finding) for finding in found)
 
 
+def test_a_rate_is_judged_by_the_samples_that_its_rule_counts(world):
+    # Two samples on four processes, each augmented twice: 0.4 becomes 0.025 or 0.0125.
+    rules = (dict(with_repeats=True), dict(with_repeats=False))
+    found = [
+        faults_of(world, {'optim_wrapper.optimizer.lr': 0.4, 'lr_scaling': rule}) for rule in rules
+    ]
+    assert ['no rate' in str(faults) for faults in found] == [True, False]
+
+
 def test_mirrored_something_something_is_found(world):
     config = Config.fromfile(CONFIGS / 'internvideo2' / 'S14_ssv2.py')
     config.train_dataloader.dataset.pipeline.insert(0, FLIP)

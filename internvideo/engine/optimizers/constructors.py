@@ -114,17 +114,29 @@ class LayerDecayConstructor(GroupConstructor):
     from 0 at the input to the last behind the blocks; parameters outside the encoder take the full
     rate.
 
-    Options in ``paramwise_cfg``: ``layer_decay_rate`` (1.0: none).
+    Options in ``paramwise_cfg``: ``layer_decay_rate`` (1.0: none); ``extra_decay``, one more factor
+    on the rate of the patch embedding (1.0: none).
     """
 
-    options = frozenset({'layer_decay_rate'})
+    options = frozenset({'layer_decay_rate', 'extra_decay'})
 
     def groups(self, model: nn.Module) -> list[Group]:
         """See :func:`layer_decay_groups`."""
-        rate = float(self.paramwise_cfg.get('layer_decay_rate', 1.0))
+        rate, extra = (
+            float(self.paramwise_cfg.get(name, 1.0)) for name in ('layer_decay_rate', 'extra_decay')
+        )
         if not 0 < rate <= 1:
             raise ValueError(f'layer_decay_rate must lie in (0, 1], got {rate}')
-        layer_of, last = layer_rule(model) if rate < 1 else (lambda name: 0, 0)
+        if not 0 < extra <= 1:
+            raise ValueError(f'extra_decay must lie in (0, 1], got {extra}')
+        decays = rate < 1 or extra < 1
+        layer_of, last = layer_rule(model) if decays else (lambda name: 0, 0)
+
+        def extra_decay(name: str) -> float:
+            # Of what is before the blocks, tables and tokens are the encoder's own parameters.
+            inside = name.removeprefix(f'{model.encoder_field}.') if extra < 1 else ''
+            return extra if '.' in inside and layer_of(name) == 0 else 1.0
+
         return layer_decay_groups(
             trainable_parameters(model),
             layer_of,
@@ -132,6 +144,7 @@ class LayerDecayConstructor(GroupConstructor):
             rate,
             self.optimizer_cfg.get('weight_decay', 0.0),
             no_decay_names(model),
+            extra_decay,
         )
 
 

@@ -27,6 +27,7 @@ def layer_decay_groups(
     layer_decay: float,
     weight_decay: float,
     no_weight_decay: Collection[str] = (),
+    extra_decay: Callable[[str], float] = lambda name: 1.0,
 ) -> list[Group]:
     """Groups of the published layer-wise decay, in order of first appearance.
 
@@ -40,13 +41,15 @@ def layer_decay_groups(
         layer_decay: Factor from one layer to the one before it.
         weight_decay: Weight decay of those that take any.
         no_weight_decay: Names that take none.
+        extra_decay: Factor of a name on the scale of its layer.
     """
     groups: dict[tuple, Group] = {}
     for name, ndim in parameters:
         spared = takes_no_decay(name, ndim, no_weight_decay)
         layer = layer_of(name) if layer_decay < 1 else num_layers
-        scale = layer_decay ** (num_layers - layer)
-        group = groups.setdefault((layer, spared), Group(scale, 0.0 if spared else weight_decay))
+        scale = layer_decay ** (num_layers - layer) * extra_decay(name)
+        decay = 0.0 if spared else weight_decay
+        group = groups.setdefault((layer, spared, scale), Group(scale, decay))
         group.names.append(name)
     return list(groups.values())
 
