@@ -54,7 +54,9 @@ class PositionTable(NamedTuple):
             ValueError: the table has other rows than ``old`` says.
         """
         if table.ndim == 2:
-            return self.resize(table[None], old, new)[0]
+            batched = table[None]
+            resized = self.resize(batched, old, new)
+            return table if resized is batched else resized[0]
         steps, *size = self.span(old)
         return interpolate_joint_table(
             table, steps, self.span(new), extra_rows=self.extra_rows, orig_grid=tuple(size)

@@ -16,6 +16,7 @@ from internvideo.checkpoint.conversion import convert
 from internvideo.checkpoint.files import read_state_dict, write_state_dict
 from internvideo.checkpoint.loading import build_adapter
 from internvideo.checkpoint.report import LoadReport
+from internvideo.models.backbones.uniformerv2 import UniFormerV2
 from internvideo.registry import CHECKPOINT_ADAPTERS, MODELS
 from tests.models.tasks.pretraining.small_models import IMAGE_TOWER, MAE_TOWER, pretraining
 from tests.models.tasks.retrieval.small_models import AUDIO, BERT, clip, stage2_audio, viclip
@@ -32,7 +33,13 @@ MANIFESTS = {
     'internvideo2_clip': ('clip_1b', 'clip_small_s14', 'clip_small_l14'),
     'beats': ('beats_iter3_plus',),
     'viclip': ('viclip_b16', 'viclip_l14'),
+    'uniformerv2': ('uniformerv2_b16_k400_f8', 'uniformerv2_l14_336_frozen_k400_f8'),
 }
+FRAMES = dict(
+    type='VideoRecognizer',
+    backbone=dict(type='UniFormerV2', **UniFormerV2.small()),
+    head=dict(type='ClassificationHead', num_classes=5, in_dim=32),
+)
 TABLE = ROOT / 'docs' / 'checkpoints.md'
 
 
@@ -61,6 +68,7 @@ def states() -> dict[str, dict[str, torch.Tensor]]:
         'bert': MODELS.build(BERT),
         'beats': MODELS.build(AUDIO | dict(encoder_layers=2)),
         'viclip': viclip(),
+        'uniformerv2': MODELS.build(FRAMES),
     }
     return {name: dict(model.state_dict()) for name, model in models.items()}
 
@@ -76,6 +84,8 @@ def test_released_names_go_there_and_back(adapter, name):
     published, converter = manifest(name), build_adapter(adapter)
     if adapter == 'videomae_teacher':  # listed without what stands in front in pretraining files
         published = {f'encoder.{name}': tensor for name, tensor in published.items()}
+    if adapter == 'uniformerv2':  # listed as those of the inner network
+        published = {f'backbone.{name}': tensor for name, tensor in published.items()}
     assert converter.lacks(published) == []
     ours = converter.rename(published)
     back = converter.to_published(ours)
@@ -131,7 +141,8 @@ def test_what_an_adapter_lacks_is_said_with_what_it_has(adapter, to, tmp_path):
         for adapter in ('internvideo2_single', 'internvideo2_student', 'internvideo2_stage2')
         for to in ('internvideo', 'published')
     ]
-    + [('internvideo2_clip', 'internvideo'), ('beats', 'published'), ('bert', 'published')],
+    + [('internvideo2_clip', 'internvideo'), ('beats', 'published'), ('bert', 'published')]
+    + [('uniformerv2', 'internvideo'), ('uniformerv2', 'published')],
 )
 def test_a_converted_file_is_not_converted_again(adapter, to, tmp_path):
     state = states()[adapter]

@@ -2,6 +2,7 @@
 
 import functools
 import json
+from collections.abc import Sequence
 from importlib import resources
 
 from torch import Tensor
@@ -37,4 +38,17 @@ def remap_k710_head(
     rows = k710_rows(num_classes)
     if rows is None or weight.shape[0] != K710_CLASSES:
         return weight, bias
+    return pick_rows(weight, bias, rows)
+
+
+def pick_rows(
+    weight: Tensor, bias: Tensor | None, rows: Sequence[int]
+) -> tuple[Tensor, Tensor | None]:
+    """Rows of a linear classifier, in the order of ``rows``.
+
+    Raises ValueError for a classifier that has not the 710 classes to pick from.
+    """
+    if weight.shape[0] != K710_CLASSES:
+        raise ValueError(f'{weight.shape[0]} classes in the file, not those of Kinetics-710')
+    rows = list(rows)
     return weight[rows], None if bias is None else bias[rows]

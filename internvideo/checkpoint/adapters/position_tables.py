@@ -120,7 +120,7 @@ def resize_tables(
             resize_joint_table(state, name, grid, orig_t_size, report, table.extra_rows)
             continue
         # Over one of the two the number of rows says it all; frames are square.
-        rows = state[name].shape[1] - table.extra_rows
+        rows = state[name].shape[-2] - table.extra_rows
         side = math.isqrt(rows) if table.over_space else 1
         resized = table.resize(state[name], (rows, side, side), grid)
         replace_entry(state, name, resized, 'interpolated', report)
