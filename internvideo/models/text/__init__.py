@@ -1,1 +1,1 @@
-"""Text towers: BERT, LLaMA and MobileCLIP encoders."""
+"""Text towers and decoders: encoders of captions, and what writes them."""
