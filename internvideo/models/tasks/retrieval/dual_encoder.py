@@ -23,7 +23,8 @@ class DualEncoder(RetrievalModel, VideoModel):
     Args:
         vision_encoder: config of the video encoder.
         text_encoder: config of the text tower: tokens (B, L) -> features (B, ``out_dim``).
-        temp, temp_min: temperature at the start, and its lower bound.
+        temp, temp_min: temperature at the start, and its lower bound; ``temp=None``: a subclass
+            has a parameter of its own.
         contrastive: config of the contrastive loss.
 
     ``forward`` takes ``inputs = dict(video=(B, C, T, H, W), text=dict(input_ids=(B, L)))``, of
@@ -41,7 +42,7 @@ class DualEncoder(RetrievalModel, VideoModel):
         self,
         vision_encoder: dict[str, Any],
         text_encoder: dict[str, Any],
-        temp: float,
+        temp: float | None,
         temp_min: float,
         contrastive: dict[str, Any],
         data_preprocessor: dict[str, Any] | nn.Module | None,
@@ -49,7 +50,8 @@ class DualEncoder(RetrievalModel, VideoModel):
     ) -> None:
         super().__init__(data_preprocessor, init_cfg)
         self.temp_min = temp_min
-        self.temp = nn.Parameter(torch.tensor(float(temp)))
+        if temp is not None:
+            self.temp = nn.Parameter(torch.tensor(float(temp)))
         self.vision_encoder = MODELS.build(vision_encoder)
         self.text_encoder = MODELS.build(text_encoder)
         self.contrastive = MODELS.build(dict(type='ContrastiveLoss') | contrastive)
