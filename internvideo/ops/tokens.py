@@ -9,20 +9,20 @@ def take_tokens(tokens: Tensor, positions: Tensor) -> Tensor:
     return tokens.gather(1, positions[:, :, None].expand(-1, -1, tokens.shape[-1]))
 
 
-def gather_visible(x: Tensor, mask: Tensor, num_visible: int | None = None) -> Tensor:
-    """Keep the tokens of ``x`` (B, N, D) where ``mask`` (B, N) is False, in order: (B, M, D).
+def visible_positions(mask: Tensor, size: torch.Size, num_visible: int | None = None) -> Tensor:
+    """Positions (B, M) of the tokens that a mask leaves visible, ascending.
 
     Args:
-        x: tokens.
-        mask: True hides a token; the same number is visible in every row.
-        num_visible: that number, when the caller knows; it spares a device synchronisation.
+        mask: (B, N) bool, True hides a token; the same number is visible in every row.
+        size: B and N that are wanted.
+        num_visible: M, when the caller knows; it spares a device synchronisation.
 
     Raises:
         ValueError: the mask has another shape or dtype, or rows differ in visible count.
     """
-    if mask.dtype != torch.bool or mask.shape != x.shape[:2]:
+    if mask.dtype != torch.bool or mask.shape != size:
         raise ValueError(
-            f'mask must be bool of shape {tuple(x.shape[:2])}, got {mask.dtype} of shape '
+            f'mask must be bool of shape {tuple(size)}, got {mask.dtype} of shape '
             f'{tuple(mask.shape)}'
         )
     counts = (~mask).sum(dim=1)
@@ -36,8 +36,15 @@ def gather_visible(x: Tensor, mask: Tensor, num_visible: int | None = None) -> T
         # Asynchronous: an ordinary check would wait for the device in every step.
         torch._assert_async((counts == num_visible).all(), 'mask does not fit num_visible')
     # A stable sort puts the visible positions first and keeps their order.
-    order = torch.argsort(mask.to(torch.uint8), dim=1, stable=True)[:, :num_visible]
-    return take_tokens(x, order)
+    return torch.argsort(mask.to(torch.uint8), dim=1, stable=True)[:, :num_visible]
+
+
+def gather_visible(x: Tensor, mask: Tensor, num_visible: int | None = None) -> Tensor:
+    """Keep the tokens of ``x`` (B, N, D) where ``mask`` (B, N) is False, in order: (B, M, D).
+
+    Arguments and errors are those of :func:`visible_positions`.
+    """
+    return take_tokens(x, visible_positions(mask, x.shape[:2], num_visible))
 
 
 def mean_over_time(table: Tensor, steps: int) -> Tensor:

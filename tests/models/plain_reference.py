@@ -120,10 +120,14 @@ def plain_image_encoder(
     return streams, pooled, torch.cat([attn for _, _, attn in frames], 1)
 
 
-def plain_videomae_block(state: State, x: Tensor, heads: int, layout: str) -> Tensor:
+def plain_videomae_block(
+    state: State, x: Tensor, heads: int, layout: str, qk_scale: float | None
+) -> Tensor:
     q, k, v = plain_linear(state, 'attn.qkv', plain_norm(state, 'norm1', x, 1e-6)).chunk(3, -1)
     if 'attn.q_bias' in state:
         q, v = q + state['attn.q_bias'], v + state['attn.v_bias']
+    if qk_scale is not None:
+        q = q * qk_scale * (q.shape[-1] / heads) ** 0.5  # plain_attention divides by it
     if layout == 'published':
         # The kernel takes the heads for tokens; its result is read as if it had not.
         q, k, v = (a.unflatten(-1, (heads, -1)) for a in (q, k, v))
@@ -143,6 +147,7 @@ def plain_videomae(
     x, streams = plain_visible(plain_patches(state, video) + state['pos_embed'], mask), []
     for index in range(facts['depth']):
         part = below(state, f'blocks.{index}')
-        x = plain_videomae_block(part, x, facts['num_heads'], facts['attention_layout'])
+        layout, qk_scale = facts['attention_layout'], facts.get('qk_scale')
+        x = plain_videomae_block(part, x, facts['num_heads'], layout, qk_scale)
         streams.append(x)
     return [*streams[:-1], plain_norm(state, 'norm', streams[-1], 1e-6)]

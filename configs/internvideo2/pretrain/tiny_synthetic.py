@@ -21,6 +21,7 @@ model = dict(
                 patch_size=8,
                 num_frames=8,
                 tubelet_size=4,
+                pos_embed='stored',
             ),
             layers=dict(count=2),
             dtype='float32',

@@ -14,6 +14,7 @@ model = dict(
         patch_size=8,
         num_frames=8,
         tubelet_size=4,
-        mean_pool=True,
+        pos_embed='stored',
+        pooling='mean',
     ),
 )

@@ -1,5 +1,6 @@
 """The VideoMAE vision transformer (arXiv 2203.12602 and, for the giant sizes, 2303.16727)."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -13,30 +14,46 @@ from internvideo.models.layers.mlp import Mlp
 from internvideo.models.layers.patch_embed import PatchEmbed3D
 from internvideo.models.layers.position import interleaved_sinusoid, resized_sinusoid
 from internvideo.models.layers.residual import DropPath
-from internvideo.ops.tokens import gather_visible
+from internvideo.ops.position_tables import interpolate_joint_table
+from internvideo.ops.tokens import visible_positions
+from internvideo.ops.tubes import take_tubes
 from internvideo.registry import MODELS
 from internvideo.structures.rehearsal import SmallSizes
 
 from .base import EncoderOutput, PositionTable, VideoEncoder, small_encoder
 
 LAYOUTS = ('corrected', 'published')
-BASE_STEPS = 8
-# Patches a side of the table before resizing: 224 px at patch 14, and 14 for any other patch.
-BASE_SIDES = {14: 16}
+POSITIONS = ('resized', 'own', 'learned', 'stored')
+POOLINGS = (None, 'mean', 'first')
+BASE_FRAMES, BASE_SIZE = 16, 224
+STORED_STEPS = 8
+# Patches a side of the stored table before resizing: 224 px at patch 14, 14 for any other patch.
+STORED_SIDES = {14: 16}
 
 
 class VideoMAEAttention(nn.Module):
     """Self-attention whose queries and values, but not keys, have a bias.
 
+    ``qk_scale`` takes the place of ``head_dim ** -0.5`` as the factor of the queries.
     ``layout='published'`` reproduces what the published InternVideo2 pretraining code computes
     with these weights: heads and tokens trade places, so a token attends over its own heads and
     the results are spread over other tokens.
     """
 
-    def __init__(self, dim: int, num_heads: int, qkv_bias: bool, backend: str, layout: str) -> None:
+    def __init__(
+        self,
+        dim: int,
+        num_heads: int,
+        qkv_bias: bool,
+        backend: str = 'auto',
+        layout: str = 'corrected',
+        qk_scale: float | None = None,
+    ) -> None:
         super().__init__()
         if dim % num_heads:
             raise ValueError(f'embed_dim={dim} is not divisible by num_heads={num_heads}')
+        # What kernels do not multiply with themselves; None, or 0 as published: nothing.
+        self.extra_scale = qk_scale * (dim // num_heads) ** 0.5 if qk_scale else None
         self.num_heads, self.layout = num_heads, layout
         self.backend = check_attn_backend(backend)
         self.qkv = Linear(dim, 3 * dim, bias=False)
@@ -52,12 +69,14 @@ class VideoMAEAttention(nn.Module):
             # drops.
             bias = torch.cat([self.q_bias, torch.zeros_like(self.q_bias), self.v_bias])
         qkv = F.linear(x, self.qkv.weight, bias)
-        parts = (part.unflatten(-1, (self.num_heads, -1)) for part in qkv.chunk(3, dim=-1))
+        q, k, v = (part.unflatten(-1, (self.num_heads, -1)) for part in qkv.chunk(3, dim=-1))
+        if self.extra_scale is not None:
+            q = q * self.extra_scale
         if self.layout == 'corrected':
-            return self.proj(attend(*parts, self.backend).flatten(-2))
+            return self.proj(attend(q, k, v, self.backend).flatten(-2))
         # attend() takes the second axis for tokens, which is that of the heads here; its output is
         # read back without a transpose, too.
-        q, k, v = (part.transpose(1, 2) for part in parts)
+        q, k, v = (part.transpose(1, 2) for part in (q, k, v))
         return self.proj(attend(q, k, v, self.backend).reshape(x.shape))
 
 
@@ -69,15 +88,18 @@ class VideoMAEBlock(nn.Module):
         dim: int,
         num_heads: int,
         hidden_dim: int,
-        qkv_bias: bool,
-        init_values: float | None,
-        drop_path: float,
-        attn_backend: str,
-        attention_layout: str,
+        qkv_bias: bool = True,
+        init_values: float | None = None,
+        drop_path: float = 0.0,
+        attn_backend: str = 'auto',
+        attention_layout: str = 'corrected',
+        qk_scale: float | None = None,
     ) -> None:
         super().__init__()
         self.norm1 = nn.LayerNorm(dim, eps=1e-6)
-        self.attn = VideoMAEAttention(dim, num_heads, qkv_bias, attn_backend, attention_layout)
+        self.attn = VideoMAEAttention(
+            dim, num_heads, qkv_bias, attn_backend, attention_layout, qk_scale
+        )
         self.norm2 = nn.LayerNorm(dim, eps=1e-6)
         # Trained with the exact GELU, which the fused kernel does not know.
         self.mlp = Mlp(dim, hidden_dim, act='gelu', fused=False)
@@ -98,11 +120,11 @@ def _scaled(branch: Tensor, gamma: Tensor | None) -> Tensor:
 
 @MODELS.register_module()
 class VideoMAE(VideoEncoder):
-    """VideoMAE encoder without class token, of which one is the MAE teacher of InternVideo2.
+    """VideoMAE encoder without class token (arXiv 2203.12602, section 3.2).
 
-    Parameters carry the published names (without the ``encoder.`` of pretraining files).  The
-    position table is a constant sinusoid of the base size (16 frames, 224 px); for another size
-    it is resized and, as in the published files, an entry ``pos_embed`` that is not trained.
+    It is pretrained by ``MaskedAutoencoder``, fine-tuned as the encoder of a ``VideoRecognizer``,
+    and one is the MAE teacher of InternVideo2.  Parameters carry the published names (without the
+    ``encoder.`` of pretraining files).
 
     Args:
         arch: ``'small'``, ``'base'``, ``'large'``, ``'huge'``, ``'giant'``, ``'gigantic'``, or
@@ -111,17 +133,25 @@ class VideoMAE(VideoEncoder):
         img_size: side of the input in pixels, or (height, width).
         patch_size, num_frames, tubelet_size, in_channels: as for InternVideo2.
         qkv_bias: biases of queries and values.
+        qk_scale: factor of the queries in place of ``head_dim ** -0.5``.
         init_values: first value of the layer scales; 0 or None leaves them out.
         drop_path_rate: stochastic depth of the last block; linear from 0.
+        pos_embed: where tokens get their places from.  ``'resized'``: the constant sinusoid of 16
+            frames of 224 px, resized to this size (fine-tuning).  ``'own'``: that of this size
+            (pretraining, where the two differ but at the base size).  ``'learned'``: parameters,
+            an entry ``pos_embed`` (1, N, D).  ``'stored'``: as ``'resized'``, but the resized
+            table is an entry that is not trained and starts from 14 patches a side whatever the
+            patch, as for the teacher of the published InternVideo2.
         final_norm: LayerNorm ``norm`` after the last block.
-        mean_pool: give the mean of the tokens as the pooled vector, for a classifier.
+        pooling: the pooled vector, for a classifier: ``'mean'`` of the tokens (published with
+            ``final_norm=False`` and a norm in the head), the ``'first'`` token, or None.
         attn_backend: attention backend.
         attention_layout: ``'corrected'``, or ``'published'`` for the attention across heads that
             the published InternVideo2 pretraining runs its teacher with.
         checkpoint_num: recompute the activations of that many first blocks when training.
 
     Raises:
-        ValueError: unknown architecture or layout; sizes that do not divide.
+        ValueError: unknown architecture, layout, table or pooling; sizes that do not divide.
     """
 
     ARCHITECTURES: ClassVar[dict[str, dict[str, Any]]] = {
@@ -147,19 +177,20 @@ class VideoMAE(VideoEncoder):
         tubelet_size: int = 2,
         in_channels: int = 3,
         qkv_bias: bool = True,
+        qk_scale: float | None = None,
         init_values: float | None = 0.0,
         drop_path_rate: float = 0.0,
+        pos_embed: str = 'resized',
         final_norm: bool = True,
-        mean_pool: bool = False,
+        pooling: str | None = None,
         attn_backend: str = 'auto',
         attention_layout: str = 'corrected',
         checkpoint_num: int = 0,
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
-        if attention_layout not in LAYOUTS:
-            raise ValueError(
-                f'attention_layout must be one of {", ".join(LAYOUTS)}, got {attention_layout!r}'
-            )
+        _check_choice('attention_layout', attention_layout, LAYOUTS)
+        _check_choice('pos_embed', pos_embed, POSITIONS)
+        _check_choice('pooling', pooling, POOLINGS)
         width = self.resolve_arch(
             arch, embed_dim=embed_dim, depth=depth, num_heads=num_heads, mlp_ratio=mlp_ratio
         )
@@ -170,11 +201,11 @@ class VideoMAE(VideoEncoder):
             patch_size=patch_size,
             num_frames=num_frames,
             tubelet_size=tubelet_size,
-            pooled_dim=width['embed_dim'] if mean_pool else 0,
+            pooled_dim=width['embed_dim'] if pooling else 0,
             checkpoint_num=checkpoint_num,
             init_cfg=init_cfg,
         )
-        self.mean_pool = mean_pool
+        self.pooling, self.positions = pooling, pos_embed
         self.patch_embed = PatchEmbed3D(patch_size, tubelet_size, in_channels, self.embed_dim)
         self._make_position_table(patch_size)
         # On the CPU even when the model is built on the meta device: the rates are numbers.
@@ -189,33 +220,54 @@ class VideoMAE(VideoEncoder):
                 rate,
                 attn_backend,
                 attention_layout,
+                qk_scale,
             )
             for rate in rates
         )
         self.norm = nn.LayerNorm(self.embed_dim, eps=1e-6) if final_norm else nn.Identity()
 
     def _make_position_table(self, patch_size: int) -> None:
-        steps, height, width = self.grid
-        side = BASE_SIDES.get(patch_size, 14)
-        num_positions, base = steps * height * width, BASE_STEPS * side**2
-        if num_positions == base:
-            table = interleaved_sinusoid(base, self.embed_dim)[None]
-            # Published files of this size hold no such entry.
-            self.register_buffer('pos_embed', table, persistent=False)
+        dim, num_positions = self.embed_dim, math.prod(self.grid)
+        if self.positions == 'learned':
+            self.pos_embed = nn.Parameter(torch.empty(1, num_positions, dim))
+            nn.init.trunc_normal_(self.pos_embed, std=0.02)
             return
-        if height != width:
-            raise ValueError(f'the position table is resized to squares only, not {height}x{width}')
-        table = resized_sinusoid(num_positions, self.embed_dim, steps, base, BASE_STEPS, side)
-        self.pos_embed = nn.Parameter(table[None], requires_grad=False)
+        if self.positions == 'own':
+            table = interleaved_sinusoid(num_positions, dim)[None]
+        elif self.positions == 'resized':
+            steps, side = BASE_FRAMES // self.tubelet_size, BASE_SIZE // patch_size
+            table = interleaved_sinusoid(steps * side**2, dim)[None]
+            # Published in space first: on separate axes the order makes no difference.
+            table = interpolate_joint_table(
+                table, steps, self.grid, extra_rows=0, orig_grid=(side, side)
+            )
+        else:
+            steps, height, width = self.grid
+            side = STORED_SIDES.get(patch_size, 14)
+            base = STORED_STEPS * side**2
+            if height != width:
+                raise ValueError(
+                    f'the stored table is resized to square frames only, not {height}x{width}'
+                )
+            table = resized_sinusoid(num_positions, dim, steps, base, STORED_STEPS, side)[None]
+            if num_positions != base:
+                self.pos_embed = nn.Parameter(table, requires_grad=False)
+                return
+        # No published file holds such a table.
+        self.register_buffer('pos_embed', table, persistent=False)
 
     def position_tables(self) -> dict[str, PositionTable]:
-        """The constant table, made for the encoder's own grid."""
-        return dict(pos_embed=PositionTable(learned=False))
+        """The one table, constant unless it is learned."""
+        return dict(pos_embed=PositionTable(learned=self.positions == 'learned'))
 
     @classmethod
     def shrink(cls, config: dict[str, Any], small: SmallSizes) -> dict[str, Any]:
         """Offer a small copy to a rehearsal."""
-        return small_encoder(config, small)
+        config = small_encoder(config, small)
+        side, patch = config['img_size'], config.get('patch_size', 14)
+        # A quarter of 224 px holds whole patches of 14 px, not of 16.
+        fits = isinstance(side, int) and side % patch == 0
+        return config if fits else config | dict(patch_size=14)
 
     def forward(
         self,
@@ -242,11 +294,7 @@ class VideoMAE(VideoEncoder):
         """
         self.check_clips(video)
         self.check_request(return_layers, return_attn)
-        x = self.patch_embed(video).flatten(1, 2)
-        # A float32 table would turn a bfloat16 stream into float32.
-        x = x + self.pos_embed.to(x.dtype)
-        if mask is not None:
-            x = gather_visible(x, mask, num_visible)
+        x = self._embed(video, mask, num_visible)
         taps = {}
         for index in range(self.num_needed_blocks(return_layers, layers_only)):
             x = self.run_block(index, x)
@@ -254,5 +302,28 @@ class VideoMAE(VideoEncoder):
                 x = self.norm(x)
             if index in return_layers:
                 taps[index] = x
-        pooled = x.mean(dim=1) if self.mean_pool and not layers_only else None
+        pooled = None if layers_only else self._pool(x)
         return EncoderOutput(x, pooled, [taps[i] for i in return_layers], None, self.grid)
+
+    def _embed(self, video: Tensor, mask: Tensor | None, num_visible: int | None) -> Tensor:
+        """Visible tokens (B, M, D) with their places, without computing hidden ones."""
+        if mask is None:
+            tokens, table = self.patch_embed(video).flatten(1, 2), self.pos_embed
+        else:
+            size = torch.Size((len(video), math.prod(self.grid)))
+            kept = visible_positions(mask, size, num_visible)
+            tokens = self.patch_embed.embed(take_tubes(video, self.patch_embed.kernel, kept))
+            table = F.embedding(kept, self.pos_embed[0])
+        # A float32 table would turn a bfloat16 stream into float32.
+        return tokens + table.to(tokens.dtype)
+
+    def _pool(self, x: Tensor) -> Tensor | None:
+        if self.pooling == 'mean':
+            return x.mean(dim=1)
+        return x[:, 0] if self.pooling == 'first' else None
+
+
+def _check_choice(field: str, value: Any, choices: Sequence[Any]) -> None:
+    if value not in choices:
+        known = ', '.join(map(str, choices))
+        raise ValueError(f'{field} must be one of {known}, got {value!r}')

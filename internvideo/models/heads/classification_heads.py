@@ -26,9 +26,8 @@ def classification_loss(
     return {'loss': loss(logits, stack_targets(data_samples, logits.shape[1], logits.device))}
 
 
-def check_width(norm: nn.LayerNorm, pooled: Tensor) -> None:
+def check_width(width: int, pooled: Tensor) -> None:
     """Raise ValueError for a pooled vector that is not as wide as the head's ``in_dim``."""
-    (width,) = norm.normalized_shape
     if pooled.shape[-1] != width:
         raise ValueError(
             f'head.in_dim={width}, but the pooled vector of the encoder is {pooled.shape[-1]} wide'
@@ -50,6 +49,12 @@ class ClassificationHead(nn.Module):
         dropout: rate before the linear map.
         init_scale: factor on the initial weights of the linear map.
         loss: config of the loss ``(logits, target) -> scalar``.
+        norm_eps: of ``fc_norm``; None leaves the norm out, for encoders that end with their own.
+        num_segments: the loss takes the mean of the logits of so many consecutive clips, which are
+            views of one video; prediction is not changed.
+
+    Raises:
+        ValueError: ``num_segments`` below 1; in the loss, clips that it does not divide.
     """
 
     def __init__(
@@ -59,9 +64,14 @@ class ClassificationHead(nn.Module):
         dropout: float = 0.0,
         init_scale: float = 0.001,
         loss: dict[str, Any] | None = None,
+        norm_eps: float | None = 1e-5,
+        num_segments: int = 1,
     ) -> None:
         super().__init__()
-        self.fc_norm = nn.LayerNorm(in_dim, eps=1e-5)
+        if num_segments < 1:
+            raise ValueError(f'head.num_segments={num_segments} must be positive')
+        self.num_segments = num_segments
+        self.fc_norm = nn.Identity() if norm_eps is None else nn.LayerNorm(in_dim, eps=norm_eps)
         self.dropout = nn.Dropout(dropout)
         self.head = _new_head(in_dim, num_classes, init_scale)
         self.loss_module = MODELS.build(loss or dict(type='SoftTargetCrossEntropy'))
@@ -73,14 +83,24 @@ class ClassificationHead(nn.Module):
 
     def forward(self, features: EncoderOutput) -> Tensor:
         """(B, num_classes) logits.  Raises ValueError for a pooled vector of another width."""
-        check_width(self.fc_norm, features.pooled)
+        check_width(self.head.in_features, features.pooled)
         return self.head(self.dropout(self.fc_norm(features.pooled)))
 
     def loss(
         self, features: EncoderOutput, data_samples: Sequence[VideoDataSample]
     ) -> dict[str, Tensor]:
         """``{'loss': ...}`` for one data sample per clip."""
-        return classification_loss(self(features), data_samples, self.loss_module)
+        logits = self.merge_segments(self(features))
+        return classification_loss(logits, data_samples[:: self.num_segments], self.loss_module)
+
+    def merge_segments(self, logits: Tensor) -> Tensor:
+        """Mean of the logits of ``num_segments`` consecutive clips: (B * k, K) -> (B, K)."""
+        if len(logits) % self.num_segments:
+            raise ValueError(
+                f'head.num_segments={self.num_segments} does not divide the {len(logits)} clips of '
+                'the batch: give each video so many views'
+            )
+        return logits.unflatten(0, (-1, self.num_segments)).mean(dim=1)
 
 
 @MODELS.register_module()
@@ -106,7 +126,7 @@ class AttentiveProbeHead(ClassificationHead):
 
     def forward(self, features: EncoderOutput) -> Tensor:
         pooled = features.pooled
-        check_width(self.fc_norm, pooled)
+        check_width(self.head.in_features, pooled)
         return super().forward(features._replace(pooled=pooled + self.extra_mlp(pooled)))
 
 
@@ -183,7 +203,7 @@ class ConcatProbeHead(nn.Module):
         if self.merges_tokens:
             parts.append(self._merge(features))
         if self.uses_pooled:
-            check_width(self.fc_norm, features.pooled)
+            check_width(self.fc_norm.normalized_shape[0], features.pooled)
             parts.append(self.fc_norm(features.pooled))
         return self.head(self.dropout(torch.cat(parts, dim=-1)))
 

@@ -3,6 +3,8 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from internvideo.ops.tubes import take_tubes
+
 
 def embed_boxes(video: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """Map non-overlapping boxes of a clip as a 3-D convolution whose stride is its kernel.
@@ -17,12 +19,11 @@ def embed_boxes(video: Tensor, weight: Tensor, bias: Tensor | None = None) -> Te
     Returns:
         (B, T/t, H/p * W/q, D), rows before columns.
     """
-    batch, channels, frames, height, width = video.shape
-    t, p, q = weight.shape[2:]
-    boxes = video.reshape(batch, channels, frames // t, t, height // p, p, width // q, q)
     # The order inside a box is that of the flattened kernel: channel, frame, row, column.
-    boxes = boxes.permute(0, 2, 4, 6, 1, 3, 5, 7).flatten(4).flatten(2, 3)
-    return F.linear(boxes, weight.flatten(1), bias)
+    boxes = take_tubes(video, weight.shape[2:]).flatten(2)
+    return F.linear(boxes, weight.flatten(1), bias).unflatten(
+        1, (video.shape[2] // weight.shape[2], -1)
+    )
 
 
 class PatchEmbed3D(nn.Module):
@@ -43,3 +44,7 @@ class PatchEmbed3D(nn.Module):
     def forward(self, video: Tensor) -> Tensor:
         """(B, C, T, H, W) -> (B, T', H'*W', D), rows before columns."""
         return embed_boxes(video, self.proj.weight, self.proj.bias)
+
+    def embed(self, tubes: Tensor) -> Tensor:
+        """(B, M, C, tubelet, patch, patch) -> (B, M, D), the order inside that of the kernel."""
+        return F.linear(tubes.flatten(2), self.proj.weight.flatten(1), self.proj.bias)

@@ -69,6 +69,7 @@ def test_hidden_tokens_have_no_influence_on_the_mae_teacher():
 
 def test_table_is_an_entry_of_the_state_only_at_other_sizes():
     base = dict(img_size=224, num_frames=16, embed_dim=16, num_heads=2, depth=1)
+    base |= dict(pos_embed='stored')
     assert 'pos_embed' not in mae(**base).state_dict()
     assert 'pos_embed' not in mae(**base, patch_size=14).state_dict()
     assert 'pos_embed' in mae(**base | dict(img_size=64)).state_dict()
@@ -78,6 +79,8 @@ def test_table_is_an_entry_of_the_state_only_at_other_sizes():
     ('fields', 'match'),
     [
         (dict(attention_layout='flash'), 'attention_layout'),
+        (dict(pos_embed='sine'), 'pos_embed must be one of resized'),
+        (dict(pooling='max'), 'pooling must be one of None, mean'),
         (dict(arch='tiny'), 'arch'),
         (dict(num_frames=5), 'num_frames'),
         (dict(num_heads=5), 'num_heads'),

@@ -101,3 +101,29 @@ def test_concat_probe_refuses_an_encoder_without_class_token(method):
     given = features()
     with pytest.raises(ValueError, match='0 such tokens'):
         concat_head(method, 'LN')(given._replace(tokens=given.tokens[:, 1:]))
+
+
+def test_logits_of_consecutive_clips_are_averaged_in_the_loss_alone():
+    head = MODELS.build(
+        dict(type='ClassificationHead', num_classes=5, in_dim=8, init_scale=50.0, num_segments=2)
+    )
+    given, labels = features(), [3, 3, 1, 1]
+    samples = [VideoDataSample().set_gt_label(label) for label in labels]
+    logits = head(given)
+    assert logits.shape == (4, 5)
+    merged = (logits[::2] + logits[1::2]) / 2
+    expected = torch.nn.functional.cross_entropy(merged, torch.tensor([3, 1]))
+    torch.testing.assert_close(head.loss(given, samples)['loss'], expected)
+    with pytest.raises(ValueError, match='num_segments=2 does not divide the 3 clips'):
+        head.loss(features(batch=3), samples[:3])
+    with pytest.raises(ValueError, match='num_segments=0 must be positive'):
+        MODELS.build(dict(type='ClassificationHead', num_classes=5, num_segments=0))
+
+
+def test_a_head_without_norm_is_one_linear_map():
+    head = MODELS.build(dict(type='ClassificationHead', num_classes=5, in_dim=8, norm_eps=None))
+    given = features()
+    assert set(head.state_dict()) == {'head.weight', 'head.bias'}
+    torch.testing.assert_close(head(given), head.head(given.pooled))
+    with pytest.raises(ValueError, match='in_dim=8'):
+        head(features(pooled=9))

@@ -112,8 +112,15 @@ class VideoRecognizer(VideoModel):
         return features._replace(pooled=patches.mean(dim=1))
 
     def loss(self, inputs: Tensor, data_samples: Sequence[VideoDataSample]) -> dict[str, Tensor]:
-        """Compute the losses of the head, with each view of a video as a clip of its own."""
+        """Compute the losses of the head, with each view of a video as a clip of its own.
+
+        Raises ValueError for views that a head which averages segments cannot divide.
+        """
         views = 1 if inputs.ndim == 5 else inputs.shape[1]
+        segments = getattr(self.head, 'num_segments', 1)
+        if views % segments:
+            # The head, which sees clips alone, would average those of different videos.
+            raise ValueError(f'head.num_segments={segments} does not divide {views} views a video')
         # In the order of flatten(0, 1): the views of a video follow each other.
         per_clip = [sample for sample in data_samples for _ in range(views)]
         return self.head.loss(self.extract_features(inputs), per_clip)

@@ -134,6 +134,7 @@ def teacher_config(facts: dict[str, Any], env: RunEnv) -> dict[str, Any]:
         attn_backend=env.attn_backend,
         num_frames=facts['all_frames'],
         attention_layout=facts.get('attention_layout', 'corrected'),
+        pos_embed='stored',
         **{name: facts[name] for name in MAE_FIELDS if name in facts},
     )
 

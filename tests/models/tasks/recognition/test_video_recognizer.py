@@ -93,10 +93,18 @@ def test_an_encoder_without_pooler_is_pooled_by_the_mean_of_its_patches(head_typ
 def test_any_encoder_can_be_probed(open_blocks):
     arch = dict(embed_dim=24, depth=2, num_heads=2, mlp_ratio=2.0)
     backbone = dict(
-        type='VideoMAE', arch=arch, img_size=28, num_frames=4, mean_pool=True, drop_path_rate=0.5
+        type='VideoMAE', arch=arch, img_size=28, num_frames=4, pooling='mean', drop_path_rate=0.5
     )
     model = build(backbone=backbone, freeze=dict(open_blocks=open_blocks)).train()
     model(torch.randn(2, 3, 4, 28, 28), samples(2), mode='loss')['loss'].backward()
     trained = {name for name, p in model.backbone.named_parameters() if p.grad is not None}
     assert {name.rpartition('blocks.')[2][0] for name in trained} == set('1' * open_blocks)
     assert [block.training for block in model.backbone.blocks] == [False, bool(open_blocks)]
+
+
+def test_segments_of_different_videos_are_not_averaged():
+    head = dict(type='ClassificationHead', num_classes=5, in_dim=24, num_segments=2)
+    model, views = build(head=head), torch.randn(2, 4, 3, 4, 28, 28)
+    assert model(views, samples(2), mode='loss')['loss'].requires_grad
+    with pytest.raises(ValueError, match='num_segments=2 does not divide 3 views'):
+        model(views[:, :3], samples(2), mode='loss')
