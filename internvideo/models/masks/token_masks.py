@@ -168,3 +168,57 @@ class TubeMask(ScoredMask):
 
     def num_scores(self, grid: Grid) -> int:
         return grid[1] * grid[2]
+
+
+@MODELS.register_module()
+class ProgressiveMask(RatioMasker):
+    """Hides more patches from one temporal position to the next, all within those hidden before.
+
+    The patches that stay visible follow one order in all positions, drawn for each clip.  Their
+    number goes along a line from ``1 - ratio`` of a frame to 5 %.
+
+    Args:
+        ratio: share hidden where the least is.
+        centred: begin with 5 % and reach ``1 - ratio`` in the middle of the clip, then go back.
+        counts: ``'corrected'``, or ``'published'`` for one visible patch fewer in every position,
+            which the published code hides by mistake.
+
+    Source: the ``t_progressive`` and ``t_center_prog`` masks of the published VideoMAE code.
+    """
+
+    def __init__(
+        self, ratio: float = 0.9, centred: bool = False, counts: str = 'corrected'
+    ) -> None:
+        super().__init__(ratio)
+        if counts not in ('corrected', 'published'):
+            raise ValueError(f"counts must be 'corrected' or 'published', got {counts!r}")
+        self.centred, self.counts = centred, counts
+
+    def __call__(
+        self, attn: Tensor | None, batch_size: int, grid: Grid, device: torch.device | str
+    ) -> Tensor:
+        order = torch.rand(batch_size, grid[1] * grid[2], device=device).argsort(dim=1)
+        ranks = order.argsort(dim=1)
+        kept = torch.tensor(self.visible_per_step(grid), device=device)
+        return (ranks[:, None] >= kept[:, None]).flatten(1)
+
+    def num_visible(self, grid: Grid) -> int:
+        return sum(self.visible_per_step(grid))
+
+    def visible_per_step(self, grid: Grid) -> list[int]:
+        """Visible patches of each temporal position."""
+        steps, patches = grid[0], grid[1] * grid[2]
+        most, least = int((1 - self.ratio) * patches), int((1 - 0.95) * patches)
+        if self.centred:
+            falling = _line(most, least, (steps + 1) // 2)
+            kept = falling[::-1] + falling[steps % 2 :]
+        else:
+            kept = _line(most, least, steps)
+        fewer = 1 if self.counts == 'published' else 0
+        return [max(0, count - fewer) for count in kept]
+
+
+def _line(first: int, last: int, steps: int) -> list[int]:
+    """Evenly spaced numbers from ``first`` to ``last``, rounded down."""
+    # In integers: floating point would round some that are whole down by one.
+    return [first + (last - first) * step // max(1, steps - 1) for step in range(steps)]

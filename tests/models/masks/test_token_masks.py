@@ -23,6 +23,8 @@ def build(name, **fields):
         dict(type='AttentionMask', per='clip'),
         dict(type='RandomMask'),
         dict(type='TubeMask'),
+        dict(type='ProgressiveMask'),
+        dict(type='ProgressiveMask', centred=True),
     ],
     ids=str,
 )
@@ -85,3 +87,54 @@ def test_unknown_extent_of_the_draw_is_named():
 def test_attention_that_does_not_fit_is_named(attn):
     with pytest.raises(ValueError, match='teacher attention'):
         build('AttentionMask')(attn, 2, GRID, 'cpu')
+
+
+# Published counts (data_facts.json: videomae_mask_counts), of which the progressive kinds hide one
+# patch more in each slot than they declare.
+PUBLISHED_COUNTS = [
+    ((8, 14, 14), 0.9, 1411, 176, [178, 180, 181, 183, 184, 186, 187, 188], [188, 185, 182, 178]),
+    ((8, 14, 14), 0.75, 1176, 147, [148, 154, 160, 166, 171, 177, 183, 188], [188, 175, 162, 148]),
+    ((4, 6, 6), 0.5, 72, 18, [19, 25, 31, 36], [36, 19]),
+]
+
+
+def hidden_per_slot(grid, **fields):
+    mask = MODELS.build(fields)(None, 2, grid, 'cpu').unflatten(1, (grid[0], -1))
+    counts = mask.sum(dim=2)
+    assert torch.equal(counts.sum(dim=1)[0], counts.sum(dim=1)[1])
+    return counts[0].tolist()
+
+
+@pytest.mark.parametrize(
+    ('grid', 'ratio', 'anywhere', 'tube', 'rising', 'centred'), PUBLISHED_COUNTS
+)
+def test_counts_are_the_published_ones(grid, ratio, anywhere, tube, rising, centred):
+    fields = dict(ratio=ratio)
+    assert sum(hidden_per_slot(grid, type='RandomMask', **fields)) == anywhere
+    assert hidden_per_slot(grid, type='TubeMask', **fields) == [tube] * grid[0]
+    fields |= dict(type='ProgressiveMask')
+    centred = centred + centred[::-1]
+    assert hidden_per_slot(grid, counts='published', **fields) == rising
+    assert hidden_per_slot(grid, counts='published', centred=True, **fields) == centred
+    assert hidden_per_slot(grid, **fields) == [count - 1 for count in rising]
+    assert hidden_per_slot(grid, centred=True, **fields) == [count - 1 for count in centred]
+
+
+@pytest.mark.parametrize('steps', [1, 2, 5])
+def test_progressive_masks_are_nested_at_any_length(steps):
+    for centred in (False, True):
+        masker = build('ProgressiveMask', ratio=0.6, centred=centred)
+        rows = masker(None, 3, (steps, 5, 8), 'cpu').unflatten(1, (steps, 40))
+        counts = rows[0].sum(dim=1)
+        for earlier, later, step in zip(rows[0], rows[0][1:], range(steps), strict=False):
+            inner, outer = (
+                (earlier, later) if counts[step] <= counts[step + 1] else (later, earlier)
+            )
+            assert (outer | ~inner).all()
+        assert torch.equal(counts, counts.flip(0)) or not centred
+        assert not torch.equal(rows[0], rows[1])
+
+
+def test_unknown_counts_are_refused():
+    with pytest.raises(ValueError, match="'corrected' or 'published'"):
+        build('ProgressiveMask', counts='declared')

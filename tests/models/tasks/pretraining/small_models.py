@@ -39,6 +39,27 @@ def pretraining(**fields):
     return config | fields
 
 
+def autoencoder(**fields):
+    """Config of VideoMAE: clips of 2 x 2 x 2 tubes, half of them hidden."""
+    config = dict(
+        type='MaskedAutoencoder',
+        data_preprocessor=dict(type='ClipDataPreprocessor'),
+        backbone=MAE_TOWER | dict(pos_embed='own'),
+        decoder=dict(type='VideoMAEDecoder', embed_dim=16, depth=2, num_heads=2),
+        masker=dict(type='TubeMask', ratio=0.5),
+    )
+    return config | fields
+
+
+def mae_classifier(num_classes=3, **fields):
+    """Config of a classifier that VideoMAE's encoder fits."""
+    return dict(
+        type='VideoRecognizer',
+        backbone=MAE_TOWER | dict(final_norm=False, pooling='mean') | fields,
+        head=dict(type='ClassificationHead', num_classes=num_classes, in_dim=20, norm_eps=1e-6),
+    )
+
+
 def build(config):
     return MODELS.build(config)
 
