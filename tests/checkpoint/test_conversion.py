@@ -18,7 +18,13 @@ from internvideo.checkpoint.loading import build_adapter
 from internvideo.checkpoint.report import LoadReport
 from internvideo.models.backbones.uniformerv2 import UniFormerV2
 from internvideo.registry import CHECKPOINT_ADAPTERS, MODELS
-from tests.models.tasks.pretraining.small_models import IMAGE_TOWER, MAE_TOWER, pretraining
+from tests.models.tasks.pretraining.small_models import (
+    IMAGE_TOWER,
+    MAE_TOWER,
+    autoencoder,
+    mae_classifier,
+    pretraining,
+)
 from tests.models.tasks.retrieval.small_models import AUDIO, BERT, clip, stage2_audio, viclip
 from tests.paths import PARITY, ROOT
 
@@ -29,6 +35,8 @@ MANIFESTS = {
     'internvideo2_student': ('pretrain_internvideo2_1B', 'distill_internvideo2_B14'),
     'internvl': ('internvl_6B_teacher',),
     'videomae_teacher': ('videomae_v2_g_teacher',),
+    'videomae_pretrain': ('videomae_pretrain_vit_b16', 'videomae_pretrain_vit_h16'),
+    'videomae_finetune': ('videomae_finetune_vit_b16_k400',),
     'internvideo2_stage2': ('stage2_visual_1b', 'stage2_audiovisual_6b'),
     'internvideo2_clip': ('clip_1b', 'clip_small_s14', 'clip_small_l14'),
     'beats': ('beats_iter3_plus',),
@@ -63,6 +71,8 @@ def states() -> dict[str, dict[str, torch.Tensor]]:
         'internvideo2_student': MODELS.build(pretraining()),
         'internvl': MODELS.build(IMAGE_TOWER),
         'videomae_teacher': MODELS.build(MAE_TOWER),
+        'videomae_pretrain': MODELS.build(autoencoder()),
+        'videomae_finetune': MODELS.build(mae_classifier()),
         'internvideo2_stage2': stage2_audio(neck=neck, clip_layers=dict(count=2)),
         'internvideo2_clip': clip(),
         'bert': MODELS.build(BERT),
