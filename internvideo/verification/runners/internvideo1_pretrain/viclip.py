@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from internvideo.checkpoint.adapters.viclip import TEXT_TABLE, TIME_TABLE, fit_rows
-from internvideo.evaluation.ranks import dual_softmax
+from internvideo.evaluation.scorers import score_blocks
 from internvideo.models.losses.contrastive import ContrastiveLoss, similarity
 from internvideo.models.masks.token_masks import RandomMask
 from internvideo.ops.features import normalise
@@ -184,7 +184,11 @@ def run_prompts(case: Case, env: RunEnv) -> Result:
     vision, text = (normalise(env.tensor(case.role(name))) for name in ('vision', 'text'))
     forth, back = similarity(vision, text, *options), similarity(text, vision, *options)
     outputs = dict(sim_v2t=forth, sim_t2v=back)
-    outputs |= dict(dual_softmax_v2t=dual_softmax(forth), dual_softmax_t2v=dual_softmax(back))
+    for name, scores in (('v2t', forth), ('t2v', back)):
+        # Queries whose inner products with unit vectors are the scores.
+        candidates = torch.eye(scores.shape[1], dtype=scores.dtype, device=scores.device)
+        blocks = score_blocks(scores, candidates, dual=True)
+        outputs[f'dual_softmax_{name}'] = torch.cat([block for _, block in blocks])
     return Result(outputs)
 
 
