@@ -44,12 +44,14 @@ from internvideo.registry import MODELS
 RANDOM_SEED = 0
 
 
-POOLING: dict[str, Callable[[Tensor, int], Tensor]] = {
-    'cls': lambda tokens, num_prefix_tokens: tokens[:, 0],
-    'mean': lambda tokens, num_prefix_tokens: tokens[:, num_prefix_tokens:].mean(dim=1),
-    'tokens': lambda tokens, num_prefix_tokens: tokens,
+POOLING: dict[str, Callable[[Tensor, Tensor, int], Tensor]] = {
+    'cls': lambda prefix, patches, steps: prefix.mean(dim=1),
+    'mean': lambda prefix, patches, steps: patches.mean(dim=1),
+    'frames': lambda prefix, patches, steps: patches.unflatten(1, (steps, -1)).mean(dim=2),
+    'patches': lambda prefix, patches, steps: patches,
+    'tokens': lambda prefix, patches, steps: torch.cat([prefix, patches], dim=1),
 }
-"""Features made of tokens (B, N, D), of which those of the patches follow a prefix."""
+"""Features of class tokens (B, P, D), patches (B, N, D) and the time steps of the patches."""
 POOLS = ('pooled', *POOLING)
 
 
@@ -89,9 +91,10 @@ def feature_spec(
     Args:
         model: model name, config file or config; its encoder is used, nothing behind it.
         checkpoint: weights, ours or published; None takes the published weights of that name.
-        pool: ``'pooled'`` (the encoder's own pooling), ``'cls'`` (class token), ``'mean'`` (of
-            the patch tokens), ``'tokens'`` (all tokens); None: ``'pooled'`` where the encoder
-            has a pooler, else ``'mean'``.
+        pool: ``'pooled'`` (the encoder's own pooling), ``'cls'`` (class token, of several the
+            mean), ``'mean'`` (of the patch tokens), ``'frames'`` (their mean at each temporal
+            position), ``'patches'`` (all of them), ``'tokens'`` (class tokens and patches); None:
+            ``'pooled'`` where the encoder has a pooler, else ``'mean'``.
         window: frames of a window, at ``fps``, or with ``fps`` seconds (``'2s'``); None means what
             the encoder takes.  Of longer windows the encoder sees the middle of as many equal
             stretches as it takes frames.
@@ -332,7 +335,8 @@ class FeatureExtractor:
         if pool == 'pooled':
             return output.pooled
         tokens = output.tokens if layer is None else output.layers[0]
-        return POOLING[pool](tokens, self.encoder.num_prefix_tokens)
+        count = self.encoder.num_prefix_tokens
+        return POOLING[pool](tokens[:, :count], tokens[:, count:], output.grid[0])
 
 
 class _Collector:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from internvideo.datasets.inference.video_lists import NamedVideo
     from internvideo.fileio.manifests import ManifestWriter
 
-POOLS = ('pooled', 'cls', 'mean', 'tokens')
+POOLS = ('pooled', 'cls', 'mean', 'frames', 'patches', 'tokens')
 FORMATS = ('npy', 'npz', 'hdf5')
 
 

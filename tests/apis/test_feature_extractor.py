@@ -46,14 +46,24 @@ def test_a_spec_travels_to_worker_processes(tiny: tuple[Path, Path]) -> None:
 
 
 @pytest.mark.parametrize(
-    ('pool', 'shape'), [('pooled', (16,)), ('cls', (32,)), ('mean', (32,)), ('tokens', (17, 32))]
+    ('pool', 'shape'),
+    [
+        ('pooled', (16,)),
+        ('cls', (32,)),
+        ('mean', (32,)),
+        ('frames', (4, 32)),
+        ('patches', (16, 32)),
+        ('tokens', (17, 32)),
+    ],
 )
 def test_pooling(tiny: tuple[Path, Path], videos: Path, pool: str, shape: tuple[int, ...]) -> None:
     features, metadata = extract(tiny, videos / 'sub' / '1.mp4', pool=pool, fps=5)
     tokens, _ = extract(tiny, videos / 'sub' / '1.mp4', pool='tokens', fps=5)
     assert features.shape == (4, *shape) and features.dtype == np.float32
     assert metadata['pool'] == pool and metadata['fps'] == 5
-    expected = dict(cls=tokens[:, 0], mean=tokens[:, 1:].mean(1), tokens=tokens)
+    patches = tokens[:, 1:]
+    frames = np.stack([patches[:, 4 * t : 4 * t + 4].mean(1) for t in range(4)], 1)
+    expected = dict(cls=tokens[:, 0], mean=patches.mean(1), frames=frames, patches=patches)
     np.testing.assert_allclose(features, expected.get(pool, features), atol=1e-6)
 
 

@@ -11,7 +11,7 @@ from torch import nn
 from internvideo.apis import get_encoder, get_model
 from internvideo.checkpoint import CheckpointMismatchError
 from internvideo.hub.model_zoo import list_models
-from internvideo.hub.video_encoders import encoder_settings, get_config
+from internvideo.hub.video_encoders import encoder_settings, find_encoder_weights, get_config
 from internvideo.models.backbones.base import VideoEncoder
 from internvideo.registry import CHECKPOINT_ADAPTERS, MODELS
 from tests.models.tasks.retrieval.small_models import BERT, VISION
@@ -91,3 +91,18 @@ def test_encoders_of_all_tasks_by_name(task: str) -> None:
     assert isinstance(encoder, VideoEncoder) and not encoder.training
     if task == 'clip':
         assert [*encoder.state_dict()] == [*get_model(name).video_encoder.state_dict()]
+
+
+@pytest.mark.parametrize(
+    ('name', 'width'),
+    [
+        ('internvideo_next_base_p14_res224_f16', 768),
+        ('internvideo_next_large_p14_res224_f16', 1024),
+    ],
+)
+def test_released_encoders_without_a_model_around_them(name, width):
+    with torch.device('meta'):
+        encoder = get_encoder(name, device='meta')
+    assert (encoder.embed_dim, encoder.num_frames, encoder.img_size) == (width, 16, (224, 224))
+    weights = find_encoder_weights(name, True)
+    assert weights.adapter == 'internvideo_next' and name in weights.source
