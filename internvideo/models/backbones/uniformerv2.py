@@ -226,6 +226,7 @@ class UniFormerV2(VideoEncoder):
             GPUs; off, as published: those of one process.
         global_layers: block indices, ascending, that a global block follows (published
             ``return_list``); None: the last four.
+        global_num_heads: attention heads of the global blocks; None: as many as the others have.
         mlp_factor: width of the MLP of a global block over that of the encoder.
         backbone_drop_path_rate: stochastic depth of the last block; linear from 0.
         drop_path_rate: stochastic depth of the last global block; linear from 0.
@@ -264,6 +265,7 @@ class UniFormerV2(VideoEncoder):
         dw_reduction: float = 1.5,
         sync_batch_norm: bool = False,
         global_layers: Sequence[int] | None = None,
+        global_num_heads: int | None = None,
         mlp_factor: float = 4.0,
         backbone_drop_path_rate: float = 0.0,
         drop_path_rate: float = 0.0,
@@ -304,7 +306,7 @@ class UniFormerV2(VideoEncoder):
         )
         global_block = dict(
             dim=dim,
-            num_heads=heads,
+            num_heads=global_num_heads or heads,
             mlp_factor=mlp_factor,
             drop_axis=1 if published_drop_path else 0,
             attn_backend=attn_backend,
@@ -367,6 +369,7 @@ class UniFormerV2(VideoEncoder):
             config['global_layers'] = list(range(small.depth - count, small.depth))
         if isinstance(config.get('mlp_dropout'), list | tuple):
             config['mlp_dropout'] = config['mlp_dropout'][0]
+        config.pop('global_num_heads', None)
         return config
 
     def embed_frames(self, video: Tensor) -> Tensor:

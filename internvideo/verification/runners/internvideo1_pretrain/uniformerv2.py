@@ -21,11 +21,10 @@ def build_uniformerv2(facts: Facts, env: RunEnv) -> nn.Module:
     Raises CaseError for facts that contradict one another, or that this build does not know.
     """
     halves = facts['temporal_downsample']
-    # The published constructor is told both widths, heads, lengths and kernels.
+    # The published constructor is told both widths, lengths and kernels.
     facts.require(
         model='UniFormerV2',
         n_dim=facts['width'],
-        n_head=facts['heads'],
         n_layers=len(facts['return_list']),
         kernel_size=3 if halves else 1,
     )
@@ -43,6 +42,7 @@ def build_uniformerv2(facts: Facts, env: RunEnv) -> nn.Module:
         double_lmhra=facts['double_lmhra'],
         dw_reduction=facts['dw_reduction'],
         global_layers=facts['return_list'],
+        global_num_heads=facts['n_head'],
         mlp_factor=facts['mlp_factor'],
         mlp_dropout=facts['mlp_dropout'],
         backbone_drop_path_rate=facts.get('backbone_drop_path_rate', 0.0),
