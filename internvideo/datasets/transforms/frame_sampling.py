@@ -101,6 +101,37 @@ def strided_test(L: int, n: int, stride: int, V: int) -> list[list[int]]:
     return [[frames[min(first + i, len(frames) - 1)] for i in range(n)] for first in firsts]
 
 
+def span_train(
+    L: int, span: int, uniform: Callable[[float, float], float] = random.uniform
+) -> tuple[float, float]:
+    """First and last point of a span of ``span`` frames that begins anywhere, as fractions."""
+    first = uniform(0, max(L - span, 0))
+    return first, first + span - 1
+
+
+def span_test(L: int, span: int, v: int, V: int, offset: bool = True) -> tuple[float, float]:
+    """First and last point of span ``v`` of ``V``, past the end in videos shorter than a span.
+
+    With ``offset`` the last span ends at about the end of the video and a single one is central;
+    without, spans begin where ``V`` equal parts of the room do.
+    """
+    room = max(L - span, 0)
+    if not offset:
+        first = room * v / V
+    elif V == 1:
+        first = room // 2
+    else:
+        first = v * (room // (V - 1))
+    return first, first + span - 1
+
+
+def span_points(ends: tuple[float, float], L: int, n: int) -> np.ndarray:
+    """``n`` frames evenly from the first to the last point of a span, both included."""
+    # In float32, by which the published code cuts points to whole frames.
+    points = np.linspace(*ends, num=n, dtype=np.float32)
+    return np.clip(points, 0, L - 1).astype(np.int64)
+
+
 def _dense_short(L: int, n: int, stride: int) -> np.ndarray:
     # L is one beyond the last frame, as published; the clip below brings it back.
     points = np.linspace(0, L, num=L // stride)

@@ -129,12 +129,14 @@ class UniformCrops:
     """``num_crops`` square crops of the short side, evenly along the long one.
 
     A single crop is central.  ``size`` states the short side that the frames must have; None takes
-    any.  Views multiply: ``imgs`` becomes (V*C*T, S, S, 3) with view ``v``,
+    any.  Places between two pixels are cut down, or up with ``round_up`` (the published readers
+    differ in it).  Views multiply: ``imgs`` becomes (V*C*T, S, S, 3) with view ``v``,
     crop ``c`` at ``v*C + c``; ``num_views`` becomes V*C and ``num_crops`` is added.
     """
 
     num_crops: int = 3
     size: int | None = None
+    round_up: bool = False
 
     def __post_init__(self) -> None:
         if self.num_crops < 1:
@@ -166,9 +168,10 @@ class UniformCrops:
         room = abs(height - width)
         if self.num_crops == 1:
             # The published readers of Something-Something divide by C - 1 here too, and fail.
-            first = int(room / 2)
+            place = room / 2
         else:
-            first = int(number * room / (self.num_crops - 1))
+            place = number * room / (self.num_crops - 1)
+        first = math.ceil(place) if self.round_up else int(place)
         return (0, first) if height >= width else (first, 0)
 
 

@@ -96,6 +96,46 @@ class DenseSample:
 
 @TRANSFORMS.register_module()
 @dataclass
+class SpanSample:
+    """Dense sampling by spans: ``num_frames`` frames evenly from end to end of each.
+
+    A span has ``num_frames * stride`` frames.  In training it begins anywhere, in validation it is
+    central, and ``num_views`` of them are spread over the video in testing: up to its end with
+    ``offset``, else at the beginnings of equal parts.  Videos shorter than a span repeat their last
+    frame.
+    """
+
+    num_frames: int
+    stride: int
+    mode: str = 'train'
+    num_views: int = 1
+    offset: bool = True
+    allow_short: bool = True
+
+    def __post_init__(self) -> None:
+        _check(self, 'SpanSample')
+        if self.stride < 1:
+            raise ValueError(f'SpanSample: stride must be at least 1, got {self.stride}')
+
+    def __call__(self, sample: dict) -> dict:
+        total, n = sample['total_frames'], self.num_frames
+        span = n * self.stride
+        _check_length(self, sample, total, span)
+        if self.mode == 'train':
+            spans = [frame_sampling.span_train(total, span)]
+        else:
+            offset = self.offset or self.mode == 'val'
+            spans = [
+                frame_sampling.span_test(total, span, view, self.num_views, offset)
+                for view in range(self.num_views)
+            ]
+        clips = [frame_sampling.span_points(ends, total, n) for ends in spans]
+        sample['frame_inds'] = np.array(clips, np.int64)
+        return sample
+
+
+@TRANSFORMS.register_module()
+@dataclass
 class SegmentSample:
     """Segment sampling of Something-Something and HMDB51.
 
@@ -238,7 +278,9 @@ class IntervalSample:
         return timeline.every(first, length, self._fps())[: self.num_frames]
 
 
-def _check(transform: 'UniformSample | DenseSample | SegmentSample', name: str) -> None:
+def _check(
+    transform: 'UniformSample | DenseSample | SpanSample | SegmentSample', name: str
+) -> None:
     if transform.mode not in MODES:
         raise ValueError(f'{name}: mode must be one of {MODES}, got {transform.mode!r}')
     if transform.num_frames < 1 or transform.num_views < 1:

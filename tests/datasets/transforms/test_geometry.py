@@ -92,6 +92,15 @@ def test_a_single_crop_is_central() -> None:
     assert (UniformCrops(1)(sample)['imgs'] == expected).all()
 
 
+@pytest.mark.parametrize(('round_up', 'left'), [(False, 10), (True, 11)])
+@pytest.mark.parametrize('num_crops', [1, 3])
+def test_middle_crops_between_two_pixels(num_crops: int, round_up: bool, left: int) -> None:
+    sample = clip(frames=1, height=40, width=61, views=1)
+    expected = sample['imgs'][0, :, left : left + 40]
+    crops = UniformCrops(num_crops, round_up=round_up)(sample)['imgs']
+    assert (crops[num_crops // 2] == expected).all()
+
+
 def test_wrong_sizes_are_named() -> None:
     with pytest.raises(ValueError, match=r'CenterCrop 64x64 is larger than the frames 40x60 of x'):
         CenterCrop(64)(clip())

@@ -13,6 +13,7 @@ from internvideo.datasets.transforms.sampling import (
     DenseSample,
     PretrainSample,
     SegmentSample,
+    SpanSample,
     UniformSample,
 )
 from internvideo.registry import TRANSFORMS
@@ -23,6 +24,8 @@ KINDS = [
     dict(type='UniformSample'),
     dict(type='DenseSample', stride=4),
     dict(type='DenseSample', stride=4, centered_val=True, strided_views=True),
+    dict(type='SpanSample', stride=4),
+    dict(type='SpanSample', stride=4, offset=False),
     dict(type='SegmentSample', media='video'),
     dict(type='SegmentSample', media='frames'),
 ]
@@ -89,6 +92,15 @@ def test_single_views_are_central() -> None:
     ]
 
 
+def test_spans_end_to_end() -> None:
+    spans = SpanSample(4, 10, 'test', 3)(dict(total_frames=100))['frame_inds']
+    assert spans[:, 0].tolist() == [0, 30, 60] and spans[:, -1].tolist() == [39, 69, 99]
+    parts = SpanSample(4, 10, 'test', 3, offset=False)(dict(total_frames=100))['frame_inds']
+    assert parts[:, 0].tolist() == [0, 20, 40]
+    central = SpanSample(4, 10, 'val', offset=False)(dict(total_frames=100))['frame_inds']
+    assert central.tolist() == [[30, 43, 56, 69]]
+
+
 @pytest.mark.parametrize(
     ('build', 'message'),
     [
@@ -96,6 +108,7 @@ def test_single_views_are_central() -> None:
         (lambda: UniformSample(8, 'train', 4), "num_views > 1 needs mode='test'"),
         (lambda: DenseSample(8, 0), 'stride must be at least 1'),
         (lambda: DenseSample(8, 2, 'val', 1, True, True, True), 'are different spans'),
+        (lambda: SpanSample(8, 0), 'SpanSample: stride must be at least 1'),
         (lambda: SegmentSample(0), 'num_frames and num_views must be at least 1'),
         (lambda: SegmentSample(8, media='folder'), "media must be 'video' or 'frames'"),
     ],
