@@ -73,10 +73,10 @@ class Runner(MMEngineRunner):
     ``strategy``: a registered strategy, or ``auto`` (see :func:`automatic_strategy`).
     ``lr_scaling``: ``dict(base_batch_size=256, with_accumulation=True, with_repeats=True)``:
     learning rates in the config are for steps of that many samples, of which repeated
-    augmentations are some ``with_repeats``.  ``resume``: True or ``auto`` (the newest whole
-    checkpoint of the work directory, if any) or a path.  ``compile``: True or the arguments of
-    ``torch.compile``, applied to the video encoder.  ``trusted_pickle``: ``load_from`` may hold any
-    Python objects.
+    augmentations are some ``with_repeats``; False: they are final.  ``resume``: True or ``auto``
+    (the newest whole checkpoint of the work directory, if any) or a path.  ``compile``: True or the
+    arguments of ``torch.compile``, applied to the video encoder.  ``trusted_pickle``: ``load_from``
+    may hold any Python objects.
 
     Random draws: building a model draws alike on all processes; training draws from
     ``randomness.seed + rank``.
@@ -306,7 +306,7 @@ class Runner(MMEngineRunner):
 
     def _scale_learning_rates(self) -> None:
         rule = self.cfg.get('lr_scaling')
-        if rule is None or not isinstance(self.optim_wrapper, Mapping):
+        if not rule or not isinstance(self.optim_wrapper, Mapping):
             return
         sizes = counted_sizes(
             rule, self._train_dataloader, get_world_size(), self.accumulative_counts

@@ -101,11 +101,12 @@ def learning_rate(rehearsed: RehearsedConfig) -> Iterator[Finding]:
     if not isinstance(rate, int | float):
         return
     scales = getattr(class_of(config['model'].get('type'), MODELS), 'scales_learning_rate', False)
-    # Only where the model says that its rates go by the size of a batch.
+    # Only where the model says that its rates go by the size of a batch, and the config not (False)
+    # that these are final.
     if rule is None and world > 1 and scales:
         yield Finding('lr_scaling', f'absent: lr={rate:g} is used as it is on {world} processes')
     factor = 1.0
-    if rule is not None:
+    if rule:
         counts = wrapper.get('accumulative_counts', 1) if rule.get('with_accumulation', 1) else 1
         base = rule.get('base_batch_size', 256)
         if base < 1:

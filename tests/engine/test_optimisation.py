@@ -21,6 +21,7 @@ from internvideo.engine.optimizers.optim_wrappers import (
 )
 from internvideo.engine.schedulers.step_schedules import (
     CosineWeightDecay,
+    EpochCosine,
     Horizon,
     LinearWarmupCosine,
     WarmupCosine,
@@ -120,6 +121,23 @@ def test_wrong_layer_decay_options(options, message):
         LayerDecayConstructor(ADAMW, options)(VectorRecognizer())
 
 
+@pytest.mark.parametrize('constructor', [LayerDecayConstructor, ModuleLrConstructor])
+def test_names_without_decay_can_be_given_in_place_of_the_models(constructor):
+    def decayed(**options):
+        model = VectorRecognizer()
+        model.backbone.table = nn.Parameter(torch.ones(1, 4, 8))
+        model.backbone.no_weight_decay = lambda: {'table'}
+        names = {id(p): name for name, p in model.named_parameters()}
+        groups = constructor(ADAMW, options)(model).optimizer.param_groups
+        return {names[id(p)] for group in groups if group['weight_decay'] for p in group['params']}
+
+    with_table = decayed() | {'backbone.table'}
+    assert decayed() != with_table == decayed(no_weight_decay=[])
+    assert decayed(no_weight_decay=['head.weight']) == with_table - {'head.weight'}
+    with pytest.raises(ValueError, match='VectorRecognizer has no parameter gone'):
+        decayed(no_weight_decay=['gone'])
+
+
 def optimizer(lr_scales=(1.0,), lr=0.1, **group):
     groups = [
         dict(params=[nn.Parameter(torch.ones(2))], lr=lr * scale, lr_scale=scale, **group)
@@ -144,6 +162,28 @@ def test_schedule_scales_every_group():
     np.testing.assert_allclose(found[:, 1], 0.25 * found[:, 0])
     np.testing.assert_allclose(found[[0, 4, 5, 10, 11], 0], [0.01, 0.1, 0.1, 0.02, 0.02])
     assert found[9, 0] > 0.02
+
+
+@pytest.mark.parametrize('after_warmup', [True, False])
+def test_cosine_by_epoch_meets_its_warmup(after_warmup):
+    schedule = EpochCosine(
+        optimizer((1.0, 0.25)), Horizon(4, 5), 1.5, 0.01, 0.02, cosine_after_warmup=after_warmup
+    )
+    found = rates(schedule, 24)
+    np.testing.assert_allclose(found[:, 1], 0.25 * found[:, 0])
+    peak = 0.1 if after_warmup else 0.02 + 0.04 * (1 + math.cos(math.pi * 0.3))
+    # A line to the value that the cosine has when the warm-up ends, as published.
+    np.testing.assert_allclose(found[:7, 0], np.linspace(0.01, peak, 7))
+    share = 0.5 / 3.5 if after_warmup else 2 / 5
+    assert found[8, 0] == pytest.approx(0.02 + 0.04 * (1 + math.cos(math.pi * share)))
+    assert (np.diff(found[6:20, 0]) < 0).all() and (found[20:, 0] == 0.02).all()
+
+
+def test_cosine_by_epoch_with_a_warmup_of_the_whole_run():
+    found = rates(EpochCosine(optimizer(), Horizon(4, 1), 1, 0.02), 5)
+    np.testing.assert_allclose(found[:, 0], np.linspace(0.02, 0.1, 5))
+    with pytest.raises(ValueError, match='warmup_epochs=2 in a run of max_epochs=1'):
+        EpochCosine(optimizer(), Horizon(4, 1), 2)
 
 
 def test_accumulation_counts_optimiser_steps():

@@ -176,6 +176,10 @@ def test_a_valid_config_has_no_fault(world):
     assert faults_of(world) == []
 
 
+def test_rates_may_be_said_to_be_final(world):
+    assert faults_of(world, {'lr_scaling': False}) == []
+
+
 @pytest.mark.parametrize('mistake', MISTAKES)
 def test_mistake_is_found_and_named(world, mistake):
     changes, field = MISTAKES[mistake]

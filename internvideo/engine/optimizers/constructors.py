@@ -46,10 +46,12 @@ class GroupConstructor:
 
     Args:
         optim_wrapper_cfg: Config of the wrapper, with the optimiser under ``optimizer``.
-        paramwise_cfg: Options of the subclass.
+        paramwise_cfg: Options of the subclass, and ``no_weight_decay``: names that take no decay
+            besides vectors and biases, in place of those that the model lists.
 
     Raises:
-        ValueError: ``paramwise_cfg`` has an option that the subclass does not know.
+        ValueError: ``paramwise_cfg`` has an option that the subclass does not know, or the model
+            has no parameter of a name.
     """
 
     options: frozenset[str] = frozenset()
@@ -58,16 +60,29 @@ class GroupConstructor:
         self.wrapper_cfg = dict(optim_wrapper_cfg)
         self.optimizer_cfg = dict(self.wrapper_cfg.pop('optimizer'))
         self.paramwise_cfg = dict(paramwise_cfg or {})
-        unknown = set(self.paramwise_cfg) - self.options
+        known = self.options | {'no_weight_decay'}
+        unknown = set(self.paramwise_cfg) - known
         if unknown:
             raise ValueError(
                 f'{type(self).__name__}: unknown paramwise_cfg {", ".join(sorted(unknown))}; '
-                f'known: {", ".join(sorted(self.options))}'
+                f'known: {", ".join(sorted(known))}'
             )
 
     def groups(self, model: nn.Module) -> list[Group]:
         """Parameter groups of the unwrapped ``model``."""
         raise NotImplementedError
+
+    def no_weight_decay(self, model: nn.Module) -> set[str]:
+        """Names that take no decay besides vectors and biases."""
+        listed = self.paramwise_cfg.get('no_weight_decay')
+        if listed is None:
+            return no_decay_names(model)
+        if lost := set(listed) - {name for name, _ in model.named_parameters()}:
+            raise ValueError(
+                f'paramwise_cfg.no_weight_decay: {type(model).__name__} has no parameter '
+                f'{", ".join(sorted(lost))}'
+            )
+        return set(listed)
 
     def __call__(self, model: nn.Module) -> Any:
         """The optimiser wrapper of ``model`` (wrapped for DDP or not)."""
@@ -143,7 +158,7 @@ class LayerDecayConstructor(GroupConstructor):
             last,
             rate,
             self.optimizer_cfg.get('weight_decay', 0.0),
-            no_decay_names(model),
+            self.no_weight_decay(model),
             extra_decay,
         )
 
@@ -190,5 +205,5 @@ class ModuleLrConstructor(GroupConstructor):
             self.optimizer_cfg.get('weight_decay', 0.0),
             patterns,
             self.paramwise_cfg.get('lr'),
-            no_decay_names(model),
+            self.no_weight_decay(model),
         )

@@ -46,6 +46,35 @@ def warmup_cosine_value(
     return final + 0.5 * (base - final) * (1 + math.cos(phase))
 
 
+def cosine_by_epoch_value(
+    epoch: float,
+    base: float,
+    final: float,
+    start: float,
+    warmup: float,
+    max_epochs: float,
+    after_warmup: bool = True,
+) -> float:
+    """Value at a fractional ``epoch``: a line from ``start``, then half a cosine to ``final``.
+
+    The line ends at the value that the cosine has at the end of the warm-up.  The cosine begins
+    there, at ``base``, or at epoch 0 with ``after_warmup`` off.  Past the end the value stays at
+    ``final``.
+    """
+
+    def cosine(epoch: float) -> float:
+        if epoch > max_epochs:
+            return final
+        first = warmup if after_warmup else 0.0
+        # At the end of a warm-up as long as the run the cosine is where it begins.
+        share = (epoch - first) / (max_epochs - first) if max_epochs > first else 0.0
+        return final + 0.5 * (base - final) * (1 + math.cos(math.pi * share))
+
+    if epoch >= warmup:
+        return cosine(epoch)
+    return start + (cosine(warmup) - start) * epoch / warmup
+
+
 def linear_warmup_cosine_factor(step: int, warmup: float, total: int, floor: float) -> float:
     """Factor of the multi-modality schedule: ``step / warmup``, then half a cosine.
 
@@ -153,6 +182,55 @@ class WarmupCosine(StepSchedule):
         scale = group.get('lr_scale', 1.0)
         unscaled = warmup_cosine_value(
             step, base / scale, self.min_lr, self.warmup_lr, self.warmup, self.horizon.steps
+        )
+        return unscaled * scale
+
+
+@PARAM_SCHEDULERS.register_module()
+class EpochCosine(StepSchedule):
+    """Learning rate as a function of the fractional epoch, :func:`cosine_by_epoch_value`.
+
+    Args:
+        optimizer, horizon: See :class:`StepSchedule`.
+        warmup_epochs: Length of the warm-up.
+        warmup_lr: Rate of the first step, if there is a warm-up.
+        min_lr: Rate at the end.
+        cosine_after_warmup: Whether the cosine begins at the end of the warm-up, else at epoch 0.
+
+    Raises:
+        ValueError: the warm-up is longer than the run.
+    """
+
+    def __init__(
+        self,
+        optimizer: Any,
+        horizon: Horizon,
+        warmup_epochs: float = 0.0,
+        warmup_lr: float = 0.0,
+        min_lr: float = 0.0,
+        cosine_after_warmup: bool = True,
+    ) -> None:
+        if not 0 <= warmup_epochs <= horizon.epochs:
+            raise ValueError(
+                f'EpochCosine: warmup_epochs={warmup_epochs:g} in a run of '
+                f'max_epochs={horizon.epochs:g}'
+            )
+        self.warmup_epochs, self.cosine_after_warmup = warmup_epochs, cosine_after_warmup
+        self.warmup_lr, self.min_lr = warmup_lr, min_lr
+        super().__init__(optimizer, 'lr', horizon)
+
+    def value(self, step: int, group: dict, base: float) -> float:
+        """See :class:`StepSchedule`."""
+        # As in WarmupCosine, layer decay scales the whole curve.
+        scale = group.get('lr_scale', 1.0)
+        unscaled = cosine_by_epoch_value(
+            step / self.horizon.steps_per_epoch,
+            base / scale,
+            self.min_lr,
+            self.warmup_lr,
+            self.warmup_epochs,
+            self.horizon.epochs,
+            self.cosine_after_warmup,
         )
         return unscaled * scale
 
