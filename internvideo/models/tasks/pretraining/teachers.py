@@ -169,14 +169,17 @@ class FrozenTeacher:
             RuntimeError: the weights were not loaded.
             ValueError: the frames do not fit the encoder.
         """
-        if self.init_cfg and not self._digest:
-            raise RuntimeError('the teacher has no weights yet: call load_targets() of the model')
+        self._check_loaded()
         self._follow(video)
         with torch.inference_mode(), self._precision(video.device.type):
             clips = resize_clips(video[:, :, :: self.frame_stride], self.encoder.img_size)
             parts = [self._encode(chunk, pooled, attn) for chunk in clips.split(self._chunk(clips))]
             # torch.cat would copy the layers of a single part, too.
             return parts[0] if len(parts) == 1 else _concatenate(parts)
+
+    def _check_loaded(self) -> None:
+        if self.init_cfg and not self._digest:
+            raise RuntimeError('the teacher has no weights yet: call load_targets() of the model')
 
     def _encode(self, clips: Tensor, pooled: bool, attn: bool) -> TeacherOutput:
         out: EncoderOutput = self.encoder(
