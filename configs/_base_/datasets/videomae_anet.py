@@ -1,0 +1,8 @@
+# Sixteen frames, four apart.
+_base_ = './anet.py'
+
+dense = dict(type='DenseSample', num_frames=16, stride=4, centered_val=True, strided_views=True)
+train_dataloader = dict(batch_size=16, num_workers=8, dataset=dict(sampling=dense))
+val_dataloader = dict(batch_size=16, num_workers=8, dataset=dict(sampling=dense))
+test_dataloader = dict(num_workers=8, dataset=dict(sampling=dict(num_views=5, **dense)))
+del dense

@@ -1,0 +1,4 @@
+_base_ = './videomae_pretrain_k400.py'
+
+data_root = '{{$INTERNVIDEO2_DATA_PATH:data}}/k700'
+train_dataloader = dict(dataset=dict(ann_file=f'{data_root}/pretrain.csv', data_prefix=data_root))

@@ -1,0 +1,3 @@
+_base_ = './videomae_recognizer.py'
+
+model = dict(backbone=dict(arch='base'), head=dict(in_dim=768))

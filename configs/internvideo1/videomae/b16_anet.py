@@ -1,0 +1,13 @@
+_base_ = [
+    '../../_base_/models/videomae_b16.py',
+    '../../_base_/datasets/videomae_anet.py',
+    '../../_base_/schedules/videomae_finetune.py',
+    '../../_base_/strategies/auto.py',
+    '../../_base_/default_runtime.py',
+]
+recipe = 'internvideo1_pretrain/videomae_finetune_vit_b_anet_ft'
+num_gpus = 16
+
+checkpoint = '{{$INTERNVIDEO2_MODEL_PATH:checkpoints}}/hybrid_1m_pretrain/checkpoint-800.pth'
+model = dict(init_cfg=dict(checkpoint=checkpoint), head=dict(num_classes=200))
+train_dataloader = dict(num_workers=14)
