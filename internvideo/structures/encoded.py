@@ -104,9 +104,12 @@ class RetrievalModel:
 
     Attributes:
         pairs_per_forward: pairs that are given to a matching head at a time.
+        normalises_queries: whether what people write loses its punctuation, as captions do in
+            training; the tokenizer has its own rules in any case.
     """
 
     pairs_per_forward: int = 64
+    normalises_queries: bool = True
 
     @property
     def modalities(self) -> tuple[str, ...]:

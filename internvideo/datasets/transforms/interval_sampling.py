@@ -50,6 +50,14 @@ def interval_start(L: int, n: int, offset: int = 0) -> list[int]:
     return _filled([first + offset for first, _ in frame_intervals(L, n)], n)
 
 
+def every_nth(L: int, n: int) -> list[int]:
+    """The first ``n`` of every ``L // n``-th frame, filled up to ``n`` with the last one.
+
+    The step is cut to whole frames, so that the end of a video may not be seen.
+    """
+    return _filled(list(range(0, L, max(L // n, 1)))[:n], n)
+
+
 def frames_per_second(L: int, native_fps: float, fps: float, max_frames: int = -1) -> list[int]:
     """``fps`` frames a second from the middle of the first period on, at most ``max_frames``.
 

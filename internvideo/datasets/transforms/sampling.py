@@ -213,7 +213,7 @@ class PretrainSample:
         return sample
 
 
-INTERVAL_MODES = ('rand', 'middle', 'start')
+INTERVAL_MODES = ('rand', 'middle', 'start', 'every')
 
 
 @TRANSFORMS.register_module()
@@ -222,8 +222,9 @@ class IntervalSample:
     """Sampling of the multi-modality models: one frame from each of ``num_frames`` intervals.
 
     ``mode='rand'`` draws it, never the last of its interval (as published) unless ``with_last``;
-    ``'middle'`` and ``'start'`` do not draw; ``'fps<q>'`` takes ``q`` frames a second, at most
-    ``num_frames``, the last one repeated where they are fewer.  Images (one frame) stay one frame.
+    ``'middle'`` and ``'start'`` do not draw; ``'every'`` takes the first ``num_frames`` of equally
+    distant frames; ``'fps<q>'`` takes ``q`` frames a second, at most ``num_frames``, the last one
+    repeated where they are fewer.  Images (one frame) stay one frame.
     Where the sample has a ``window`` (first frame, length), only that is looked at.
     """
 
@@ -256,6 +257,8 @@ class IntervalSample:
             clip = interval_sampling.interval_middle(length, self.num_frames)
         elif self.mode == 'start':
             clip = interval_sampling.interval_start(length, self.num_frames)
+        elif self.mode == 'every':
+            clip = interval_sampling.every_nth(length, self.num_frames)
         else:
             clip = self._regular(sample, length)
         sample['frame_inds'] = np.array(clip, np.int64)[None] + first

@@ -73,7 +73,7 @@ class RetrievalEncoder:
         return Encoded.of(encoded).unit()
 
     def queries(self, texts: Sequence[str]) -> Encoded:
-        """Encode what people write: normalised as captions are in training.
+        """Encode what people write, normalised where the model wants it.
 
         A text that is cut is warned of.
 
@@ -83,7 +83,8 @@ class RetrievalEncoder:
         Raises:
             ValueError: there is no text, or one holds no word.
         """
-        texts = [normalise_query(text) for text in texts]
+        normal = [normalise_query(text) for text in texts]
+        texts = normal if self.model.normalises_queries else list(texts)
         if not texts:
             raise ValueError('there is no text')
         tokens = self.tokens(texts)

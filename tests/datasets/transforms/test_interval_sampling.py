@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from internvideo.datasets.transforms.interval_sampling import (
     clip_offsets,
+    every_nth,
     frame_intervals,
     frames_per_second,
     interval_middle,
@@ -21,7 +22,8 @@ LENGTHS = dict(total=st.integers(1, 400), wanted=st.integers(1, 16))
 def test_clips_have_the_wanted_length_and_stay_inside(total, wanted, seed):
     draw = random.Random(seed)
     drawn = interval_rand(total, wanted, draw.choice, np.random.RandomState(seed).permutation)
-    for clip in (drawn, interval_middle(total, wanted), interval_start(total, wanted)):
+    rules = (interval_middle, interval_start, every_nth)
+    for clip in (drawn, *(rule(total, wanted) for rule in rules)):
         assert len(clip) == wanted
         assert clip == sorted(clip)
         assert 0 <= clip[0] <= clip[-1] < total
@@ -51,3 +53,11 @@ def test_frames_a_second_start_half_a_period_in():
     assert frames_per_second(100, 25.0, 1.0, max_frames=2) == [12, 38]
     assert frames_per_second(10, 30.0, 0.5) == []
     assert clip_offsets(10, 4) == [1, 3, 5, 8]
+
+
+def test_every_nth_frame_is_that_of_the_published_demo():
+    for total in (8, 9, 15, 16, 100, 301):
+        assert every_nth(total, 8) == list(range(total))[:: total // 8][:8]
+    assert every_nth(3, 5) == [0, 1, 2, 2, 2]
+    sample = IntervalSample(8, mode='every')(dict(total_frames=301))
+    assert sample['frame_inds'].tolist() == [[0, 37, 74, 111, 148, 185, 222, 259]]

@@ -39,6 +39,9 @@ class ViCLIP(DualEncoder):
             of the two towers that differ in width.
     """
 
+    # The released model is given texts as they are written, although it learned from normal ones.
+    normalises_queries = False
+
     def __init__(
         self,
         vision_encoder: dict[str, Any],
