@@ -26,6 +26,8 @@ UNUSED = ('bert_decoder.embeddings.', 'bert_decoder.final_norm.')
 """51.6 million weights of the text model that the predictor is cut from."""
 STAGE1_PARTS = ('clip_decoder.', 'final_clip_decoder.', 'diffloss.')
 STAGE2_PARTS = ('selfdist_decoder.', 'selfdist_normproj_decoder.', 'selfdist_proj_clip.')
+OWN_PARTS = ('teacher.', 'progress')
+"""Of our second stage: the target network and the counters that a resumed run needs."""
 OUTER_TABLES = ('clip_pos_embed', 'diff_pos_embed')
 SHARED_PARTS = (*OUTER_TABLES, 'bert_mask_token', 'to_bert_proj.', 'bert_decoder.')
 TRAINING_PARTS = (*STAGE1_PARTS, *STAGE2_PARTS, *SHARED_PARTS)
@@ -115,7 +117,8 @@ class InternVideoNextAdapter(CheckpointAdapter):
         return {_our_name(n, field): t for n, t in state.items() if not n.startswith(UNUSED)}
 
     def _to_published(self, ours: Mapping[str, Tensor]) -> State:
-        return strip_prefixes(ours, (FIELD,))
+        kept = {name: tensor for name, tensor in ours.items() if not name.startswith(OWN_PARTS)}
+        return strip_prefixes(kept, (FIELD,))
 
     def hints(self, theirs: Shapes, ours: Shapes, report: LoadReport) -> list[str]:
         """Architecture, position tables and patches, where they differ."""
@@ -128,4 +131,6 @@ def _our_name(name: str, field: str) -> str:
 
 def _may_be_new(name: str, field: str) -> bool:
     """Whether an entry of the model is one that a file of the encoder or stage 1 may lack."""
-    return name.startswith(STAGE2_PARTS) or (bool(field) and name.startswith('head.'))
+    return name.startswith((*STAGE2_PARTS, *OWN_PARTS)) or (
+        bool(field) and name.startswith('head.')
+    )

@@ -108,3 +108,71 @@ def test_a_model_of_another_family_is_named(tmp_path):
     path = released_file(build(InternVideoNext), tmp_path / 'model.safetensors')
     with pytest.raises(ValueError, match='no InternVideo-Next encoder'):
         load_pretrained(model, path, 'internvideo_next')
+
+
+# --- training stages -----------------------------------------------------------------------------
+
+
+def stage_model(stage, size, layers=6):
+    backbone = dict(type='InternVideoNext', arch=size)
+    if stage == 'stage1':
+        return on_meta(
+            dict(
+                type='InternVideoNextStage1',
+                backbone=backbone,
+                decoder=dict(width=1536, depth=6),
+                clip_layers=dict(count=layers),
+            )
+        )
+    masker = dict(type='RandomMask', ratio=0.5)
+    return on_meta(dict(type='InternVideoNextStage2', backbone=backbone, maskers=[masker]))
+
+
+@pytest.mark.parametrize('size', ['base', 'large', '1b'])
+@pytest.mark.parametrize('stage', ['stage1', 'stage2'])
+def test_layouts_of_the_stages_go_both_ways(stage, size):
+    published = manifest(f'internvideo_next_{stage}_{size}')
+    model, adapter, report = (
+        stage_model(stage, size.upper() if size == '1b' else size),
+        *(
+            InternVideoNextAdapter(),
+            LoadReport(),
+        ),
+    )
+    state = adapter.to_ours(published, model, report)
+    report.compare(shapes(state), shapes(model.state_dict()))
+    assert report.explained and not report.reshaped
+    # The target and what counts its steps are no part of the published files.
+    assert all(name.startswith(('teacher.', 'progress')) for name in report.new)
+    assert len(report.left_over) == 3 and all('bert_decoder' in n for n in report.left_over)
+    back = shapes(adapter.to_published(model.state_dict()))
+    assert back == {n: s for n, s in shapes(published).items() if n not in report.left_over}
+
+
+def test_a_file_of_the_first_stage_starts_the_second():
+    model, report = stage_model('stage2', 'base'), LoadReport()
+    state = InternVideoNextAdapter().to_ours(
+        manifest('internvideo_next_stage1_base'), model, report
+    )
+    report.compare(shapes(state), shapes(model.state_dict()))
+    assert report.explained
+    assert {name.split('.')[0] for name in report.new} == {
+        *('selfdist_decoder', 'selfdist_normproj_decoder', 'selfdist_proj_clip'),
+        *('teacher', 'progress'),
+    }
+    parts = {name.split('.')[0] for name in report.left_over}
+    assert parts == {'clip_decoder', 'final_clip_decoder', 'diffloss', 'bert_decoder'}
+
+
+def test_the_encoder_of_a_stage_is_taken_alone():
+    encoder, report = on_meta(dict(type='InternVideoNext', arch='base')), LoadReport()
+    published = manifest('internvideo_next_stage1_base')
+    state = InternVideoNextAdapter().to_ours(published, encoder, report)
+    assert shapes(state) == shapes(encoder.state_dict())
+
+
+def test_a_released_encoder_does_not_pass_for_a_stage():
+    model, report = stage_model('stage2', 'base'), LoadReport()
+    state = InternVideoNextAdapter().to_ours(manifest('internvideo_next_base'), model, report)
+    report.compare(shapes(state), shapes(model.state_dict()))
+    assert {'bert_mask_token', 'diff_pos_embed', 'clip_pos_embed'} <= set(report.missing)
