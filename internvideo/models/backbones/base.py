@@ -337,10 +337,20 @@ def patch_grid(
     return num_frames // tubelet_size, height // patch_size, width // patch_size
 
 
-def small_encoder(config: dict[str, Any], small: SmallSizes) -> dict[str, Any]:
-    """A small copy of an encoder that takes ``arch``, ``img_size`` and ``checkpoint_num``."""
+def small_encoder(
+    config: dict[str, Any], small: SmallSizes, patch_size: int = 14
+) -> dict[str, Any]:
+    """A small copy of an encoder that takes ``arch``, ``img_size`` and ``checkpoint_num``.
+
+    ``patch_size`` is that of the class, which stands where the config has none.
+    """
     sizes = dict(embed_dim=small.width, depth=small.depth, num_heads=small.heads, mlp_ratio=2.0)
     # Sizes given on their own would override those of arch.
     config = {key: value for key, value in config.items() if key not in sizes}
     config |= dict(arch=sizes, img_size=small.side(config.get('img_size', 224)))
+    size = config['img_size']
+    sides = (size,) if isinstance(size, int) else size
+    # A quarter of 224 px holds whole patches of 14 px, not of 16.
+    if any(side % config.get('patch_size', patch_size) for side in sides):
+        config['patch_size'] = 14
     return config | (dict(checkpoint_num=1) if config.get('checkpoint_num') else {})

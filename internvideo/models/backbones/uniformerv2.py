@@ -363,7 +363,7 @@ class UniFormerV2(VideoEncoder):
     @classmethod
     def shrink(cls, config: dict[str, Any], small: SmallSizes) -> dict[str, Any]:
         """Offer a small copy to a rehearsal."""
-        config = small_encoder(config, small)
+        config = small_encoder(config, small, patch_size=16)
         if config.get('global_layers') is not None:
             count = min(len(config['global_layers']), small.depth)
             config['global_layers'] = list(range(small.depth - count, small.depth))

@@ -132,7 +132,7 @@ class ViCLIPVision(VideoEncoder):
     @classmethod
     def shrink(cls, config: dict[str, Any], small: SmallSizes) -> dict[str, Any]:
         """Offer a small copy to a rehearsal."""
-        return small.narrowed(small_encoder(config, small), 'output_dim')
+        return small.narrowed(small_encoder(config, small, patch_size=16), 'output_dim')
 
     def embed(self, video: Tensor) -> Tensor:
         """(B, C, T, H, W) -> (B, 1 + T'H'W', D), the class token first, with their positions."""

@@ -263,11 +263,7 @@ class VideoMAE(VideoEncoder):
     @classmethod
     def shrink(cls, config: dict[str, Any], small: SmallSizes) -> dict[str, Any]:
         """Offer a small copy to a rehearsal."""
-        config = small_encoder(config, small)
-        side, patch = config['img_size'], config.get('patch_size', 14)
-        # A quarter of 224 px holds whole patches of 14 px, not of 16.
-        fits = isinstance(side, int) and side % patch == 0
-        return config if fits else config | dict(patch_size=14)
+        return small_encoder(config, small)
 
     def forward(
         self,
