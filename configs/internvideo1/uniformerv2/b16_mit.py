@@ -1,0 +1,17 @@
+_base_ = [
+    '../../_base_/models/uniformerv2_b16.py',
+    '../../_base_/datasets/uniformerv2_mit.py',
+    '../../_base_/schedules/uniformerv2.py',
+    '../../_base_/strategies/auto.py',
+]
+recipe = 'internvideo1_pretrain/uniformerv2_mit_b16_f8x224'
+num_gpus = 16
+
+checkpoint = '{{$INTERNVIDEO2_MODEL_PATH:checkpoints}}/k400_k710_uniformerv2_b16_8x224.pyth'
+model = dict(
+    head=dict(num_classes=339),
+    init_cfg=dict(adapter='uniformerv2', checkpoint=checkpoint, head='reset'),
+)
+train_dataloader = dict(batch_size=32)
+optim_wrapper = dict(optimizer=dict(lr=2e-5))
+train_cfg = dict(max_epochs=24)

@@ -1,0 +1,12 @@
+_base_ = [
+    '../../_base_/models/uniformerv2_l14.py',
+    '../../_base_/datasets/uniformerv2_k710.py',
+    '../../_base_/schedules/uniformerv2.py',
+    '../../_base_/strategies/auto.py',
+]
+recipe = 'internvideo1_pretrain/uniformerv2_k710_l14_f8x224'
+num_gpus = 32
+
+model = dict(head=dict(num_classes=710))
+train_dataloader = dict(batch_size=16)
+train_cfg = dict(max_epochs=40)

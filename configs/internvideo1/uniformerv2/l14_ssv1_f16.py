@@ -1,0 +1,16 @@
+_base_ = [
+    '../../_base_/models/uniformerv2_l14_local.py',
+    '../../_base_/datasets/uniformerv2_ssv1.py',
+    '../../_base_/schedules/uniformerv2.py',
+    '../../_base_/strategies/auto.py',
+]
+recipe = 'internvideo1_pretrain/uniformerv2_ssv1_l14_f16x224'
+num_gpus = 16
+
+frames = dict(num_frames=16)
+model = dict(backbone=frames)
+train_dataloader = dict(batch_size=8, dataset=dict(sampling=frames))
+val_dataloader = dict(dataset=dict(sampling=frames))
+test_dataloader = dict(dataset=dict(sampling=frames))
+optim_wrapper = dict(optimizer=dict(lr=2e-5))
+train_cfg = dict(max_epochs=22)
