@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -17,9 +17,11 @@ from internvideo.models.tasks.base import VideoModel
 from internvideo.ops.tubes import Tube, join_tubes, take_tubes
 from internvideo.registry import MODELS
 from internvideo.structures import VideoDataSample
+from internvideo.structures.reconstruction import Reconstruction
 from internvideo.structures.rehearsal import SmallSizes
 
 CHANNELS = 3
+MODES = ('loss', 'tensor', 'reconstruct')
 TARGETS = ('normalised', 'pixels')
 TUBE_EPS = 1e-6
 """Added to the standard deviation of a tube, in pixels of 0 to 1."""
@@ -83,22 +85,6 @@ class VideoMAEDecoder(nn.Module):
         return self.head(self.norm(tokens[:, -num_predicted:]))
 
 
-class Reconstruction(NamedTuple):
-    """Clips beside what an autoencoder makes of them, in pixels of 0 to 1 as (B, C, T, H, W).
-
-    Attributes:
-        pixels: the clips.
-        reconstructed: the prediction at hidden tubes, the clips elsewhere.
-        hidden: (B, N) bool, True where a tube was hidden.
-        losses: (B,) mean squared error of each clip, as in training.
-    """
-
-    pixels: Tensor
-    reconstructed: Tensor
-    hidden: Tensor
-    losses: Tensor
-
-
 @MODELS.register_module()
 class MaskedAutoencoder(VideoModel):
     """Predicts the pixels of hidden tubes from the few that are visible.
@@ -119,7 +105,8 @@ class MaskedAutoencoder(VideoModel):
         init_cfg: how to initialise.
 
     ``forward`` modes: ``'loss'`` gives ``loss``; ``'tensor'`` the encoder's output for unmasked
-    clips.  Views count as clips, each with a mask of its own.
+    clips; ``'reconstruct'`` a :class:`Reconstruction`, for pictures.  Views count as clips, each
+    with a mask of its own.
 
     Raises:
         ValueError: a class token, an unknown ``target``, or a ``masker.ratio`` by which no tube or
@@ -214,18 +201,20 @@ class MaskedAutoencoder(VideoModel):
         inputs: Tensor | None,
         data_samples: Sequence[VideoDataSample] | None = None,
         mode: str = 'tensor',
-    ) -> EncoderOutput | dict[str, Tensor]:
+    ) -> EncoderOutput | dict[str, Tensor] | Reconstruction:
         """Run one mode on clips (B, C, T, H, W) or views (B, V, C, T, H, W).
 
         Raises ValueError for an unknown mode or a batch without a readable clip.
         """
-        if mode not in ('loss', 'tensor'):
-            raise ValueError(f"mode must be 'loss' or 'tensor', got {mode!r}")
+        if mode not in MODES:
+            raise ValueError(f'mode must be one of {", ".join(MODES)}, got {mode!r}')
         if inputs is None:
             raise ValueError(f'the batch has no readable clip, so mode={mode!r} cannot run')
         video = inputs if inputs.ndim == 5 else inputs.flatten(0, 1)
         if mode == 'tensor':
             return self.backbone(video)
+        if mode == 'reconstruct':
+            return self.reconstruct(video)
         visible, hidden = self.split_tokens(self.draw_mask(video))
         prediction = self.decode(self.encode(video, visible, hidden), visible, hidden)
         return dict(loss=F.mse_loss(prediction.float(), self.targets(video, hidden)))
@@ -298,13 +287,12 @@ class MaskedAutoencoder(VideoModel):
         return torch.addcmul(mean / 255, normalised.float(), std / 255)
 
     @torch.no_grad()
-    def reconstruct(self, inputs: Tensor) -> Reconstruction:
-        """Reconstruct clips (or views) from a drawn mask, for pictures.
+    def reconstruct(self, video: Tensor) -> Reconstruction:
+        """Reconstruct normalised clips (B, C, T, H, W) under a drawn mask.
 
         A prediction of normalised values says nothing of a tube's brightness and contrast: it gets
         those of the tube itself.
         """
-        video = inputs if inputs.ndim == 5 else inputs.flatten(0, 1)
         mask = self.draw_mask(video)
         visible, hidden = self.split_tokens(mask)
         prediction = self.decode(self.encode(video, visible, hidden), visible, hidden).float()
@@ -316,8 +304,13 @@ class MaskedAutoencoder(VideoModel):
             mean, deviation = tube_statistics(tubes[clips, hidden])
             values = values * deviation + mean
         filled = tubes.index_put((clips, hidden), values)
-        grid = self.backbone.grid
-        return Reconstruction(join_tubes(tubes, grid), join_tubes(filled, grid), mask, losses)
+        is_hidden = mask[:, :, None, None, None, None].expand(-1, -1, 1, *self.tube)
+        pixels, reconstructed, hidden_pixels = (
+            join_tubes(part, self.backbone.grid) for part in (tubes, filled, is_hidden)
+        )
+        return Reconstruction(
+            pixels, reconstructed, hidden_pixels[:, 0], losses, self.target == 'normalised'
+        )
 
 
 def tube_statistics(tubes: Tensor) -> tuple[Tensor, Tensor]:
