@@ -29,18 +29,21 @@ OFFSETS_IN_STEPS = (
 class Resize:
     """Scale the short side to ``short_side``, the long one in proportion (cut to an integer).
 
-    ``size`` (one number or height and width) scales to a fixed size in its place.
+    ``size`` (one number or height and width) scales to a fixed size in its place.  Bilinear;
+    ``antialias=True`` is what Pillow does, within two grey levels.
     """
 
     short_side: int | None = None
     size: int | tuple[int, int] | None = None
+    antialias: bool = False
 
     def __post_init__(self) -> None:
         if (self.short_side is None) == (self.size is None):
             raise ValueError('Resize: give either short_side or size')
 
     def __call__(self, sample: dict) -> dict:
-        _resize(sample, *self._target(*sample['imgs'].shape[1:3]))
+        target = self._target(*sample['imgs'].shape[1:3])
+        _resize(sample, *target, 'bilinear', self.antialias)
         return sample
 
     def _target(self, height: int, width: int) -> tuple[int, int]:

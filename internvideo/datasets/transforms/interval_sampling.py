@@ -58,6 +58,11 @@ def every_nth(L: int, n: int) -> list[int]:
     return _filled(list(range(0, L, max(L // n, 1)))[:n], n)
 
 
+def interval_ends(L: int, n: int) -> list[int]:
+    """``n`` frames evenly from the first to the last one, cut to whole numbers."""
+    return np.linspace(0, L - 1, n).astype(int).tolist()
+
+
 def frames_per_second(L: int, native_fps: float, fps: float, max_frames: int = -1) -> list[int]:
     """``fps`` frames a second from the middle of the first period on, at most ``max_frames``.
 

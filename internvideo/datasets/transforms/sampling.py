@@ -213,7 +213,7 @@ class PretrainSample:
         return sample
 
 
-INTERVAL_MODES = ('rand', 'middle', 'start', 'every')
+INTERVAL_MODES = ('rand', 'middle', 'start', 'every', 'ends')
 
 
 @TRANSFORMS.register_module()
@@ -223,9 +223,10 @@ class IntervalSample:
 
     ``mode='rand'`` draws it, never the last of its interval (as published) unless ``with_last``;
     ``'middle'`` and ``'start'`` do not draw; ``'every'`` takes the first ``num_frames`` of equally
-    distant frames; ``'fps<q>'`` takes ``q`` frames a second, at most ``num_frames``, the last one
-    repeated where they are fewer.  Images (one frame) stay one frame.
-    Where the sample has a ``window`` (first frame, length), only that is looked at.
+    distant frames; ``'ends'`` frames evenly from the first to the last one; ``'fps<q>'`` takes
+    ``q`` frames a second, at most ``num_frames``, the last one repeated where they are fewer.
+    Images (one frame) stay one frame.  Where the sample has a ``window`` (first frame, length),
+    only that is looked at.
     """
 
     num_frames: int
@@ -259,6 +260,8 @@ class IntervalSample:
             clip = interval_sampling.interval_start(length, self.num_frames)
         elif self.mode == 'every':
             clip = interval_sampling.every_nth(length, self.num_frames)
+        elif self.mode == 'ends':
+            clip = interval_sampling.interval_ends(length, self.num_frames)
         else:
             clip = self._regular(sample, length)
         sample['frame_inds'] = np.array(clip, np.int64)[None] + first

@@ -7,6 +7,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from internvideo.datasets.collate import collate_clips
 from internvideo.datasets.transforms.geometry import (
@@ -40,6 +41,7 @@ def clip(frames: int = 6, height: int = 40, width: int = 60, views: int = 2) -> 
     [
         (Resize(short_side=20), (6, 20, 30)),
         (Resize(size=(24, 16)), (6, 24, 16)),
+        (Resize(short_side=20, antialias=True), (6, 20, 30)),
         (CenterCrop(32), (6, 32, 32)),
         (UniformCrops(3), (18, 40, 40)),
         (RandomResizedCrop(16), (6, 16, 16)),
@@ -64,6 +66,13 @@ def test_plain_bicubic_scaling_is_that_of_tensors(size: int) -> None:
     expected = torch.nn.functional.interpolate(frames, (size, size), mode='bicubic')
     found = ResizeSquare(size)(sample)['imgs'].transpose(0, 3, 1, 2)
     assert np.abs(expected.round().clamp(0, 255).numpy() - found).max() <= 1
+
+
+def test_smooth_scaling_is_that_of_pillow() -> None:
+    frame = np.random.default_rng(0).integers(0, 256, (60, 90, 3), np.uint8)
+    found = Resize(short_side=24, antialias=True)(dict(imgs=frame[None]))['imgs'][0]
+    wanted = np.asarray(Image.fromarray(frame).resize((36, 24), Image.Resampling.BILINEAR))
+    assert np.abs(found.astype(int) - wanted).max() <= 2
 
 
 @pytest.mark.parametrize('transform', [RandomResizedCrop, ResizeSquare])

@@ -1,6 +1,7 @@
 import random
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -9,6 +10,7 @@ from internvideo.datasets.transforms.interval_sampling import (
     every_nth,
     frame_intervals,
     frames_per_second,
+    interval_ends,
     interval_middle,
     interval_rand,
     interval_start,
@@ -22,7 +24,7 @@ LENGTHS = dict(total=st.integers(1, 400), wanted=st.integers(1, 16))
 def test_clips_have_the_wanted_length_and_stay_inside(total, wanted, seed):
     draw = random.Random(seed)
     drawn = interval_rand(total, wanted, draw.choice, np.random.RandomState(seed).permutation)
-    rules = (interval_middle, interval_start, every_nth)
+    rules = (interval_middle, interval_start, interval_ends, every_nth)
     for clip in (drawn, *(rule(total, wanted) for rule in rules)):
         assert len(clip) == wanted
         assert clip == sorted(clip)
@@ -61,3 +63,16 @@ def test_every_nth_frame_is_that_of_the_published_demo():
     assert every_nth(3, 5) == [0, 1, 2, 2, 2]
     sample = IntervalSample(8, mode='every')(dict(total_frames=301))
     assert sample['frame_inds'].tolist() == [[0, 37, 74, 111, 148, 185, 222, 259]]
+
+
+@pytest.mark.parametrize(
+    ('total', 'frames'),
+    [
+        (8, [0, 1, 2, 3, 4, 5, 6, 7]),
+        (30, [0, 4, 8, 12, 16, 20, 24, 29]),
+        (100, [0, 14, 28, 42, 56, 70, 84, 99]),
+        (5, [0, 0, 1, 1, 2, 2, 3, 4]),
+    ],
+)
+def test_ends_are_taken_as_the_published_demo_of_the_multimodal_model_does(total, frames):
+    assert interval_ends(total, 8) == frames
