@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from .action_recognizer import ActionRecognizer
     from .feature_extractor import FeatureExtractor, FeatureSpec, feature_spec
+    from .video_captioner import VideoCaption, VideoCaptioner
     from .video_text_retriever import IndexReport, VideoMatch, VideoTextRetriever
 
 _EXPORTS = {
@@ -21,6 +22,8 @@ _EXPORTS = {
     'IndexMismatchError': 'internvideo.search.vector_index',
     'IndexReport': 'internvideo.apis.video_text_retriever',
     'Recognition': 'internvideo.structures',
+    'VideoCaption': 'internvideo.apis.video_captioner',
+    'VideoCaptioner': 'internvideo.apis.video_captioner',
     'VideoMatch': 'internvideo.apis.video_text_retriever',
     'VideoTextRetriever': 'internvideo.apis.video_text_retriever',
     'get_config': 'internvideo.hub.model_zoo',
@@ -37,6 +40,8 @@ __all__ = [
     'IndexMismatchError',
     'IndexReport',
     'Recognition',
+    'VideoCaption',
+    'VideoCaptioner',
     'VideoMatch',
     'VideoTextRetriever',
     'feature_spec',

@@ -26,6 +26,7 @@ COMMANDS = {
     'extract-features': Command('internvideo.cli.extract_features', 'write features of videos'),
     'search': Command('internvideo.cli.search', 'find videos by words or by a video'),
     'reconstruct': Command('internvideo.cli.reconstruct', 'draw what a pretraining makes up'),
+    'caption': Command('internvideo.cli.caption', 'write captions of videos'),
     'convert': Command('internvideo.cli.convert', 'convert a checkpoint to or from a layout'),
     'precompute': Command('internvideo.cli.precompute', "keep a teacher's features in files"),
     'check-data': Command('internvideo.cli.check_data', 'find missing and broken media'),

@@ -223,3 +223,13 @@ class CLIPTokenizer:
     def count(self, text: str) -> int:
         """Tokens of a text that is not cut."""
         return len(self.tokenizer.encode(text)) + 2  # start and end of text
+
+    def decode(self, ids: Tensor) -> list[str]:
+        """Texts of rows of ids (B, L), between the start and the end of text."""
+        start, end = (self.tokenizer.encoder[word] for word in CLIP_MARKUP)
+        texts = []
+        for row in ids.tolist():
+            row = row[: row.index(end)] if end in row else row
+            text = self.tokenizer.decode([number for number in row if number != start])
+            texts.append(' '.join(text.split()))
+        return texts

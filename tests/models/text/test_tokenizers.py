@@ -153,3 +153,11 @@ def test_a_foreign_vocabulary_is_named():
     check_vocabulary(5, 5)
     with pytest.raises(ValueError, match='knows 6 tokens, the text encoder only 5'):
         check_vocabulary(6, 5)
+
+
+def test_ids_of_clip_are_read_back():
+    tokenizer = build('CLIPTokenizer', max_length=8)
+    ids = tokenizer(['A red  ball, rolling!', '', 'one two three four five six seven'])['input_ids']
+    found = ['a red ball , rolling !', '', 'one two three four five six']
+    assert tokenizer.decode(ids) == found
+    assert tokenizer.decode(ids[:1, :3]) == ['a red']
