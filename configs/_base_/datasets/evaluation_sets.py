@@ -119,6 +119,12 @@ table = dict(
         data_prefix=f'{root}/k400',
         media_type='video',
     ),
+    k400_act_test=dict(
+        type='ActionSet',
+        ann_file=f'{root}/k400/act_test.json',
+        data_prefix=f'{root}/k400',
+        media_type='video',
+    ),
     k600_act_val=dict(
         type='ActionSet',
         ann_file=f'{root}/k600/act_val.json',
@@ -160,6 +166,12 @@ table = dict(
         type='ChoiceSet',
         ann_file=f'{root}/msrvtt/mc_test.json',
         data_prefix=f'{root}/msrvtt',
+        media_type='video',
+    ),
+    lsmdc_mc_test=dict(
+        type='ChoiceSet',
+        ann_file=f'{root}/lsmdc/mc_test.json',
+        data_prefix=f'{root}/lsmdc',
         media_type='video',
     ),
     charades_mc_test=dict(

@@ -1,0 +1,3 @@
+_base_ = '../../_base_/recipes/internvideo1_mm_l14_evaluation.py'
+
+test_dataloader = dict(dataset=dict(sets=['msrvtt_mc_test']))
