@@ -1,8 +1,8 @@
 """The contract of video encoders, and what one hands to heads, decoders and losses."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from typing import Any, ClassVar, NamedTuple
 
 import torch
@@ -107,6 +107,7 @@ class VideoEncoder(BaseModule):
         self.checkpoint_num = checkpoint_num
         # A plain list: the modules are registered where they belong already.
         self._frozen: list[nn.Module] = []
+        self._change: Callable[[int, Tensor], Tensor] | None = None
 
     # --- sizes ----------------------------------------------------------------------------------
 
@@ -212,7 +213,26 @@ class VideoEncoder(BaseModule):
         raise NotImplementedError
 
     def run_block(self, index: int, x: Tensor) -> Tensor:
-        """Block ``index`` on ``x``, its activations recomputed when so configured."""
+        """Block ``index`` on ``x``, its activations recomputed when so configured.
+
+        Within :meth:`changed_stream` the stream behind the block is what that makes of it.
+        """
+        x = self._recomputed(index, x)
+        return x if self._change is None else self._change(index, x)
+
+    @contextmanager
+    def changed_stream(self, change: Callable[[int, Tensor], Tensor]) -> Iterator[None]:
+        """Put ``change(index, stream)`` in the place of the stream behind each block.
+
+        So another part reads and writes between blocks of an encoder that knows nothing of it.
+        """
+        self._change = change
+        try:
+            yield
+        finally:
+            self._change = None
+
+    def _recomputed(self, index: int, x: Tensor) -> Tensor:
         block = self.blocks[index]
         if index >= self.checkpoint_num or not self.training or not torch.is_grad_enabled():
             return block(x)

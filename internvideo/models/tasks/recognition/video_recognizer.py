@@ -100,8 +100,12 @@ class VideoRecognizer(VideoModel):
             raise ValueError(f'the batch has no readable clip, so mode={mode!r} cannot run')
         if mode == 'loss':
             return self.loss(inputs, data_samples)
-        logits = self.head(self.extract_features(inputs))
+        logits = self.classify(inputs)
         return logits if inputs.ndim == 5 else logits.unflatten(0, inputs.shape[:2])
+
+    def classify(self, inputs: Tensor) -> Tensor:
+        """Logits (N, K) of clips, or of views as clips."""
+        return self.head(self.extract_features(inputs))
 
     def extract_features(self, inputs: Tensor) -> EncoderOutput:
         """Encode clips (B, C, T, H, W), or views (B, V, C, T, H, W) as B*V clips."""
@@ -144,5 +148,5 @@ class VideoRecognizer(VideoModel):
         clips = views.flatten(0, 1)
         # In parts for the memory of the encoder: only logits are kept of each.
         chunks = clips.split(self.max_views_per_forward or len(clips))
-        logits = torch.cat([self.head(self.extract_features(chunk)) for chunk in chunks])
+        logits = torch.cat([self.classify(chunk) for chunk in chunks])
         return merge_views(logits.unflatten(0, views.shape[:2]))
