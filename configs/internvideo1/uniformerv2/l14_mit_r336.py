@@ -7,6 +7,7 @@ _base_ = [
 recipe = 'internvideo1_pretrain/uniformerv2_mit_l14_f8x336'
 num_gpus = 32
 
+# On no published list of files: that of 32 frames is.
 checkpoint = '{{$INTERNVIDEO2_MODEL_PATH:checkpoints}}/k400_k710_uniformerv2_l14_8x336.pyth'
 model = dict(
     backbone=dict(checkpoint_num=21),

@@ -1,7 +1,7 @@
 _base_ = [
     '../../_base_/models/uniformerv2_b16.py',
     '../../_base_/datasets/uniformerv2_k600.py',
-    '../../_base_/schedules/uniformerv2_k710init.py',
+    '../../_base_/schedules/uniformerv2_from_k710.py',
     '../../_base_/strategies/auto.py',
 ]
 recipe = 'internvideo1_pretrain/uniformerv2_k600_k710_b16_f8x224'

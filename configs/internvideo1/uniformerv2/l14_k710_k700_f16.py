@@ -1,6 +1,6 @@
-_base_ = './l14_k710init_k600.py'
+_base_ = './l14_k710_k700.py'
 
-recipe = 'internvideo1_pretrain/uniformerv2_k600_k710_l14_f16x224'
+recipe = 'internvideo1_pretrain/uniformerv2_k700_k710_l14_f16x224'
 num_gpus = 32
 
 frames = dict(num_frames=16)

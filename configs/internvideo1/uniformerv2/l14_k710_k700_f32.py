@@ -1,4 +1,4 @@
-_base_ = './l14_k710init_k700.py'
+_base_ = './l14_k710_k700.py'
 
 recipe = 'internvideo1_pretrain/uniformerv2_k700_k710_l14_f32x224'
 num_gpus = 32

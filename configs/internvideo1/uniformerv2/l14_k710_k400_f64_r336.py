@@ -1,6 +1,6 @@
-_base_ = './l14_k710init_k700_f32_r336.py'
+_base_ = './l14_k710_k400_f32_r336.py'
 
-recipe = 'internvideo1_pretrain/uniformerv2_k700_k710_l14_f64x336'
+recipe = 'internvideo1_pretrain/uniformerv2_k400_k710_l14_f64x336'
 num_gpus = 64
 
 frames = dict(num_frames=64)

@@ -1,4 +1,4 @@
-_base_ = './l14_k710init_k400.py'
+_base_ = './l14_k710_k400.py'
 
 recipe = 'internvideo1_pretrain/uniformerv2_k400_k710_l14_f16x224'
 num_gpus = 32

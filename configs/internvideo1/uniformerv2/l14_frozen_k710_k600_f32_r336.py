@@ -1,4 +1,4 @@
-_base_ = './l14_frozen_k710init_k600_r336.py'
+_base_ = './l14_frozen_k710_k600_r336.py'
 
 recipe = 'internvideo1_pretrain/uniformerv2_frozen_k600_k710_l14_f32x336'
 

@@ -1,6 +1,6 @@
-_base_ = './l14_frozen_k710init_k400_r336.py'
+_base_ = './l14_frozen_k710_k700_r336.py'
 
-recipe = 'internvideo1_pretrain/uniformerv2_frozen_k400_k710_l14_f32x336'
+recipe = 'internvideo1_pretrain/uniformerv2_frozen_k700_k710_l14_f32x336'
 
 frames = dict(num_frames=32)
 model = dict(backbone=frames)

@@ -1,4 +1,4 @@
-_base_ = './l14_k710init_k600_f32_r336.py'
+_base_ = './l14_k710_k600_f32_r336.py'
 
 recipe = 'internvideo1_pretrain/uniformerv2_k600_k710_l14_f64x336'
 num_gpus = 64
