@@ -44,6 +44,7 @@ from internvideo.checkpoint.training_state.run_state import (
 from internvideo.engine.console import keep_dumps_in_file, loader_facts, model_facts
 from internvideo.engine.hooks.interrupt_hook import Interrupted, shield_worker
 from internvideo.engine.learning_rate_scaling import counted_sizes, lr_factor, scale_rates
+from internvideo.engine.run_config import RunConfig
 from internvideo.engine.schedulers.step_schedules import Horizon
 from internvideo.engine.strategies.strategy import Strategy
 from internvideo.models.tasks.base import VideoModel
@@ -96,6 +97,7 @@ class Runner(MMEngineRunner):
     def setup_env(self, env_cfg: dict) -> None:
         """Set up the environment with a time stamp of its own for every run of this process."""
         super().setup_env(env_cfg)
+        self.cfg = RunConfig.of(self.cfg)
         # Runs of one name and second would share their logger and message hub.
         second, serial = self._timestamp, itertools.count(1)
         while self._timestamp in self._timestamps:
@@ -567,10 +569,6 @@ class Runner(MMEngineRunner):
         return checkpoint
 
     @cached_property
-    def _config_text(self) -> str:
-        return self.cfg.pretty_text  # formatting it takes longer than writing a small checkpoint
-
-    @cached_property
     def _frame_sampling(self) -> FrameSampling | None:
         """Choice of the frames that whoever uses the weights shall make, None if it is open."""
         return FrameSampling.of_config(self.cfg)
@@ -598,7 +596,7 @@ class Runner(MMEngineRunner):
             iter=progress['iter'],
             seed=self.seed,
             world_size=self.strategy.world_size,
-            cfg=self._config_text,
+            cfg=self.cfg.pretty_text,
             experiment_name=self.experiment_name,
             time=time.strftime('%Y-%m-%d %H:%M:%S'),
             versions=dict(internvideo=internvideo.__version__, torch=str(torch.__version__)),
