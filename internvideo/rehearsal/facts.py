@@ -108,21 +108,21 @@ def _training_facts(rehearsed: RehearsedConfig, options: Options) -> ConfigFacts
     )
     layouts = list(LAYOUTS.values()) if options.all_layouts else [layout]
     used = [each for each in layouts if world > 1 or not each.needs_group]
-    # A second model is traced only where a layout computes in another precision: traces take long.
+    # Traces take long: a precision is traced only where a layout computes in it.
     own = 'amp' if fake.autocast is not None else 'bf16'
     traced = {}
-    for precision in dict.fromkeys([own, *(each.trace_precision for each in used)]):
+    for precision in dict.fromkeys(each.trace_precision for each in used):
         model = fake if precision == own else FakeModel(config['model'], precision)
-        traced[precision] = model_activations(model, largest)
+        traced[precision], _ = model_activations(model, largest)
     sizes = model_sizes(rehearsed, total, trainable)
-    found = [layout_facts(each, sizes, traced[each.trace_precision][0], rehearsed, largest)
+    found = [layout_facts(each, sizes, traced[each.trace_precision], rehearsed, largest)
              for each in used]  # fmt: skip
     cost = costs[largest.kind]
     return ConfigFacts(
         total=total,
         trainable=trainable,
         teacher_bytes=fake.teacher_bytes,
-        flops=traced[own][1],
+        flops=traces[largest].flops.of_each(2 * largest.per_row),
         tokens_per_clip=cost.tokens,
         clips_per_batch=cost.batch,
         configured=layout.name,

@@ -274,8 +274,8 @@ def model_activations(
 ) -> tuple[ActivationModel, Flops]:
     """Activation bytes by clips, and the FLOPs of a step of one clip."""
     traces = [fake.trace(template, count) for count in clips]
-    per_clip = Flops(*(round(value / clips[0]) for value in vars(traces[0].flops).values()))
-    return ActivationModel(clips, traces[0].moments, traces[1].moments), per_clip
+    activations = ActivationModel(clips, traces[0].moments, traces[1].moments)
+    return activations, traces[0].flops.of_each(clips[0])
 
 
 def parameter_counts(model: nn.Module) -> tuple[int, int]:

@@ -17,6 +17,13 @@ from typing import Any
 from .findings import one_line
 
 ALSO_IMPORTED = ['mmengine.runner', 'torch.utils.tensorboard', 'torch._dynamo', 'av']
+IMPORTED_FOR_MANY = [
+    'matplotlib.pyplot', 'yapf.yapflib.yapf_api', 'torchvision', 'torchaudio', 'timm', 'ftfy',
+    'scipy.optimize', 'setuptools', 'tokenizers.implementations', 'peft',
+    'transformers.modeling_utils', 'transformers.modeling_layers', 'transformers.generation',
+    'transformers.tokenization_utils_base', 'transformers.models.auto.modeling_auto',
+]  # fmt: skip
+"""What only some configs need: seconds that a sweep spends once, and one config perhaps in vain."""
 
 
 class ProcessFailure(RuntimeError):
@@ -26,14 +33,23 @@ class ProcessFailure(RuntimeError):
 @cache
 def _context() -> Any:
     """The server, started by the first process asked of it."""
-    import internvideo
-
     # Not fork: this process may have run a backward pass. Not spawn: imports take seconds each
     # time.
     context = multiprocessing.get_context('forkserver')
-    own = [module.name for module in pkgutil.walk_packages(internvideo.__path__, 'internvideo.')]
-    context.set_forkserver_preload([*own, *ALSO_IMPORTED])
+    context.set_forkserver_preload(_own_modules())
     return context
+
+
+def import_for_many() -> None:
+    """Let the server, unless it runs already, import what only some of many configs need."""
+    _context().set_forkserver_preload([*_own_modules(), *IMPORTED_FOR_MANY])
+
+
+def _own_modules() -> list[str]:
+    import internvideo
+
+    own = [module.name for module in pkgutil.walk_packages(internvideo.__path__, 'internvideo.')]
+    return [*own, *ALSO_IMPORTED]
 
 
 def run_apart(function: Callable[..., Any], *args: Any, limit: float) -> Any:

@@ -20,13 +20,16 @@ from .findings import one_line
 from .hardware import gpu_by_name
 from .memory import ModelSizes
 from .options import Options
-from .processes import ProcessFailure, run_apart
+from .processes import ProcessFailure, import_for_many, run_apart
 from .rehearsed_config import RehearsedConfig, build_fake_model, observe_loaders
 from .run_rules import SAVE_BEST, unreported
 from .trial_run import TrialReport, try_run
 
 STUDY_LIMIT = 300
 """Seconds after which the study of one config is stopped."""
+
+MANY = 5
+"""Configs from which on it pays to import everything once instead of what each one needs."""
 
 _RUNS = itertools.count()
 
@@ -166,6 +169,8 @@ def rehearse_all(
         ValueError: the GPU of ``options`` is not known.
     """
     gpu_by_name(options.gpu)
+    if len(paths) >= MANY:
+        import_for_many()
     # Before the threads: their processes would all render the same clips at once.
     cache.prepare()
     with ThreadPoolExecutor(max(jobs, 1)) as threads:  # each waits for a process of its own

@@ -72,6 +72,10 @@ class Flops:
         """FLOPs that the mathematics needs, as model FLOPs utilisation counts them."""
         return self.forward + self.backward
 
+    def of_each(self, items: int) -> 'Flops':
+        """The share of one of ``items`` items."""
+        return Flops(*(round(value / items) for value in vars(self).values()))
+
 
 @dataclass(frozen=True)
 class Moment:

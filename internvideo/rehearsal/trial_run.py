@@ -201,7 +201,9 @@ class _Trial:
 
         from internvideo.registry import RUNNERS
 
-        return RUNNERS.get(config.get('runner_type', 'Runner')).from_cfg(Config(dict(config)))
+        # Formatting a config takes longer than training its small copy, and nobody reads this one.
+        plain = Config(dict(config), format_python_code=False)
+        return RUNNERS.get(config.get('runner_type', 'Runner')).from_cfg(plain)
 
     def _take_results(self, runner: Any) -> None:
         self.steps = runner.iter
