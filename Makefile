@@ -52,10 +52,13 @@ lint: $(VENV)/.tests
 	$(VENV)/bin/lint-imports --no-logo
 	if command -v shellcheck >/dev/null; then shellcheck .ci/run tools/*.sh tools/slurm/*.sbatch; fi
 
-# The slow tests start processes of their own, some with deadlines: one at a time.
+# Slow tests wait for processes that they start: two files at a time, except where time is measured.
+# Only files with slow tests are read again.
 test: $(VENV)/.tests
 	$(PY) -m pytest -n 2 -m "not slow" $(PYTEST_ARGS)
-	$(PY) -m pytest -m slow $(PYTEST_ARGS)
+	slow=$$(grep -rl 'mark\.slow' tests projects --include='*.py'); \
+	$(PY) -m pytest -n 2 --dist loadfile -m "slow and not alone" $(PYTEST_ARGS) $$slow && \
+	$(PY) -m pytest -m "slow and alone" $(PYTEST_ARGS) $$slow
 
 clean:
 	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache .import_linter_cache .hypothesis

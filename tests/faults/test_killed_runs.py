@@ -158,6 +158,7 @@ def test_resuming_opens_only_what_is_left(recipe):
     recipe.assert_same_end(resumed)
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize(
     ('layout', 'name'),
     [('one process', 'SIGTERM'), *((layout, 'SIGUSR1') for layout in LAYOUTS)],

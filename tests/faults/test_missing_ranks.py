@@ -8,7 +8,7 @@ import pytest
 
 from tests.faults.injection import Run, prepare_recipe
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
 BEATS = '+default_hooks.heartbeat.interval=0.5'
 
 

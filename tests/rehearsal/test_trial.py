@@ -20,6 +20,7 @@ def cache(tmp_path_factory):
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 @pytest.mark.parametrize('leaf', HANDFUL)
 def test_shrunken_copy_trains_validates_saves_and_resumes(leaf, cache):
     report = try_run(Config.fromfile(FAMILY / f'{leaf}.py'), cache, f'trial-{leaf}')

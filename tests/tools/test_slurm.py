@@ -76,6 +76,7 @@ def wait_for(file, text, seconds=120):
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_preempted_job_comes_back_and_ends_the_same(cluster, recipe, undisturbed):
     work_dir, output = recipe / 'preempted', recipe / 'preempted.out'
     job = submit(cluster, recipe, work_dir, '0 3 hold 60')
@@ -93,6 +94,7 @@ def test_preempted_job_comes_back_and_ends_the_same(cluster, recipe, undisturbed
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_cancelled_job_saves_and_stays_away(cluster, recipe):
     output = recipe / 'cancelled.out'
     job = submit(cluster, recipe, recipe / 'cancelled', '0 2 hold 60')
@@ -106,6 +108,7 @@ def test_cancelled_job_saves_and_stays_away(cluster, recipe):
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_array_shares_a_test(cluster, recipe, undisturbed):
     folder, template = recipe / 'shares', ROOT / 'tools/slurm/test.sbatch'
     job = cluster.submit(
