@@ -98,7 +98,10 @@ def run_length(
         gpu, mfu: where it runs, and at what share of the peak.
     """
     rows = {kind: cost.batch // cost.per_row for kind, cost in costs.items()}
-    batches = batches_of(count, rows, world_size)
+    # Of less than an epoch's rows, see MediaBatchSampler.
+    loader = config.get('train_dataloader') or {}
+    share = (loader.get('batch_sampler') or {}).get('share', 1.0)
+    batches = {kind: int(share * n) for kind, n in batches_of(count, rows, world_size).items()}
     accumulation = config['optim_wrapper'].get('accumulative_counts', 1)
     epochs = config['train_cfg']['max_epochs']
     steps = sum(batches.values()) // accumulation

@@ -209,3 +209,28 @@ def test_rates_are_scaled_by_one_batch_size(loader, size) -> None:
     assert batch_size_of(loader) == size
     with pytest.raises(ValueError, match='lr_scaling'):
         batch_size_of(dict(batch_sampler=dict(batch_size=dict(image=3, video=4))))
+
+
+def test_a_share_of_an_epoch_is_a_random_part_of_every_group() -> None:
+    data = SimpleNamespace(group_sizes=dict(image=40, video=21))
+    whole, half = (MediaBatchSampler(data, 5, seed=3, share=share) for share in (1.0, 0.5))
+    assert (whole.num_batches, half.num_batches) == (dict(image=8, video=4), dict(image=4, video=2))
+    visits = []
+    for epoch in range(3):
+        half.set_epoch(epoch)
+        rows = [row for batch in half for _, row in batch]
+        assert len(rows) == len(set(rows)) == 30
+        assert sum(row < 40 for row in rows) == 20
+        visits.append(frozenset(rows))
+    assert len(set(visits)) == 3
+
+
+@pytest.mark.parametrize('share', [0.0, -0.5, 1.5])
+def test_a_share_lies_between_nothing_and_all(share) -> None:
+    with pytest.raises(ValueError, match=rf'share must be in .*got {share}'):
+        MediaBatchSampler(SimpleNamespace(group_sizes=dict(image=4)), 2, share=share)
+
+
+def test_a_share_too_small_for_a_batch_is_told() -> None:
+    with pytest.raises(ValueError, match=r'no batch of 4 .*or raise its share 0\.1'):
+        MediaBatchSampler(SimpleNamespace(group_sizes=dict(image=20)), 4, share=0.1)

@@ -26,15 +26,23 @@ class MediaBatchSampler(Sampler[list[tuple[int, int]]]):
             ``set_seed`` is called when it has one.
         batch_size: Rows of a batch on every process, the same for all groups or one for each.
         seed: Seed of the order; None draws one and shares it between processes.
+        share: Of the rows of every group, the random share that an epoch visits: published recipes
+            of half an epoch are one epoch of half the rows.
 
     Raises:
-        ValueError: a data set without groups, a group without batch size, or without rows for a
-            single batch.
+        ValueError: a share outside (0, 1], a data set without groups, a group without batch size,
+            or without rows for a single batch.
     """
 
     def __init__(
-        self, dataset: Any, batch_size: int | Mapping[str, int], seed: int | None = None
+        self,
+        dataset: Any,
+        batch_size: int | Mapping[str, int],
+        seed: int | None = None,
+        share: float = 1.0,
     ) -> None:
+        if not 0.0 < share <= 1.0:
+            raise ValueError(f'share must be in (0, 1], got {share}')
         self.rank, self.world_size = get_dist_info()
         if not hasattr(dataset, 'group_sizes'):
             raise ValueError(
@@ -46,7 +54,7 @@ class MediaBatchSampler(Sampler[list[tuple[int, int]]]):
         self.seed = sync_random_seed() if seed is None else seed
         self.epoch, self._skipped = 0, 0
         self.num_batches = {
-            group: rows // self.world_size // self.batch_sizes[group]
+            group: int(share * (rows // self.world_size)) // self.batch_sizes[group]
             for group, rows in self.group_sizes.items()
         }
         for group, count in self.num_batches.items():
@@ -55,6 +63,7 @@ class MediaBatchSampler(Sampler[list[tuple[int, int]]]):
                     f'{self.group_sizes[group]} rows of {group} give no batch of '
                     f'{self.batch_sizes[group]} on {self.world_size} process(es): lower '
                     'train_dataloader.batch_sampler.batch_size'
+                    + (f', or raise its share {share}' if share < 1 else '')
                 )
         if hasattr(dataset, 'set_seed'):
             dataset.set_seed(self.seed)
