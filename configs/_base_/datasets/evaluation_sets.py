@@ -155,6 +155,20 @@ table = dict(
         data_prefix=f'{root}/hmdb51',
         media_type='video',
     ),
+    # Something-Something, whose videos are folders of frames
+    ssv1_act_val=dict(
+        type='ActionSet',
+        ann_file=f'{root}/ssv1/act_val.json',
+        data_prefix=f'{root}/ssv1',
+        media_type='video',
+        filename_tmpl='{:05}.jpg',
+    ),
+    ssv2_act_val=dict(
+        type='ActionSet',
+        ann_file=f'{root}/ssv2/act_val.json',
+        data_prefix=f'{root}/ssv2',
+        media_type='video',
+    ),
     # multiple choice
     ssv2_mc_val=dict(
         type='ChoiceSet',

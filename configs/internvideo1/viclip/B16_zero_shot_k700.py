@@ -1,0 +1,3 @@
+_base_ = '../../_base_/recipes/viclip_B16_evaluation.py'
+
+test_dataloader = dict(dataset=dict(sets=['k700_act_val']))

@@ -1,0 +1,4 @@
+_base_ = '../../_base_/recipes/viclip_L14_evaluation.py'
+recipe = 'internvideo1_pretrain/viclip_zs_msvd'
+
+test_dataloader = dict(dataset=dict(sets=['msvd_ret_test']))

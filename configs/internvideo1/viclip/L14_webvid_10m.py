@@ -1,0 +1,5 @@
+_base_ = ['../../_base_/models/viclip_L14.py', '../../_base_/recipes/viclip.py']
+recipe = 'internvideo1_pretrain/viclip_pretrain_webvid_10m'
+
+train_dataloader = dict(dataset=dict(mix=['webvid_10m']))
+model = dict(text_encoder=dict(checkpoint_num=12))  # counts where the text tower learns
