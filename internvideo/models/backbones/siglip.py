@@ -10,8 +10,9 @@ from torch.utils.checkpoint import checkpoint
 
 from internvideo.ops.position_tables import Grid, interpolate_image_table
 from internvideo.registry import MODELS
+from internvideo.structures.rehearsal import SmallSizes
 
-from .base import EncoderOutput, PositionTable, VideoEncoder
+from .base import EncoderOutput, PositionTable, VideoEncoder, small_encoder
 
 TABLE = 'vision_model.embeddings.position_embedding.weight'
 PROBE = 'vision_model.head.probe'
@@ -115,6 +116,11 @@ class SiglipVision(VideoEncoder):
         )
         # Not saved and not used here; on the meta device nothing would fill it.
         del self.vision_model.embeddings.position_ids
+
+    @classmethod
+    def shrink(cls, config: dict[str, Any], small: SmallSizes) -> dict[str, Any]:
+        """Offer a small copy to a rehearsal."""
+        return small_encoder(config | dict(img_size=config.get('img_size', 256)), small)
 
     @property
     def blocks(self) -> nn.ModuleList:

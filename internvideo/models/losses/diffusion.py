@@ -89,11 +89,15 @@ class GaussianDiffusion:
             betas = 1 - kept / torch.cat([kept.new_ones(1), kept[:-1]])
         self.num_steps = len(betas)
         self.tables = _tables(betas)
+        self._by_device = {torch.device('cpu'): self.tables}
 
     def at(self, name: str, steps: Tensor, width: int = 2) -> Tensor:
         """Values (B, 1, ...) of a table at ``steps`` (B,), float32, of ``width`` axes."""
+        if steps.device not in self._by_device:  # copied once, not in every step
+            moved = {name: table.to(steps.device) for name, table in self.tables.items()}
+            self._by_device[steps.device] = moved
         # Gathered in float64 and rounded once.
-        table = self.tables[name].to(steps.device)
+        table = self._by_device[steps.device][name]
         return table[steps].float().view(-1, *[1] * (width - 1))
 
     def add_noise(self, x0: Tensor, steps: Tensor, noise: Tensor) -> Tensor:

@@ -23,6 +23,7 @@ from internvideo.ops.tokens import take_tokens
 from internvideo.registry import MODELS
 from internvideo.structures import VideoDataSample
 from internvideo.structures.aligned_features import AlignedFeatures
+from internvideo.structures.rehearsal import SmallSizes
 
 from .frame_targets import FrameTargets
 from .frame_teacher import FrameTeacher
@@ -105,6 +106,14 @@ class EncoderPredictor(VideoModel):
         for parameter in (self.clip_pos_embed, self.diff_pos_embed):
             parameter.copy_(table)
         nn.init.normal_(self.bert_mask_token, std=0.02)
+
+    scales_learning_rate = True
+    """Published rates are those of a batch of 256 clips; a rehearsal looks for ``lr_scaling``."""
+
+    @classmethod
+    def shrink(cls, config: dict[str, Any], small: SmallSizes) -> dict[str, Any]:
+        """Offer a small copy to a rehearsal."""
+        return config
 
     @classmethod
     def needed_depth(cls, config: Mapping[str, Any]) -> int:
@@ -274,6 +283,11 @@ class InternVideoNextStage1(EncoderPredictor):
         if self.teacher is not None:
             self._check_teacher(align_dim, align_final_dim)
         self._freeze_untrained()
+
+    @classmethod
+    def shrink(cls, config: dict[str, Any], small: SmallSizes) -> dict[str, Any]:
+        """Offer a small copy to a rehearsal."""
+        return small.narrowed(config, 'align_dim', 'align_final_dim')
 
     def _check_teacher(self, dim: int, final_dim: int) -> None:
         theirs, ours = self.teacher.encoder, self.backbone

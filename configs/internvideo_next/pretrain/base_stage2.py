@@ -1,0 +1,15 @@
+_base_ = [
+    '../../_base_/models/internvideo_next_stage2.py',
+    '../../_base_/datasets/kmash_1.1M.py',
+    '../../_base_/schedules/pretrain.py',
+    '../../_base_/strategies/auto_zero1.py',
+    '../../_base_/default_runtime.py',
+]
+recipe = 'internvideo_next/base_stage2'
+num_gpus = 128
+
+train_dataloader = dict(batch_size=14, num_workers=14, dataset=dict(sampling=dict(num_frames=32)))
+optim_wrapper = dict(optimizer=dict(lr=1e-4), clip_grad=dict(max_norm=5.0))
+param_scheduler = dict(warmup_epochs=0)
+train_cfg = dict(max_epochs=101)
+default_hooks = dict(checkpoint=dict(save_best=None))
