@@ -118,7 +118,7 @@ def test_the_mixture_goes_by_its_data_sets():
 def test_published_figures_name_configs_of_their_frames_and_views():
     rows = yaml.safe_load((FAMILY / 'videomae' / 'metafile.yml').read_text())['Models']
     assert len({row['Name'] for row in rows}) == len(rows)
-    figures = {}
+    figures, page = {}, (CONFIGS.parent / 'docs/internvideo1.md').read_text()
     for row in rows:
         for result in row.get('Results', ()):
             cfg = Config.fromfile(CONFIGS.parent / row['Config'])
@@ -127,6 +127,8 @@ def test_published_figures_name_configs_of_their_frames_and_views():
             assert result['Frames'] == test.sampling.num_frames
             assert result['Views'] == f'{test.sampling.num_views}x{crops}'
             figures[row['Name'].rpartition('/')[2]] = list(result['Metrics'].values())
+            (line,) = (line for line in page.splitlines() if f'| `{row["Name"]}` |' in line)
+            assert all(f'| {figure:.2f} |' in line for figure in result['Metrics'].values())
     assert figures == dict(
         b16_k400=[81.52, 94.88],
         b16_k710=[79.33, 94.03],

@@ -30,6 +30,7 @@ from internvideo.engine.schedulers.step_schedules import (
     warmup_length,
 )
 from internvideo.models.backbones.videomae import VideoMAE
+from internvideo.models.tasks.pretraining.masked_autoencoder import MaskedAutoencoder
 from internvideo.models.tasks.recognition.video_recognizer import VideoRecognizer
 from tests.engine.small_run import VectorRecognizer
 from tests.models.tasks.retrieval.small_models import clip
@@ -85,17 +86,30 @@ def scales_by_name(model, **options):
 @pytest.mark.parametrize('extra', [1.0, 0.5])
 def test_published_layer_decay_of_a_masked_autoencoder(extra):
     facts = FACTS['layer_decay']
-    backbone = dict(type='VideoMAE', arch='base', embed_dim=24, num_heads=2, patch_size=16)
+    backbone = dict(type='VideoMAE', arch='base', embed_dim=24, num_heads=2, pos_embed='learned')
     head = dict(type='ClassificationHead', num_classes=4, in_dim=24)
     model = VideoRecognizer(backbone, head)
     assert isinstance(model.backbone, VideoMAE) and model.backbone.depth == facts['depth']
     found = scales_by_name(model, layer_decay_rate=facts['layer_decay'], extra_decay=extra)
     for name, scale in facts['scale'].items():
         part = 'head' if name.split('.')[0] in ('fc_norm', 'head') else 'backbone'
-        if f'{part}.{name}' in found:
-            factor = extra if name.startswith('patch_embed') else 1.0
-            assert found[f'{part}.{name}'] == pytest.approx(scale * factor, rel=1e-12)
-    assert {'backbone.patch_embed.proj.weight', 'head.fc_norm.weight'} <= set(found)
+        factor = extra if name.startswith('patch_embed') else 1.0
+        assert found[f'{part}.{name}'] == pytest.approx(scale * factor, rel=1e-12)
+
+
+def test_a_masked_autoencoder_decays_matrices_alone():
+    size = dict(embed_dim=24, depth=1, num_heads=2, mlp_ratio=2, img_size=28, num_frames=2)
+    model = MaskedAutoencoder(
+        dict(type='VideoMAE', arch=None, pos_embed='learned', **size),
+        dict(type='VideoMAEDecoder', embed_dim=24, depth=1, num_heads=2),
+        dict(type='TubeMask', ratio=0.5),
+    )
+    groups = LayerDecayConstructor(ADAMW, dict(layer_decay_rate=1.0)).groups(model)
+    decayed = {name for group in groups if group.weight_decay for name in group.names}
+    parameters = dict(model.named_parameters())
+    matrices = {name for name, value in parameters.items() if value.ndim > 1}
+    assert matrices - decayed == {'mask_token', 'backbone.pos_embed'} and decayed < matrices
+    assert 'encoder_to_decoder.weight' in decayed
 
 
 def test_extra_decay_is_of_the_patch_embedding_alone():
