@@ -19,11 +19,12 @@ model = dict(
         mlp_dropout=0.0,
     ),
     text_encoder=dict(
-        type='CLIPText', embed_dim=128, context_length=32, width=128, heads=4, layers=2
+        type='CLIPText', embed_dim=128, context_length=32, width=64, heads=4, layers=2
     ),
     caption_decoder=dict(
         type='CaptionDecoder',
-        width=128,
+        # Narrow: on a CPU the vocabulary of 49,408 costs most of a step.
+        width=64,
         vision_width=96,
         n_layers=2,
         heads=4,

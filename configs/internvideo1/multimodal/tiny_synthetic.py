@@ -3,4 +3,4 @@ _base_ = [
     '../../_base_/models/internvideo1_mm_tiny.py',
     '../../_base_/recipes/synthetic_media.py',
 ]
-train_cfg = dict(max_epochs=24, val_interval=8)
+train_cfg = dict(max_epochs=16, val_interval=8)
