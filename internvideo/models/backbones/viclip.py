@@ -30,7 +30,7 @@ class ViCLIPVision(VideoEncoder):
 
     Tokens, masks and layers are time-major as everywhere (index = t * H'W' + patch), those of
     published tensors are space-major (index = patch * T + t): attention does not see the
-    difference, :func:`published_order` converts.
+    difference.
 
     Args:
         arch: ``'base'``, ``'large'``, or the fields of a size.
@@ -202,11 +202,3 @@ class ViCLIPVision(VideoEncoder):
             return int(block.group(1)) + 1, layers
         behind = name == 'proj' or name.startswith('ln_post.')
         return (layers - 1 if behind else 0), layers
-
-
-def published_order(patches: Tensor, steps: int) -> Tensor:
-    """Bring what belongs to patches (B, T * S, ...) from time-major to the published space-major.
-
-    With the number of patches S of a frame in the place of ``steps`` it is the way back.
-    """
-    return patches.unflatten(1, (steps, -1)).transpose(1, 2).flatten(1, 2)

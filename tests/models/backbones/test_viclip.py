@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from internvideo.models.backbones.viclip import ViCLIPVision, published_order
+from internvideo.models.backbones.viclip import ViCLIPVision
+from internvideo.structures.rehearsal import SmallSizes
 
 
 def tower(**fields):
@@ -90,14 +91,11 @@ def test_the_order_of_frames_counts_only_by_the_temporal_table():
 
 
 @torch.no_grad()
-def test_tokens_are_time_major_and_published_ones_space_major():
-    encoder = tower()
-    patches = encoder.embed(clips(encoder))[:, 1:]
-    places = torch.arange(16).expand(2, -1)[..., None]  # four frames of four patches
-    published = published_order(places, steps=4)[0, :, 0].tolist()
-    assert published == [t * 4 + patch for patch in range(4) for t in range(4)]
-    assert torch.equal(published_order(published_order(patches, 4), 4), patches)
-    assert torch.equal(published_order(published_order(patches[:, :12], 3), 4), patches[:, :12])
+def test_tokens_are_time_major():
+    encoder = tower(temporal_embedding=False)
+    video = clips(encoder)
+    patches, swapped = (encoder.embed(clip)[:, 1:] for clip in (video, video.flip(2)))
+    assert torch.equal(swapped.unflatten(1, (4, 4)), patches.unflatten(1, (4, 4)).flip(1))
 
 
 @torch.no_grad()
@@ -145,3 +143,13 @@ def test_another_number_of_frames_is_refused():
     encoder = tower()
     with pytest.raises(ValueError, match='num_frames=4'):
         encoder(clips(encoder, 3))
+
+
+@pytest.mark.parametrize(
+    'fields', [dict(), dict(patch_size=14, output_dim=None), dict(img_size=64)]
+)
+def test_a_rehearsal_shrinks_every_size(fields):
+    config = ViCLIPVision.shrink(fields, SmallSizes())
+    encoder = ViCLIPVision(**config)
+    assert encoder.embed_dim == 48 and encoder.depth == 2
+    assert encoder.pooled_dim == (0 if 'output_dim' in fields else 48)
