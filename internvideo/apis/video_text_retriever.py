@@ -81,8 +81,8 @@ class VideoTextRetriever:
 
     Args:
         model: config, config file or model name of a family in
-            ``configs/internvideo2/{retrieval,clip,stage2,zero_shot}``.  Its test loader says which
-            frames are seen and how.
+            ``configs/internvideo2/{retrieval,clip,stage2,zero_shot}`` or
+            ``configs/internvideo1/viclip``.  Its test loader says which frames are seen and how.
         checkpoint: weights, ours or published; None takes the released files that the config
             names, else the published weights of that name.
         device: torch device; None takes the GPU when there is one.

@@ -21,7 +21,7 @@ MEAN, STD = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
 def tiny(tmp_path_factory):
     """The config of the released model with towers of a few kilobytes, and its weights."""
     folder = tmp_path_factory.mktemp('viclip')
-    config = get_config('configs/internvideo1/viclip/b16_demo.py')
+    config = get_config('configs/internvideo1/viclip/B16_demo.py')
     sizes = dict(embed_dim=16, depth=2, num_heads=2, mlp_ratio=2.0)
     config.model.vision_encoder.update(arch=sizes, patch_size=56, output_dim=12)
     config.model.text_encoder.update(embed_dim=12, width=16, heads=2, layers=1)
@@ -72,7 +72,7 @@ def test_videos_are_found_by_words(tiny, video, tmp_path):
     assert retriever.search(TEXTS[0])[0].path.endswith('noise.mp4')
 
 
-@pytest.mark.parametrize('size', ['b16', 'l14'])
+@pytest.mark.parametrize('size', ['B16', 'L14'])
 def test_the_released_model_is_known_by_name(size):
     config = get_config(f'internvideo1/viclip/{size}_demo')
     assert isinstance(config, Config) and config.model.init_cfg.adapter == 'viclip'
