@@ -2,7 +2,6 @@
 
 import itertools
 import re
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -10,12 +9,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from internvideo.models.layers.linear import Linear
 from internvideo.models.layers.patch_embed import embed_boxes
 from internvideo.models.layers.residual import DropPath
 from internvideo.models.layers.residual_attention import (
     MultiheadAttention,
-    QuickGELU,
+    QuickGELUMlp,
     ResidualAttentionBlock,
 )
 from internvideo.ops.position_tables import Grid
@@ -139,14 +137,7 @@ class GlobalBlock(nn.Module):
         hidden_dim = round(mlp_factor * dim)
         self.attn = MultiheadAttention(dim, num_heads, attn_backend, out_std=0.0)
         self.ln_1 = nn.LayerNorm(dim)
-        self.mlp = nn.Sequential(
-            OrderedDict(
-                c_fc=Linear(dim, hidden_dim),
-                gelu=QuickGELU(),
-                dropout=nn.Dropout(dropout),
-                c_proj=Linear(hidden_dim, dim, std=0.0),
-            )
-        )
+        self.mlp = QuickGELUMlp(dim, hidden_dim, out_std=0.0, dropout=dropout)
         self.ln_2 = nn.LayerNorm(dim)
         self.ln_3 = nn.LayerNorm(dim)
         self.drop_path = DropPath(drop_path, drop_axis)

@@ -4,8 +4,6 @@ The published layers take (tokens, batch, width); these take (batch, tokens, wid
 stochastic depth drops samples, not token positions.
 """
 
-from collections import OrderedDict
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -15,12 +13,8 @@ from .attention import attend, check_attn_backend
 from .linear import Linear
 from .residual import DropPath
 
-
-class QuickGELU(nn.Module):
-    """``x * sigmoid(1.702 x)``, the activation that CLIP was trained with."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x * torch.sigmoid(1.702 * x)
+QUICK = 1.702
+"""Slope inside CLIP's activation ``x * sigmoid(1.702 x)``."""
 
 
 class MultiheadAttention(nn.Module):
@@ -98,17 +92,40 @@ class MultiheadAttention(nn.Module):
         return self.out_proj(values + bias[2])
 
 
-def quick_gelu_mlp(
-    dim: int, hidden_dim: int, in_std: float = 0.02, out_std: float = 0.02
-) -> nn.Module:
-    """``c_proj(quick_gelu(c_fc(x)))``."""
-    return nn.Sequential(
-        OrderedDict(
-            c_fc=Linear(dim, hidden_dim, std=in_std),
-            gelu=QuickGELU(),
-            c_proj=Linear(hidden_dim, dim, std=out_std),
-        )
-    )
+class QuickGELUMlp(nn.Module):
+    """``c_proj(h * sigmoid(1.702 h))`` of ``h = c_fc(x)``, the MLP that CLIP was trained with.
+
+    As ``silu(1.702 h) / 1.702``, whose factors go into the two matrix products: one pass over the
+    wide tensor in place of three, and one tensor kept for the backward pass in place of two.
+
+    Args:
+        dim, hidden_dim: widths.
+        in_std, out_std: standard deviations of the initial maps.
+        dropout: behind the activation.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        hidden_dim: int,
+        in_std: float = 0.02,
+        out_std: float = 0.02,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.c_fc = Linear(dim, hidden_dim, std=in_std)
+        self.dropout = nn.Dropout(dropout)
+        self.c_proj = Linear(hidden_dim, dim, std=out_std)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., D) -> (..., D)."""
+        hidden = _scaled_map(x.flatten(0, -2), self.c_fc, QUICK, QUICK)
+        hidden = F.silu(hidden, inplace=not hidden.requires_grad)
+        return _scaled_map(self.dropout(hidden), self.c_proj, 1 / QUICK, 1.0).view_as(x)
+
+
+def _scaled_map(x: Tensor, linear: nn.Linear, scale: float, bias_scale: float) -> Tensor:
+    return torch.addmm(linear.bias, x, linear.weight.t(), beta=bias_scale, alpha=scale)
 
 
 class ResidualAttentionBlock(nn.Module):
@@ -138,7 +155,7 @@ class ResidualAttentionBlock(nn.Module):
             dim, num_heads, attn_backend, is_causal, in_std=dim**-0.5, out_std=residual_std
         )
         self.ln_1 = nn.LayerNorm(dim)
-        self.mlp = quick_gelu_mlp(dim, hidden_dim or 4 * dim, (2 * dim) ** -0.5, residual_std)
+        self.mlp = QuickGELUMlp(dim, hidden_dim or 4 * dim, (2 * dim) ** -0.5, residual_std)
         self.ln_2 = nn.LayerNorm(dim)
         self.drop_path = DropPath(drop_path)
 

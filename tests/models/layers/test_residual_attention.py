@@ -6,6 +6,7 @@ from torch import nn
 
 from internvideo.models.layers.residual_attention import (
     MultiheadAttention,
+    QuickGELUMlp,
     ResidualAttentionBlock,
     ResidualTransformer,
 )
@@ -22,6 +23,24 @@ def test_attention_equals_that_of_torch(backend, crossed):
     context = torch.randn(2, 7, 24) if crossed else None
     keys = x if context is None else context
     torch.testing.assert_close(ours(x, context), theirs(x, keys, keys, need_weights=False)[0])
+
+
+def test_the_mlp_equals_its_formula_in_values_and_gradients():
+    torch.manual_seed(0)
+    mlp = QuickGELUMlp(8, 20, in_std=1.0)
+    nn.init.normal_(mlp.c_fc.bias)
+    x = torch.randn(2, 5, 8)
+    hidden = mlp.c_fc(x)
+    expected = mlp.c_proj(hidden * torch.sigmoid(1.702 * hidden))
+    grads = []
+    for output in (mlp(x), expected):
+        mlp.zero_grad()
+        output.square().sum().backward()
+        grads.append([parameter.grad.clone() for parameter in mlp.parameters()])
+    torch.testing.assert_close(mlp(x), expected)
+    torch.testing.assert_close(*grads)
+    with torch.no_grad():  # in place then
+        torch.testing.assert_close(mlp(x), expected)
 
 
 def test_causal_tokens_do_not_see_later_ones():
