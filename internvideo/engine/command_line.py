@@ -182,7 +182,13 @@ def apply_options(config: Any, options: dict[str, str]) -> None:
             fill_empty_parents(config, key[1:])
         else:
             check_key_exists(config, key)
-        value = DictAction._parse_iterable(text)
+        try:
+            value = DictAction._parse_iterable(text)
+        except (AssertionError, RecursionError) as error:  # mmengine's parser of lists, lost
+            raise UsageError(
+                f'--cfg-options {key}={text}: neither a number, a text nor a list in brackets; '
+                f'set a dict field by field, {key}.FIELD=VALUE'
+            ) from error
         if not key.startswith('+'):
             check_is_number(config, key, value)
         try:

@@ -52,6 +52,7 @@ def test_keys_that_exist_or_that_the_class_takes_are_set(config, option, value_o
         ('train_cfg.max_epoch=3', 'did you mean train_cfg.max_epochs'),
         ('train_dataloader.dataset.pipeline.9.size=96', "no 'train_dataloader.dataset.pipeline.9'"),
         ('batch_size', 'not of the form KEY=VALUE'),
+        ('model.backbone.arch=dict(depth=2,embed_dim=8)', 'model.backbone.arch.FIELD=VALUE'),
     ],
 )
 def test_keys_that_lead_nowhere_are_named(config, option, message):

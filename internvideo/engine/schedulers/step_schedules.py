@@ -213,7 +213,7 @@ class EpochCosine(StepSchedule):
         if not 0 <= warmup_epochs <= horizon.epochs:
             raise ValueError(
                 f'EpochCosine: warmup_epochs={warmup_epochs:g} in a run of '
-                f'max_epochs={horizon.epochs:g}'
+                f'max_epochs={horizon.epochs:g}; set param_scheduler.warmup_epochs'
             )
         self.warmup_epochs, self.cosine_after_warmup = warmup_epochs, cosine_after_warmup
         self.warmup_lr, self.min_lr = warmup_lr, min_lr
