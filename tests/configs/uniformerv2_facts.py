@@ -105,7 +105,7 @@ def model_facts(cfg: Config) -> dict[str, Any]:
         'UNIFORMERV2.NO_LMHRA': backbone['no_lmhra'],
         'UNIFORMERV2.DOUBLE_LMHRA': backbone['double_lmhra'],
         'UNIFORMERV2.PRETRAIN': '' if from_clip else Path(init.checkpoint).name,
-        'UNIFORMERV2.DELETE_SPECIAL_HEAD': init.get('head') == 'reset',
+        'UNIFORMERV2.DELETE_SPECIAL_HEAD': init.get('delete_special_head', False),
         'UNIFORMERV2.FROZEN': not backbone['balance'] and bool(model.get('freeze')),
         'BN.NUM_SYNC_DEVICES': 8 if backbone['sync_batch_norm'] else 1,
         'MODEL.NUM_CLASSES': model.head.num_classes,

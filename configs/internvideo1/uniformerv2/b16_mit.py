@@ -10,7 +10,7 @@ num_gpus = 16
 checkpoint = '{{$INTERNVIDEO2_MODEL_PATH:checkpoints}}/k400_k710_uniformerv2_b16_8x224.pyth'
 model = dict(
     head=dict(num_classes=339),
-    init_cfg=dict(adapter='uniformerv2', checkpoint=checkpoint, head='reset'),
+    init_cfg=dict(adapter='uniformerv2', checkpoint=checkpoint, delete_special_head=True),
 )
 train_dataloader = dict(batch_size=32)
 optim_wrapper = dict(optimizer=dict(lr=2e-5))

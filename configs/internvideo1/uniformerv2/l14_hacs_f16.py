@@ -12,7 +12,7 @@ frames = dict(num_frames=16)
 model = dict(
     backbone=dict(checkpoint_num=1, backbone_drop_path_rate=0.2, drop_path_rate=0.4, **frames),
     head=dict(num_classes=200),
-    init_cfg=dict(adapter='uniformerv2', checkpoint=checkpoint, head='reset'),
+    init_cfg=dict(adapter='uniformerv2', checkpoint=checkpoint, delete_special_head=True),
 )
 train_dataloader = dict(batch_size=4, dataset=dict(sampling=frames))
 val_dataloader = dict(batch_size=8, dataset=dict(sampling=frames))

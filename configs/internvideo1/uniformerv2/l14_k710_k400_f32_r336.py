@@ -11,7 +11,7 @@ checkpoint = '{{$INTERNVIDEO2_MODEL_PATH:checkpoints}}/k710_uniformerv2_l14_8x33
 frames = dict(num_frames=32)
 model = dict(
     backbone=dict(checkpoint_num=24, **frames),
-    init_cfg=dict(adapter='uniformerv2', checkpoint=checkpoint, head='reset'),
+    init_cfg=dict(adapter='uniformerv2', checkpoint=checkpoint, delete_special_head=True),
 )
 train_dataloader = dict(batch_size=4, dataset=dict(sampling=frames, pipeline=_base_.r336.train))
 val_dataloader = dict(batch_size=4, dataset=dict(sampling=frames, pipeline=_base_.r336.single))

@@ -12,7 +12,7 @@ checkpoint = '{{$INTERNVIDEO2_MODEL_PATH:checkpoints}}/k400_k710_uniformerv2_l14
 model = dict(
     backbone=dict(checkpoint_num=21),
     head=dict(num_classes=339),
-    init_cfg=dict(adapter='uniformerv2', checkpoint=checkpoint, head='reset'),
+    init_cfg=dict(adapter='uniformerv2', checkpoint=checkpoint, delete_special_head=True),
 )
 train_dataloader = dict(batch_size=16, dataset=dict(pipeline=_base_.r336.train))
 val_dataloader = dict(batch_size=8, dataset=dict(pipeline=_base_.r336.single))

@@ -44,7 +44,8 @@ class UniFormerV2Adapter(CheckpointAdapter):
         head: ``'keep'`` the classifier as it is; ``'reset'``: drop its linear map, the model's own
             stays; ``'remap'``: pick the rows of a Kinetics-710 classifier for 400, 600 or 700
             classes.
-        delete_special_head: the published scripts' word for ``head='reset'``.
+        delete_special_head: as the published scripts, ``head='reset'`` for a classifier of another
+            number of classes than the model's, else ``'keep'``.
         label_map: JSON file with the Kinetics-710 class of each class of the model, for
             ``head='remap'`` in another order than the known ones.
         interpolate: resize the position table to the model's resolution.
@@ -73,6 +74,7 @@ class UniFormerV2Adapter(CheckpointAdapter):
         if head not in HEAD_MODES:
             raise ValueError(f'head must be one of {", ".join(HEAD_MODES)}, got {head!r}')
         self.head = 'reset' if delete_special_head else head
+        self.keeps_own_classes = delete_special_head
         if label_map is not None and self.head != 'remap':
             raise ValueError(f"label_map={label_map} needs head='remap', got head={self.head!r}")
         self.label_map, self.interpolate = label_map, interpolate
@@ -117,6 +119,9 @@ class UniFormerV2Adapter(CheckpointAdapter):
     def _adapt_head(self, state: State, own: Mapping[str, Tensor], report: LoadReport) -> list[str]:
         """Change the classifier as the options say, and return the entries that have no use."""
         if self.head == 'reset':
+            name = CLASSIFIER[0]
+            if self.keeps_own_classes and name in state and len(state[name]) == len(own[name]):
+                return []
             report.new = [name for name in CLASSIFIER if name in own]
             return [name for name in CLASSIFIER if name in state]
         if self.head == 'remap' and all(name in state for name in CLASSIFIER):

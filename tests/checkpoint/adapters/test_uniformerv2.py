@@ -127,6 +127,14 @@ def test_a_new_classifier_keeps_the_norm_of_the_file(save, options):
     assert report.left_over == ['transformer.proj.2.weight', 'transformer.proj.2.bias']
 
 
+def test_a_classifier_of_the_models_classes_is_not_special(save):
+    source, model = small(7), small(7)
+    report = load_pretrained(model, save(source), 'uniformerv2', delete_special_head=True)
+    assert torch.equal(model.head.head.weight, source.head.head.weight) and not report.new
+    report = load_pretrained(small(7), save(source), 'uniformerv2', head='reset')
+    assert report.new == ['head.head.weight', 'head.head.bias']
+
+
 def test_the_table_takes_another_resolution(save):
     model = small(img_size=32)
     report = load_pretrained(model, save(small()), 'uniformerv2')
