@@ -24,12 +24,11 @@ from tests.configs.videomae_facts import (
 from tests.paths import CONFIGS
 
 FAMILY = CONFIGS / 'internvideo1'
-FOLDERS = (FAMILY / 'videomae', FAMILY / 'pretrain')
 LEAVES = {
     f'{path.parent.name}/{path.stem}': Config.fromfile(path)
-    for folder in FOLDERS
-    for path in sorted(folder.glob('*.py'))
-    if 'tiny' not in path.name and Config.fromfile(path).model.backbone.type == 'VideoMAE'
+    for pattern in ('videomae/*.py', 'pretrain/videomae_*.py')
+    for path in sorted(FAMILY.glob(pattern))
+    if 'tiny' not in path.name
 }
 RECIPES = {name: cfg for name, cfg in LEAVES.items() if cfg.recipe}
 PARAMETERS = {

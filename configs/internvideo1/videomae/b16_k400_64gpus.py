@@ -1,4 +1,4 @@
-# The recipe that was published for two more nodes of eight GPUs.
+# From Kinetics-400 alone, on 64 GPUs: the second of two scripts for this classifier.
 _base_ = [
     '../../_base_/models/videomae_b16.py',
     '../../_base_/datasets/videomae_k400.py',
