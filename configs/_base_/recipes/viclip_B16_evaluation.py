@@ -1,5 +1,5 @@
 # The released model as the published tables test it: the mean of its weights and of CLIP's.
-_base_ = ['../models/viclip_B16.py', './evaluation.py']
+_base_ = ['../models/viclip_pretrain_b16.py', './evaluation.py']
 num_gpus = 2
 
 root = '{{$INTERNVIDEO2_MODEL_PATH:checkpoints}}'

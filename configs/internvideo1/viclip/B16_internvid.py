@@ -1,4 +1,4 @@
-_base_ = ['../../_base_/models/viclip_B16.py', '../../_base_/recipes/viclip.py']
+_base_ = ['../../_base_/models/viclip_pretrain_b16.py', '../../_base_/recipes/viclip.py']
 recipe = 'internvideo1_pretrain/viclip_pretrain_viclip_base'
 
 train_dataloader = dict(dataset=dict(mix=['viclip']))

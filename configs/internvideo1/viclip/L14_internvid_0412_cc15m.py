@@ -1,4 +1,4 @@
-_base_ = ['../../_base_/models/viclip_L14.py', '../../_base_/recipes/viclip.py']
+_base_ = ['../../_base_/models/viclip_pretrain_l14.py', '../../_base_/recipes/viclip.py']
 recipe = 'internvideo1_pretrain/viclip_pretrain_our_230412_cc15m'
 
 train_dataloader = dict(dataset=dict(mix=['our230415', 'cc3m', 'cc12m']))

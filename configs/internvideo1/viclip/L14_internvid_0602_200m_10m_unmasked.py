@@ -1,4 +1,4 @@
-_base_ = ['../../_base_/models/viclip_L14_unmasked.py', '../../_base_/recipes/viclip_unmasked.py']
+_base_ = ['../../_base_/models/viclip_unmasked_l14.py', '../../_base_/recipes/viclip_unmasked.py']
 recipe = None  # a variant of the recipe of L14_internvid_0602_200m_10m.py
 
 checkpoint = '{{$INTERNVIDEO2_MODEL_PATH:checkpoints}}/L14_internvid_0602_200m_10m.pth'

@@ -1,4 +1,4 @@
-_base_ = ['../../_base_/models/viclip_L14.py', '../../_base_/recipes/viclip.py']
+_base_ = ['../../_base_/models/viclip_pretrain_l14.py', '../../_base_/recipes/viclip.py']
 recipe = 'internvideo1_pretrain/viclip_pretrain_our_0613_filtered'
 
 train_dataloader = dict(dataset=dict(mix=['summarized_230613_resized_filtered']))

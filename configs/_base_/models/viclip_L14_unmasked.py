@@ -1,4 +1,0 @@
-# ViCLIP-L that goes on from its masked pretraining with all patches.
-_base_ = './viclip_L14.py'
-
-model = dict(masking_prob=0.0, init_cfg=dict(adapter='viclip'))
