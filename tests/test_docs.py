@@ -18,6 +18,7 @@ import pytest
 
 from internvideo.cli.__main__ import COMMANDS, run
 from internvideo.engine.command_line import apply_options, split_option
+from internvideo.hub.model_zoo import list_models
 from tests.paths import CONFIGS, ROOT
 from tests.test_terms import TERMS, terms_in
 from tests.tools.test_console import TOOLS
@@ -302,13 +303,13 @@ def words_of_sources() -> frozenset[str]:
 
 
 def unknown_identifiers(page: Page) -> list[str]:
-    """Classes, fields and options of fields in inline code that no source knows."""
+    """Classes, fields, models and options of fields in inline code that no source knows."""
     own = {
         word
         for block in page.blocks_in('python')
         for word in re.findall(r'[A-Za-z_]\w*', block.text)
     }
-    known = words_of_sources() | own
+    known = words_of_sources() | own | set(list_models())
     faults = []
     for line, span in page.spans:
         code = re.sub(r"'[^']*'|\"[^\"]*\"", '', span)

@@ -17,9 +17,10 @@ from internvideo.datasets.transforms.interval_sampling import (
 )
 from internvideo.engine.schedulers.step_schedules import linear_warmup_cosine_factor
 from internvideo.evaluation.ranks import ranks_of_true, recalls_of_ranks
+from internvideo.hub.model_zoo import find_entry
 from internvideo.registry import MODELS
 from tests.configs.viclip_facts import PREFIX, TABLE, config_facts, published_recipe, unexplained
-from tests.paths import CONFIGS
+from tests.paths import CONFIGS, ROOT
 
 FAMILY = CONFIGS / 'internvideo1' / 'viclip'
 DATA = json.loads(Path(__file__).with_name('internvideo1_viclip_data.json').read_text())
@@ -155,3 +156,24 @@ def test_retrieval_is_scored_as_published():
     for name, value in case['result'].items():
         side, _, rest = name.partition('_')
         assert found[f'{sides[side]}_{rest}' if side in sides else name] == pytest.approx(value)
+
+
+@pytest.mark.parametrize(
+    ('name', 'figures'),
+    [
+        ('viclip_b16_internvid_10m_flt', [(58.52, 71.11), (55.37, 68.27), (47.09, 59.98)]),
+        ('viclip_b16_internvid_200m', [(56.58, 69.20), (53.57, 66.20), (45.82, 58.28)]),
+        ('viclip_l14_webvid_10m', [(59.88, 71.03), (58.66, 69.84), (50.23, 61.86)]),
+        ('viclip_l14_internvid_10m_div', [(63.00, 74.15), (60.68, 72.07), (52.50, 64.59)]),
+        ('viclip_l14_internvid_10m_flt', [(64.80, 75.70), (62.20, 73.53), (54.30, 66.38)]),
+        ('viclip_l14_internvid_200m', [(59.80, 71.09), (57.80, 69.34), (49.30, 61.25)]),
+    ],
+)
+def test_the_zoo_and_its_page_hold_the_published_figures(name, figures):
+    entry = find_entry(name)
+    assert [tuple(result['Metrics'].values()) for result in entry.results] == figures
+    page = (ROOT / 'docs' / 'internvideo1.md').read_text()
+    row = ' | '.join(f'{top:.2f} / {mean:.2f}' for top, mean in figures)
+    assert f'| `{name}` | {row} |' in page
+    arch = 'base' if '_b16_' in name else 'large'
+    assert Config.fromfile(entry.config).model.vision_encoder.arch == arch
