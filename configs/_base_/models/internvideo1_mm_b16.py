@@ -6,7 +6,7 @@ model = dict(
         type='MediaTextPreprocessor',
         # CLIP's, on the scale 0..255.
         mean=[122.7709383, 116.7460125, 104.09373615],
-        std=[68.5005327, 66.6322791, 70.32316305],
+        std=[68.5005327, 66.6321579, 70.32316305],
         tokenizer=dict(type='CLIPTokenizer', max_length=77),
     ),
     vision_encoder=dict(

@@ -4,7 +4,7 @@ model = dict(
     data_preprocessor=dict(
         type='MediaTextPreprocessor',
         mean=[122.7709383, 116.7460125, 104.09373615],
-        std=[68.5005327, 66.6322791, 70.32316305],
+        std=[68.5005327, 66.6321579, 70.32316305],
         tokenizer=dict(type='CLIPTokenizer', max_length=32),
     ),
     vision_encoder=dict(
