@@ -120,6 +120,22 @@ def test_captions_are_written_for_every_clip():
     assert ids.shape[0] == 4 and ids.shape[1] <= 5 and (ids[:, 0] == 38).all()
 
 
+def test_captions_and_pairs_are_learned():
+    model, given = build(), batch()
+    optimiser = torch.optim.Adam(model.parameters(), lr=5e-3)
+    for _ in range(60):
+        optimiser.zero_grad()
+        sum(model(given, mode='loss').values()).backward()
+        optimiser.step()
+    model.eval()
+    ids = model.generate(given['video'])
+    assert torch.equal(ids, IDS[:, : ids.shape[1]])
+    features = model(given)
+    units = {name: torch.nn.functional.normalize(x, dim=-1) for name, x in features.items()}
+    found = (units['vision'] @ units['text'].T).argmax(dim=1)
+    assert found.tolist() == [0, 1, 2, 3]
+
+
 def test_momentum_towers_begin_as_the_towers_and_follow():
     model = build(queue=QUEUE, momentum=0.9)
     # As after loading: the towers have other weights than when they were built.
