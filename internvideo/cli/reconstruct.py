@@ -1,6 +1,6 @@
 """Draw what a masked autoencoder makes of the hidden parts of videos, with its losses.
 
-Example: internvideo reconstruct internvideo1/pretrain/base_hybrid CHECKPOINT videos/ --out pictures
+Example: internvideo reconstruct CONFIG CHECKPOINT videos/ --out pictures
 """
 
 import argparse

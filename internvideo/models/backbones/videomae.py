@@ -61,8 +61,8 @@ class VideoMAEAttention(nn.Module):
         self.v_bias = nn.Parameter(torch.zeros(dim)) if qkv_bias else None
         self.proj = Linear(dim, dim)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, N, D) -> (B, N, D)."""
+    def forward(self, x: Tensor, num_queries: int | None = None) -> Tensor:
+        """(B, N, D) -> (B, N, D), or (B, ``num_queries``, D) for the last tokens alone."""
         bias = None
         if self.q_bias is not None:
             # A bias of the keys would add one number to all scores of a query, which a softmax
@@ -70,6 +70,8 @@ class VideoMAEAttention(nn.Module):
             bias = torch.cat([self.q_bias, torch.zeros_like(self.q_bias), self.v_bias])
         qkv = F.linear(x, self.qkv.weight, bias)
         q, k, v = (part.unflatten(-1, (self.num_heads, -1)) for part in qkv.chunk(3, dim=-1))
+        if num_queries is not None:
+            q = q[:, -num_queries:]
         if self.extra_scale is not None:
             q = q * self.extra_scale
         if self.layout == 'corrected':
@@ -102,15 +104,18 @@ class VideoMAEBlock(nn.Module):
         )
         self.norm2 = nn.LayerNorm(dim, eps=1e-6)
         # Trained with the exact GELU, which the fused kernel does not know.
-        self.mlp = Mlp(dim, hidden_dim, act='gelu', fused=False)
+        self.mlp = Mlp(dim, hidden_dim, act='gelu', fused=False, recompute=True)
         self.gamma_1 = self.gamma_2 = None
         if init_values:
             self.gamma_1 = nn.Parameter(torch.full((dim,), init_values))
             self.gamma_2 = nn.Parameter(torch.full((dim,), init_values))
         self.drop_path = DropPath(drop_path)
 
-    def forward(self, x: Tensor) -> Tensor:
-        x = x + self.drop_path(_scaled(self.attn(self.norm1(x)), self.gamma_1))
+    def forward(self, x: Tensor, num_queries: int | None = None) -> Tensor:
+        """(B, N, D) -> (B, N, D), or (B, ``num_queries``, D) for the last tokens alone."""
+        branch = self.attn(self.norm1(x), num_queries)
+        x = x if num_queries is None else x[:, -num_queries:]
+        x = x + self.drop_path(_scaled(branch, self.gamma_1))
         return x + self.drop_path(_scaled(self.mlp(self.norm2(x)), self.gamma_2))
 
 

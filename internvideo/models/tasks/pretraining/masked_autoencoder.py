@@ -79,9 +79,11 @@ class VideoMAEDecoder(nn.Module):
 
     def forward(self, tokens: Tensor, num_predicted: int) -> Tensor:
         """(B, N, D) tokens -> (B, ``num_predicted``, ``out_dim``) of the last of them."""
-        for block in self.blocks:
+        for block in self.blocks[:-1]:
             tokens = block(tokens)
-        # Norm and head work on each token alone: those of visible tubes would be thrown away.
+        # Behind the last exchange each token is on its own: visible ones would be thrown away.
+        for block in self.blocks[-1:]:
+            tokens = block(tokens, num_predicted)
         return self.head(self.norm(tokens[:, -num_predicted:]))
 
 
@@ -267,16 +269,17 @@ class MaskedAutoencoder(VideoModel):
             video: normalised clips (B, C, T, H, W).
             positions: (B, M) tokens; where there is none, all.
         """
-        tubes = self.pixels(take_tubes(video, self.tube, positions if positions.numel() else None))
+        tubes = take_tubes(video, self.tube, positions if positions.numel() else None)
+        tubes = self.pixels(tubes).flatten(3)
         if self.target == 'normalised':
             mean, deviation = tube_statistics(tubes)
-            tubes = (tubes - mean) / deviation
-        return tubes.flatten(3).transpose(2, 3).flatten(2)
+            tubes = tubes.sub_(mean).div_(deviation)
+        return tubes.transpose(2, 3).flatten(2)
 
     def pixels(self, normalised: Tensor) -> Tensor:
         """Undo the preprocessor's normalisation of (..., C, t, p, q): float32 of 0 to 1.
 
-        Raises ValueError for a preprocessor without mean and standard deviation.
+        As a new tensor.  Raises ValueError for a preprocessor without mean and standard deviation.
         """
         mean, std = (getattr(self.data_preprocessor, name, None) for name in ('mean', 'std'))
         if mean is None or std is None:
@@ -301,8 +304,8 @@ class MaskedAutoencoder(VideoModel):
         values = prediction.unflatten(2, (-1, CHANNELS)).transpose(2, 3).unflatten(3, self.tube)
         clips = torch.arange(len(video), device=video.device)[:, None]
         if self.target == 'normalised':
-            mean, deviation = tube_statistics(tubes[clips, hidden])
-            values = values * deviation + mean
+            mean, deviation = tube_statistics(tubes[clips, hidden].flatten(3))
+            values = values * deviation[..., None, None] + mean[..., None, None]
         filled = tubes.index_put((clips, hidden), values)
         is_hidden = mask[:, :, None, None, None, None].expand(-1, -1, 1, *self.tube)
         pixels, reconstructed, hidden_pixels = (
@@ -314,10 +317,8 @@ class MaskedAutoencoder(VideoModel):
 
 
 def tube_statistics(tubes: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and deviation (unbiased, plus :data:`TUBE_EPS`) of each channel of (B, M, C, t, p, q).
-
-    Both (B, M, C, 1, 1, 1).
-    """
-    pixels = (3, 4, 5)
-    variance, mean = torch.var_mean(tubes, dim=pixels, correction=1, keepdim=True)
-    return mean, variance.sqrt() + TUBE_EPS
+    """Mean and deviation (unbiased, plus :data:`TUBE_EPS`) of each row of (..., n): (..., 1)."""
+    mean = tubes.mean(dim=-1, keepdim=True)
+    # In two passes over rows, several times faster on a CPU than torch.var.
+    energy = torch.linalg.vector_norm(tubes - mean, dim=-1, keepdim=True).square_()
+    return mean, energy.div_(tubes.shape[-1] - 1).sqrt_() + TUBE_EPS
