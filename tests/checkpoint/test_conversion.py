@@ -27,6 +27,7 @@ from tests.models.tasks.pretraining.small_models import (
     pretraining,
 )
 from tests.models.tasks.retrieval.small_models import AUDIO, BERT, clip, stage2_audio, viclip
+from tests.models.tasks.retrieval.test_multimodal import build as multimodal
 from tests.paths import PARITY, ROOT
 
 from .models import tiny_recognizer
@@ -81,6 +82,7 @@ def states() -> dict[str, dict[str, torch.Tensor]]:
         'beats': MODELS.build(AUDIO | dict(encoder_layers=2)),
         'viclip': viclip(),
         'uniformerv2': MODELS.build(FRAMES),
+        'internvideo_multimodal': multimodal(),
         'internvideo_next': InternVideoNext(**InternVideoNext.small()),
     }
     return {name: dict(model.state_dict()) for name, model in models.items()}

@@ -41,7 +41,8 @@ class CoordinatedAdapter(CheckpointAdapter):
     """Published classifiers of VideoMAE and UniFormerV2 into :class:`CrossModelRecognizer`.
 
     Args:
-        multimodal: file of UniFormerV2; the checkpoint itself is that of VideoMAE.
+        multimodal: file of UniFormerV2, which loading needs; the checkpoint itself is that of
+            VideoMAE.
         head: what becomes of both classifiers, as for the adapters of the two files.
         trusted_pickle: as for the first file, for ``multimodal``.
     """
@@ -52,7 +53,10 @@ class CoordinatedAdapter(CheckpointAdapter):
     shares_names = True
 
     def __init__(
-        self, multimodal: str | os.PathLike, head: str = 'keep', trusted_pickle: bool = False
+        self,
+        multimodal: str | os.PathLike | None = None,
+        head: str = 'keep',
+        trusted_pickle: bool = False,
     ) -> None:
         self.multimodal, self.trusted_pickle = multimodal, trusted_pickle
         self.halves = (
@@ -68,12 +72,21 @@ class CoordinatedAdapter(CheckpointAdapter):
     @property
     def further_files(self) -> tuple[str, ...]:
         """The file of the second encoder."""
-        return (os.fspath(self.multimodal),)
+        return () if self.multimodal is None else (os.fspath(self.multimodal),)
 
     def to_ours(
         self, published: Mapping[str, Tensor], model: nn.Module, report: LoadReport | None = None
     ) -> State:
-        """Entries of both files in the names and sizes of ``model``."""
+        """Entries of both files in the names and sizes of ``model``.
+
+        Raises:
+            ValueError: there is no second file.
+        """
+        if self.multimodal is None:
+            raise ValueError(
+                'the adapter internvideo_coordinated needs its option multimodal: '
+                'the file of UniFormerV2'
+            )
         report, state = LoadReport() if report is None else report, {}
         files = (published, read_state_dict(self.multimodal, self.trusted_pickle))
         for (adapter, names), file in zip(self.halves, files, strict=True):

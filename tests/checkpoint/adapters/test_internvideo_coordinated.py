@@ -6,7 +6,7 @@ import torch
 from internvideo.checkpoint.adapters.uniformerv2 import UniFormerV2Adapter
 from internvideo.checkpoint.adapters.videomae import VideoMAEFinetuneAdapter
 from internvideo.checkpoint.files import write_state_dict
-from internvideo.checkpoint.loading import load_pretrained
+from internvideo.checkpoint.loading import build_adapter, load_pretrained
 from internvideo.checkpoint.report import CheckpointMismatchError
 from internvideo.registry import MODELS
 from tests.models.tasks.recognition.test_cross_model_recognizer import (
@@ -54,3 +54,8 @@ def test_a_file_of_another_width_is_named(files):
     model = build(multimodal_encoder=wide, multimodal_head=head(32))
     with pytest.raises(CheckpointMismatchError, match='embed_dim=16, depth=2, the model has'):
         load(model, files)
+
+
+def test_the_second_file_is_asked_for():
+    with pytest.raises(ValueError, match='needs its option multimodal'):
+        build_adapter('internvideo_coordinated').to_ours({}, build())
