@@ -79,7 +79,8 @@ class OpenAIClipAdapter(CheckpointAdapter):
         """Entries of ``published`` in the names and sizes of ``model``.
 
         Raises:
-            ValueError: the file lacks a tower that is asked for and that the model has.
+            ValueError: the file lacks a tower that is asked for and that the model has, or the
+                model has none of them.
         """
         report, own = LoadReport() if report is None else report, model.state_dict()
         field = next((f for f in VISION_FIELDS if any(n.startswith(f) for n in own)), '')
@@ -95,6 +96,9 @@ class OpenAIClipAdapter(CheckpointAdapter):
             wanted = f'{prefixes[tower]}{landmark}'
             if tower in self.towers and wanted in own and wanted not in state:
                 raise ValueError(f'the file holds no {tower} tower of CLIP (no {landmark})')
+        if not state:
+            asked = ' or '.join(self.towers)
+            raise ValueError(f'{type(model).__name__} has no {asked} tower of CLIP to load into')
         report.new = [name for name in own if name not in state and not self._expects(name, field)]
         self._resize(state, own, model, field, report)
         return state

@@ -133,6 +133,8 @@ def test_missing_tower_and_unknown_options_are_named(released, save):
     texts = {k: v for k, v in released.items() if not k.startswith('visual.')}
     with pytest.raises(ValueError, match='holds no vision tower of CLIP'):
         load_pretrained(Pair(), save(texts), 'clip')
+    with pytest.raises(ValueError, match='Linear has no vision or text tower of CLIP'):
+        load_pretrained(nn.Linear(2, 2), save(released), 'clip')
     with pytest.raises(ValueError, match='towers must be of vision, text'):
         load_pretrained(Pair(), save(released), 'clip', towers=['audio'])
     with pytest.raises(ValueError, match='inflation must be one of'):
