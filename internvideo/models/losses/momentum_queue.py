@@ -61,7 +61,7 @@ class QueuedContrastiveLoss(nn.Module):
         """
         with torch.autocast(first.device.type, enabled=False):
             keys = [
-                gather_features(normalise(side.detach(), 'l2').to(self.first_queue.dtype))
+                gather_features(normalise(side.detach(), 'l2'))
                 for side in (first_keys, second_keys)
             ]
             self._check_batch(len(keys[0]))

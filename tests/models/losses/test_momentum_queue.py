@@ -44,6 +44,14 @@ def test_earlier_keys_are_negatives_until_they_fall_out():
             side.append(F.normalize(keys, dim=-1))
 
 
+def test_weights_in_bfloat16_compare_in_float32():
+    plain, rounded = QueuedContrastiveLoss(6, 8), QueuedContrastiveLoss(6, 8).bfloat16()
+    for batch in batches(3):
+        value = rounded(*(x.bfloat16() for x in batch), TEMP.bfloat16())
+        assert value.dtype == torch.float32
+        torch.testing.assert_close(value, plain(*batch, TEMP), rtol=2e-2, atol=0)
+
+
 def test_keys_have_no_gradient():
     batch = [x.requires_grad_() for x in batches(1)[0]]
     QueuedContrastiveLoss(6, 8)(*batch, TEMP).backward()
