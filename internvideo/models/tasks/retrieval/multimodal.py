@@ -74,7 +74,8 @@ class InternVideoMultimodal(DualEncoder):
     ``loss_caption``.
 
     Raises:
-        ValueError: parts whose widths or vocabularies differ, an unknown mode or objective.
+        ValueError: parts whose widths or vocabularies differ, an unknown mode or objective, or
+            no objective at all.
     """
 
     def __init__(
@@ -95,7 +96,7 @@ class InternVideoMultimodal(DualEncoder):
         loss = dict(gather_gradient='sum') | (contrastive or {})
         towers = (vision_encoder, text_encoder)
         super().__init__(*towers, None, 0.0, loss, data_preprocessor, init_cfg)
-        self.loss_weights = _weights(loss_weights or {})
+        self.loss_weights = _weights(loss_weights or {}, caption_decoder is not None)
         self.video_mode = check_video_mode(video_mode)
         self.logit_scale = nn.Parameter(torch.tensor(float(logit_scale)))
         width, out_dim = self.vision_encoder.pooled_dim, self.text_encoder.out_dim
@@ -187,7 +188,12 @@ class InternVideoMultimodal(DualEncoder):
             raise ValueError(f'the batch lacks {", ".join(lost)}')
         with torch.no_grad():
             self.logit_scale.clamp_(0, MAX_LOGIT_SCALE)
-        input_ids = inputs['text']['input_ids']
+        input_ids, frames = inputs['text']['input_ids'], inputs['video'].shape[2]
+        if self.video_mode == 'image' and frames != 1:
+            raise ValueError(
+                f"clips of {frames} frames are {frames} images each in video_mode='image', and a "
+                "text pairs with one: train on single frames, or with video_mode='video'"
+            )
         vision, video_tokens = self.video_states(inputs['video'])
         text, states = self.text_states(input_ids)
         losses = {}
@@ -254,10 +260,16 @@ def check_video_mode(mode: str) -> str:
     return mode
 
 
-def _weights(given: Mapping[str, float]) -> dict[str, float]:
+def _weights(given: Mapping[str, float], has_decoder: bool) -> dict[str, float]:
     unknown = sorted(set(given) - set(OBJECTIVES))
     if unknown or min(given.values(), default=0) < 0:
         raise ValueError(
             f'loss_weights must be of {", ".join(OBJECTIVES)} and not negative, got {dict(given)}'
         )
-    return dict.fromkeys(OBJECTIVES, 1.0) | dict(given)
+    weights = dict.fromkeys(OBJECTIVES, 1.0) | dict(given)
+    if not weights['contrastive'] and not (has_decoder and weights['caption']):
+        raise ValueError(
+            f'loss_weights={dict(given)} leaves nothing to train'
+            + ('' if has_decoder else ': without caption_decoder there is contrast alone')
+        )
+    return weights

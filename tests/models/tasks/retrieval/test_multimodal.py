@@ -224,6 +224,18 @@ LONG = dict(video=None, text=dict(input_ids=torch.ones(1, 9, dtype=torch.long)))
         (lambda: build(video_mode='frames'), "video_mode must be one of video, image, got 'fr"),
         (lambda: build(loss_weights=dict(matching=1.0)), 'loss_weights must be of contrastive'),
         (
+            lambda: build(loss_weights=dict(contrastive=0, caption=0)),
+            'caption.* leaves nothing to train',
+        ),
+        (
+            lambda: build(caption_decoder=None, loss_weights=dict(contrastive=0)),
+            'leaves nothing to train: without caption_decoder',
+        ),
+        (
+            lambda: build(video_mode='image')(batch(frames=2), mode='loss'),
+            "clips of 2 frames are 2 images each in video_mode='image'",
+        ),
+        (
             lambda: build(caption_decoder=DECODER | dict(vocab_size=41)),
             'caption_decoder.vocab_size=41 does not fit the text tower, which has 40',
         ),
