@@ -346,9 +346,14 @@ def patch_grid(
     """Temporal positions, rows and columns of a clip.
 
     Raises:
-        ValueError: sizes that do not divide.
+        ValueError: sizes that do not divide, or that are not positive.
     """
     height, width = img_size
+    if min(num_frames, height, width, tubelet_size, patch_size) < 1:
+        raise ValueError(
+            f'num_frames={num_frames}, img_size={img_size}, tubelet_size={tubelet_size} and '
+            f'patch_size={patch_size} must be positive'
+        )
     if num_frames % tubelet_size or height % patch_size or width % patch_size:
         raise ValueError(
             f'num_frames={num_frames} must be divisible by tubelet_size={tubelet_size} and '

@@ -128,6 +128,7 @@ def test_the_projection_starts_as_that_of_clip():
     ('fields', 'message'),
     [
         (dict(num_frames=5, tubelet_size=2), 'num_frames=5 must be divisible by tubelet_size=2'),
+        (dict(num_frames=0), 'num_frames=0, .* must be positive'),
         (dict(img_size=30), 'img_size=.* by patch_size=14'),
         (dict(arch='tiny'), 'arch must be one of base, large'),
         (dict(drop_path_rate=1.0), r'drop_path_rate must be in \[0, 1\)'),
