@@ -5,21 +5,12 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
-import pytest
-
 from tests.paths import ROOT
 
 PACKAGE = ROOT / 'internvideo'
 RUNNERS = PACKAGE / 'verification' / 'runners'
 ENTRY_FOLDERS = ('tools', 'projects', 'benchmarks')
 ENTRY_ROOMS = ('apis', 'cli', 'rehearsal', 'engine', 'hub', 'search')
-NEXT = 'a part of InternVideo-Next, whose recipes are still to come'
-# The other parts of it that runners use are registered, so that a config can name them: BlockMask,
-# LatentPredictionLoss and DiffusionAlignmentLoss.
-ALLOWED = {
-    'internvideo.models.tasks.pretraining.frame_targets.FrameTargets': NEXT,
-    'internvideo.models.tasks.pretraining.moving_average.MovingTarget': NEXT,
-}
 
 
 class Module:
@@ -144,12 +135,5 @@ def imported_by_runners() -> dict[str, str]:
 def test_what_runners_import_ships():
     used, found = imported_by_runners(), {'.'.join(place) for place in reached()}
     assert len(used) > 80  # the search itself works
-    only_verified = {
-        name: file for name, file in used.items() if name not in found | ALLOWED.keys()
-    }
+    only_verified = {name: file for name, file in used.items() if name not in found}
     assert only_verified == {}
-
-
-@pytest.mark.parametrize('name', sorted(ALLOWED))
-def test_exceptions_are_still_needed(name):
-    assert name in imported_by_runners() and tuple(name.rsplit('.', 1)) not in reached()

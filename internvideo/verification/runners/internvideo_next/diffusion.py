@@ -112,4 +112,5 @@ def _reverse_step(
     else:
         raise CaseError(f'unknown kind of step {facts["kind"]!r}')
     by_name = dict(sample=found[0], x0=found[1])
-    return {name: by_name[kind] for kind, name in facts['outputs'].items()}
+    names = facts['outputs']
+    return {names[kind]: value for kind, value in by_name.items() if kind in names}

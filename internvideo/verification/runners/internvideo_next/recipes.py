@@ -49,9 +49,11 @@ def run_sampling(case: Case, env: RunEnv) -> Result:
         elif times != (None, None, None):
             raise CaseError(f'a span with open ends: {times}')
         draws, count = np.array(facts['draws']), facts['segments']
-        for kind, name in facts['outputs'].items():
-            start = first + dict(offset=1, original=0)[kind]
-            outputs[name] = frame_sampling.pretrain(
+        for kind, offset in (('offset', 1), ('original', 0)):
+            if kind not in facts['outputs']:
+                continue
+            start = first + offset
+            outputs[facts['outputs'][kind]] = frame_sampling.pretrain(
                 length, count, count, 1, lambda high, size, draws=draws: draws, first=start
             )
     return Result(outputs)
