@@ -77,7 +77,10 @@ def load_weights(
         target = model if whole is None else whole
         # First: that a part is missing says more than a list of entries that have no place.
         adapter.check_model(target)
-        state = adapter.to_ours(state, target, report)
+        try:
+            state = adapter.to_ours(state, target, report)
+        except ValueError as error:
+            raise ValueError(f'checkpoint {source}, adapter {adapter.layout}: {error}') from error
         if adapter.reads_settings:
             _check_settings(adapter, read_settings(source, trusted_pickle), target, report)
         if whole is not None:

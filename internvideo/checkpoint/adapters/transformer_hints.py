@@ -24,7 +24,7 @@ def transformer_hints(state: Shapes, model: Shapes, report: LoadReport) -> list[
         ]
     if other := layout_hints(report):
         return other
-    differs = _encoder_size(state) != _encoder_size(model)
+    differs = _differ(_encoder_size(state), _encoder_size(model))
     hints = [_architecture_hint(state, model)] if differs else []
     hints += [_tables_hint(state, model), _kernel_hint(report)]
     if not any(hints):
@@ -33,12 +33,24 @@ def transformer_hints(state: Shapes, model: Shapes, report: LoadReport) -> list[
 
 
 def _encoder_size(shapes: Shapes) -> tuple[int | None, int] | None:
-    """Width and depth of the transformer that ``shapes`` describe, or None without blocks."""
-    blocks = [int(found[1]) for name in shapes if (found := _BLOCK.search(name))]
+    """Width and depth of the encoder that ``shapes`` describe, or None without blocks.
+
+    The width is None where the norm that tells it is missing.
+    """
+    # Decoders of autoencoders have blocks of the same names, and another width.
+    inner = {name: shape for name, shape in shapes.items() if 'decoder.' not in name}
+    blocks = [int(found[1]) for name in inner if (found := _BLOCK.search(name))]
     if not blocks:
         return None
-    norms = [s for name, s in shapes.items() if name.endswith(_FIRST_NORMS)]
+    norms = [shape for name, shape in inner.items() if name.endswith(_FIRST_NORMS)]
     return (norms[0][-1] if norms else None), max(blocks) + 1
+
+
+def _differ(one: tuple[int | None, int] | None, other: tuple[int | None, int] | None) -> bool:
+    """Whether two sizes differ in what is known of both."""
+    if one is None or other is None:
+        return one != other
+    return any(a != b for a, b in zip(one, other, strict=True) if None not in (a, b))
 
 
 def _architecture_hint(state: Shapes, model: Shapes) -> str:

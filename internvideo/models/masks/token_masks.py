@@ -18,9 +18,9 @@ def visible_count(num_tokens: int, ratio: float) -> int:
 
 
 def check_ratio(ratio: float) -> float:
-    """``ratio``, which must lie in [0, 1), else ValueError."""
-    if not 0.0 <= ratio < 1.0:
-        raise ValueError(f'mask ratio must be in [0, 1), got {ratio}')
+    """``ratio``, which must be a number in [0, 1), else ValueError."""
+    if not isinstance(ratio, int | float) or not 0.0 <= ratio < 1.0:
+        raise ValueError(f'mask ratio must be in [0, 1), got {ratio!r}')
     return ratio
 
 

@@ -9,6 +9,7 @@ from internvideo.checkpoint.adapters.videomae import (
     VideoMAEFinetuneAdapter,
     VideoMAEPretrainAdapter,
 )
+from internvideo.checkpoint.files import write_state_dict
 from internvideo.checkpoint.loading import load_pretrained
 from internvideo.checkpoint.report import CheckpointMismatchError, LoadReport
 from internvideo.hub.video_encoders import get_encoder
@@ -178,3 +179,26 @@ def test_an_encoder_of_the_hub_is_filled_from_both_kinds_of_file(tmp_path):
     whole = Config(dict(model=autoencoder() | dict(init_cfg=pretraining)))
     third = get_encoder(whole, pretrained=tmp_path / 'pretrained.pth')
     assert torch.equal(third.norm.weight, source.backbone.norm.weight)
+
+
+def test_a_missing_norm_is_not_taken_for_another_architecture(tmp_path):
+    for adapter, lost, state, model in (
+        ('videomae_pretrain', 'encoder.blocks.0.norm1.weight', *published_pretraining()[::-1]),
+        (
+            'videomae_finetune',
+            'blocks.0.norm1.weight',
+            published_classifier(5),
+            MODELS.build(mae_classifier(5)),
+        ),
+    ):
+        del state[lost]
+        path = write_state_dict(state, tmp_path / 'part.pth')
+        with pytest.raises(CheckpointMismatchError, match=r'norm1\.weight') as error:
+            load_pretrained(model, path, adapter)
+        assert 'architecture' not in str(error.value)
+
+
+def test_a_file_for_another_family_is_named_with_the_adapter(tmp_path):
+    path = write_state_dict(published_classifier(5), tmp_path / 'videomae.pth')
+    with pytest.raises(ValueError, match=r'videomae\.pth, adapter internvideo2_single: '):
+        load_pretrained(MODELS.build(mae_classifier(5)), path, 'internvideo2_single')

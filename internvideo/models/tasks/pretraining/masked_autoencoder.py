@@ -148,7 +148,7 @@ class MaskedAutoencoder(VideoModel):
 
     def _build_masker(self, masker: dict[str, Any]) -> Masker:
         ratio = masker.get('ratio')
-        if ratio is not None and not 0 < ratio < 1:
+        if isinstance(ratio, int | float) and not 0 < ratio < 1:
             raise ValueError(
                 f'masker.ratio={ratio} must lie between 0 and 1: without visible or without '
                 'hidden tubes there is nothing to learn'

@@ -106,6 +106,7 @@ class InternVideoMultimodal(DualEncoder):
         if caption_decoder is not None:
             self.caption_decoder = MODELS.build(dict(type='CaptionDecoder') | caption_decoder)
             self._check_decoder()
+        self._freeze_unused()
         self._frozen += freeze_parts(self, freeze)
         self.queued = self.momentum_towers = None
         if queue is not None:
@@ -119,6 +120,13 @@ class InternVideoMultimodal(DualEncoder):
             return config
         # Small enough to be filled, and divided by batches of a few clips.
         return config | dict(queue=dict(config['queue'], queue_size=64))
+
+    def _freeze_unused(self) -> None:
+        """Freeze what no loss reads: left trainable, it would hold up DDP."""
+        if self.text_encoder.text_mask_embedding is not None:
+            self.text_encoder.text_mask_embedding.requires_grad_(False)
+        if self.caption_decoder is not None and not self.loss_weights['caption']:
+            self.caption_decoder.requires_grad_(False)
 
     def _check_decoder(self) -> None:
         decoder, text = self.caption_decoder, self.text_encoder

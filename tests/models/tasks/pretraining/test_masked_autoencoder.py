@@ -197,6 +197,12 @@ def test_mask_ratios_that_leave_nothing_to_learn_are_named(ratio):
         build(autoencoder(masker=dict(type='TubeMask', ratio=ratio)))
 
 
+@pytest.mark.parametrize('ratio', [None, '0.9'])
+def test_a_mask_ratio_that_is_no_number_is_named(ratio):
+    with pytest.raises(ValueError, match=rf'mask ratio must be in \[0, 1\), got {ratio!r}'):
+        build(autoencoder(masker=dict(type='TubeMask', ratio=ratio)))
+
+
 def test_a_ratio_that_hides_no_patch_of_this_grid_is_named():
     with pytest.raises(ValueError, match=r'masker\.ratio=0\.2 hides no tube .* of 2 x 2 x 2 tubes'):
         build(autoencoder(masker=dict(type='TubeMask', ratio=0.2)))
